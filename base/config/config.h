@@ -1,0 +1,97 @@
+/* The configuration of a run: one struct, one table of keys (keys.c) from which the parser,
+ * --help-config, docs/config.md and the resolved config.yaml are made. Names are Hugging Face's. */
+#pragma once
+#include "base/err.h"
+#include "base/mem.h"
+
+/* A list of texts; `text` for keys that take one text or a list. */
+typedef struct {
+    char **item;
+    size_t count, capacity;
+} ql_texts;
+
+/* One data set: `path`, and field names that differ from the global ones (NULL: the global). */
+typedef struct {
+    char *path;
+    char *field_prompt, *field_completion, *field_instruction, *field_input, *field_output, *field_question,
+        *field_answer, *field_text, *field_messages;
+} ql_dataset_spec;
+typedef struct {
+    ql_dataset_spec *item;
+    size_t           count, capacity;
+} ql_datasets;
+
+typedef enum { QL_AUTO = -1, QL_FALSE = 0, QL_TRUE = 1 } ql_tristate;
+
+typedef struct {
+    /* model */
+    char *model_name_or_path, *adapter_name_or_path;
+    bool  load_in_4bit, bnb_4bit_use_double_quant;
+    char *bnb_4bit_quant_type, *bnb_4bit_compute_dtype;
+    /* LoRA */
+    int64_t  lora_r;
+    double   lora_alpha, lora_dropout;
+    ql_texts target_modules; /* {"all-linear"}, names, or one regular expression            */
+    bool     target_modules_is_list; /* false: a single text: all-linear or an expression  */
+    ql_texts exclude_modules;
+    bool     exclude_modules_is_list;
+    bool     use_rslora, init_lora_weights;
+    /* data */
+    ql_datasets dataset, eval_dataset;
+    double      val_set_size; /* below 1: a fraction; else a number of records             */
+    int64_t     max_length;
+    bool        packing;
+    ql_tristate completion_only_loss;
+    char       *excess_length_strategy; /* drop, truncate, error */
+    int64_t     seed;
+    char       *dataset_text_field, *field_prompt, *field_completion, *field_instruction, *field_input, *field_output,
+        *field_question, *field_answer, *field_messages;
+    /* run */
+    char       *output_dir;
+    double      num_train_epochs;
+    int64_t     max_steps;
+    int64_t     global_batch_size;             /* rows; 0: not given                         */
+    int64_t     per_device_train_batch_size;   /* 0: auto                                    */
+    int64_t     gradient_accumulation_steps;   /* 0: auto                                    */
+    char       *device;
+    ql_tristate gradient_checkpointing;
+    int64_t     max_memory; /* bytes; 0: auto */
+    /* optimiser */
+    char   *optim;
+    double  learning_rate, warmup_ratio, warmup_steps /* -1: not given; below 1: a fraction */, weight_decay, adam_beta1,
+        adam_beta2, adam_epsilon, max_grad_norm;
+    char   *lr_scheduler_type;
+    double  min_lr, min_lr_rate; /* lr_scheduler_kwargs of cosine_with_min_lr; -1: not given */
+    double  lr_end, lr_power;    /* of polynomial; transformers: 1e-7, 1                    */
+    int64_t lr_timescale;        /* of inverse_sqrt; 0: warm-up steps, or 10000             */
+    /* logs, saves */
+    int64_t logging_steps;
+    char   *eval_strategy; /* no, steps, epoch */
+    int64_t eval_steps;    /* 0: not given     */
+    char   *save_strategy; /* no, steps, epoch */
+    int64_t save_steps;    /* 0: none          */
+    double  save_minutes;  /* 0: never by time */
+    int64_t save_total_limit;
+    char   *resume_from_checkpoint; /* auto, false, or a folder */
+} ql_config;
+
+/* Reads `path` and then the overrides ("KEY=VALUE", the value in YAML). All mistakes are
+ * collected: the verdict is QL_USAGE and the text of ql_err_text holds one line per mistake,
+ * "FILE:LINE: what; expected; nearest key". Notes to the user (an alias was used, a key has no
+ * effect here) are appended to `notes`, one a line; may be NULL. */
+QL_RESULT ql_config_read(const char *path, char **overrides, size_t n_overrides, ql_config *out, ql_str *notes);
+/* All defaults, no required keys checked: for tools that take only KEY=VALUE. */
+QL_RESULT ql_config_from_overrides(char **overrides, size_t n_overrides, ql_config *out);
+void ql_config_free(ql_config *c);
+/* The resolved configuration as YAML that can be run again. */
+void ql_config_write(const ql_config *c, ql_str *out);
+/* The keys that decide what a run computes, as "key", "value" pairs in table order, for the
+ * identity in a checkpoint. Caller frees the array and each value. Paths of model and data are
+ * not among them: these are compared by digest. */
+typedef struct {
+    const char *key;
+    char       *value;
+} ql_config_fact;
+size_t ql_config_facts(const ql_config *c, ql_config_fact **out);
+/* Every key with type, default and meaning: plain text for --help-config, or Markdown. */
+void ql_config_help(ql_str *out, bool markdown);

@@ -1,0 +1,48 @@
+#include "base/err.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { SENTENCE = 2048 };
+static _Thread_local char sentence[SENTENCE];
+
+ql_err ql_fail(ql_code code, const char *fmt, ...) {
+    char    text[SENTENCE]; /* an argument may be the old sentence */
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    memcpy(sentence, text, sizeof text);
+    return (ql_err){code};
+}
+
+ql_err ql_fail_errno(const char *fmt, ...) {
+    int     saved = errno;
+    char    text[SENTENCE];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    return ql_fail(QL_IO, "%s: %s", text, strerror(saved));
+}
+
+ql_err ql_err_prefix(ql_err e, const char *fmt, ...) {
+    if (!ql_bad(e)) return e;
+    char    text[SENTENCE];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    return ql_fail(e.code, "%s: %s", text, ql_err_text());
+}
+
+ql_err ql_err_as(ql_err e, ql_code code) {
+    if (ql_bad(e)) e.code = code;
+    return e;
+}
+
+const char *ql_err_text(void) {
+    return sentence;
+}

@@ -1,0 +1,30 @@
+/* Files: read-only maps, whole-file reads with a limit, and writes that are either complete
+ * and durable or not there at all. All local. */
+#pragma once
+#include "base/err.h"
+#include "base/mem.h"
+
+typedef struct {
+    const uint8_t *data; /* NULL when empty */
+    size_t         size;
+    char          *path; /* owned, for messages */
+} ql_map;
+/* Maps a regular file (follows symlinks). QL_DATA when absent or not a regular file. */
+QL_RESULT ql_map_open(const char *path, ql_map *out);
+void      ql_map_close(ql_map *m);
+/* Tells the kernel that [offset, offset + bytes) will not be read again soon, so that pages of
+ * a mapped file do not count as ours. */
+void ql_map_release(const ql_map *m, size_t offset, size_t bytes);
+
+/* Reads a file of at most `limit` bytes. QL_DATA when absent or larger. */
+QL_RESULT ql_file_read(const char *path, size_t limit, ql_str *out);
+/* Writes to a temporary name in the same folder, fsyncs, renames, fsyncs the folder. */
+QL_RESULT ql_file_replace(const char *path, const void *bytes, size_t n);
+QL_RESULT ql_write_all(int fd, const void *bytes, size_t n, const char *name);
+QL_RESULT ql_dir_sync(const char *path);
+/* Creates the folder and its parents; fine if it exists. */
+QL_RESULT ql_dir_make(const char *path);
+/* Removes a folder and what is in it; does not follow symlinks. Fine if absent. */
+QL_RESULT ql_dir_remove(const char *path);
+bool      ql_file_exists(const char *path);
+char     *ql_path_join(const char *folder, const char *name); /* caller frees */

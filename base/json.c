@@ -1,0 +1,135 @@
+#include "base/json.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+
+ql_err ql_json_parse(const char *text, size_t n, const char *name, size_t first_line, ql_json **out) {
+    json_error_t problem;
+    *out = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &problem);
+    if (*out) return ql_ok();
+    size_t line = first_line + (problem.line > 0 ? (size_t)problem.line - 1 : 0);
+    return ql_fail(QL_DATA, "%s:%zu: is not valid JSON: %s (column %d)", name, line, problem.text, problem.column);
+}
+
+ql_err ql_json_read(const char *path, size_t limit, ql_json **out) {
+    *out = NULL;
+    ql_str text;
+    QL_TRY(ql_file_read(path, limit, &text));
+    ql_err e = ql_json_parse(text.data ? text.data : "", text.size, path, 1, out);
+    ql_str_free(&text);
+    return e;
+}
+
+void ql_json_free(ql_json *document) {
+    json_decref(document);
+}
+
+ql_json_type ql_json_kind(const ql_json *v) {
+    if (!v) return QL_JSON_NULL;
+    switch (json_typeof(v)) {
+        case JSON_OBJECT: return QL_JSON_OBJECT;
+        case JSON_ARRAY: return QL_JSON_ARRAY;
+        case JSON_STRING: return QL_JSON_STRING;
+        case JSON_INTEGER: return QL_JSON_INT;
+        case JSON_REAL: return QL_JSON_REAL;
+        case JSON_TRUE:
+        case JSON_FALSE: return QL_JSON_BOOL;
+        case JSON_NULL: break;
+    }
+    return QL_JSON_NULL;
+}
+
+const char *ql_json_kind_name(const ql_json *v) {
+    static const char *const name[] = {"null", "a boolean", "an integer", "a number", "a string", "a list", "an object"};
+    return v ? name[ql_json_kind(v)] : "absent";
+}
+
+const ql_json *ql_json_get(const ql_json *v, const char *key) {
+    return json_object_get(v, key);
+}
+
+size_t ql_json_size(const ql_json *v) {
+    return json_is_object(v) ? json_object_size(v) : json_array_size(v);
+}
+
+const ql_json *ql_json_at(const ql_json *array, size_t i) {
+    return json_array_get(array, i);
+}
+
+const char *ql_json_text(const ql_json *v, size_t *size) {
+    if (size) *size = json_string_length(v);
+    return json_string_value(v);
+}
+
+bool ql_json_bool(const ql_json *v, bool otherwise) {
+    return json_is_boolean(v) ? json_is_true(v) : otherwise;
+}
+
+int64_t ql_json_int(const ql_json *v, int64_t otherwise) {
+    return json_is_integer(v) ? (int64_t)json_integer_value(v) : otherwise;
+}
+
+double ql_json_number(const ql_json *v, double otherwise) {
+    return json_is_number(v) ? json_number_value(v) : otherwise;
+}
+
+/* jansson's iterators take a non-const object but do not change it. */
+void *ql_json_first(const ql_json *object) {
+    return json_object_iter((ql_json *)(uintptr_t)object);
+}
+
+void *ql_json_next(const ql_json *object, void *iterator) {
+    return json_object_iter_next((ql_json *)(uintptr_t)object, iterator);
+}
+
+const char *ql_json_key(void *iterator) {
+    return json_object_iter_key(iterator);
+}
+
+const ql_json *ql_json_value(void *iterator) {
+    return json_object_iter_value(iterator);
+}
+
+void ql_json_put_string(ql_str *out, const char *text, size_t n) {
+    ql_str_put(out, "\"", 1);
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        switch (c) {
+            case '"': ql_str_puts(out, "\\\""); break;
+            case '\\': ql_str_puts(out, "\\\\"); break;
+            case '\n': ql_str_puts(out, "\\n"); break;
+            case '\r': ql_str_puts(out, "\\r"); break;
+            case '\t': ql_str_puts(out, "\\t"); break;
+            default:
+                if (c < 0x20) ql_str_printf(out, "\\u%04x", c);
+                else ql_str_put(out, &text[i], 1);
+        }
+    }
+    ql_str_put(out, "\"", 1);
+}
+
+static void put_shortest(ql_str *out, double v, int first, int last, bool is_float) {
+    char text[40];
+    if (!isfinite(v)) {
+        ql_str_puts(out, "null");
+        return;
+    }
+    for (int digits = first; digits <= last; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, v);
+        if (is_float ? strtof(text, NULL) == (float)v : strtod(text, NULL) == v) break;
+    }
+    ql_str_puts(out, text);
+}
+
+void ql_json_put_double(ql_str *out, double v) {
+    put_shortest(out, v, 15, 17, false);
+}
+
+void ql_json_put_float(ql_str *out, float v) {
+    put_shortest(out, (double)v, 6, 9, true);
+}

@@ -1,0 +1,19 @@
+/* What a run says. Results go to standard output by printf; everything here goes to standard
+ * error and, once opened, to run.log. Only rank 0 speaks, except for warnings and errors,
+ * which carry their rank. */
+#pragma once
+#include "base/err.h"
+
+/* Local. `path` may be NULL: no file. Appends; creates with mode 0644. */
+QL_RESULT ql_log_open(const char *path, int rank, int world_size);
+void      ql_log_close(void);
+int       ql_log_rank(void);
+
+void ql_info(const char *fmt, ...) QL_PRINTF(1, 2);  /* rank 0 only                       */
+void ql_warn(const char *fmt, ...) QL_PRINTF(1, 2);  /* "qlora: warning: ..."             */
+void ql_error(const char *fmt, ...) QL_PRINTF(1, 2); /* "qlora: error: ..."               */
+
+/* Progress, rank 0 only. On a terminal one line that is redrawn; elsewhere a plain line at
+ * most every 10 seconds, and always when `last`. `NO_COLOR` needs no care: we print none. */
+void ql_progress(bool last, const char *fmt, ...) QL_PRINTF(2, 3);
+bool ql_progress_is_bar(void);

@@ -1,0 +1,47 @@
+/* What a back end provides. Included by back ends and by kernels/ *.c only. */
+#pragma once
+#include "kernels/ops.h"
+
+typedef struct {
+    ql_err (*open)(int ordinal, int threads, void **state);
+    void (*close)(void *state);
+    ql_err (*describe)(void *state, ql_device_info *out);
+    ql_err (*allocate)(void *state, size_t bytes, void **memory); /* zero-filled, 64-byte aligned */
+    void (*release)(void *state, void *memory, size_t bytes);
+    ql_err (*upload)(void *state, void *to, const void *from, size_t bytes);
+    ql_err (*download)(void *state, void *to, const void *from, size_t bytes);
+    ql_err (*copy)(void *state, void *to, const void *from, size_t bytes);
+    ql_err (*zero)(void *state, void *memory, size_t bytes);
+    ql_err (*sync)(void *state);
+} ql_memory_table;
+
+typedef struct {
+#define QL_OP_SLOT(NAME) ql_err (*NAME)(ql_device *d, const ql_##NAME##_args *a);
+    QL_OPS(QL_OP_SLOT)
+#undef QL_OP_SLOT
+} ql_ops_table;
+
+typedef struct {
+    const char     *kind; /* "cpu" */
+    ql_memory_table memory;
+    ql_ops_table    ops;
+} ql_backend;
+
+struct ql_buffer {
+    void  *memory; /* a device address; only the back end may look behind it */
+    size_t bytes;
+};
+struct ql_device {
+    const ql_backend *backend;
+    void             *state; /* the back end's own */
+    ql_memory_use     use;
+};
+
+/* The address of a tensor, for back ends. NULL for an absent tensor. */
+static inline void *ql_address(ql_tensor t) {
+    return t.buffer ? (char *)t.buffer->memory + t.offset : NULL;
+}
+
+extern const ql_backend ql_backend_cpu;
+/* All compiled-in back ends, NULL-terminated (backend.c: one row each). */
+extern const ql_backend *const ql_backends[];

@@ -1,0 +1,114 @@
+#include "kernels/device.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "kernels/backend.h"
+
+#include <stdlib.h>
+
+const ql_backend *const ql_backends[] = {&ql_backend_cpu, NULL};
+
+/* Back ends that exist but are not part of this build get a sentence of their own. */
+static const char *const known_kinds[] = {"cpu", "cuda"};
+
+size_t ql_dtype_size(ql_dtype t) {
+    static const size_t size[] = {[QL_F32] = 4, [QL_BF16] = 2, [QL_F16] = 2, [QL_F64] = 8,
+                                  [QL_I8] = 1,  [QL_U8] = 1,   [QL_I32] = 4, [QL_I64] = 8};
+    return size[t];
+}
+
+const char *ql_dtype_name(ql_dtype t) {
+    static const char *const name[] = {[QL_F32] = "float32", [QL_BF16] = "bfloat16", [QL_F16] = "float16",
+                                       [QL_F64] = "float64", [QL_I8] = "int8",       [QL_U8] = "uint8",
+                                       [QL_I32] = "int32",   [QL_I64] = "int64"};
+    return name[t];
+}
+
+static ql_err find_backend(const char *kind, const ql_backend **out) {
+    for (const ql_backend *const *b = ql_backends; *b; b++)
+        if (!strcmp((*b)->kind, kind)) {
+            *out = *b;
+            return ql_ok();
+        }
+    for (size_t i = 0; i < QL_LEN(known_kinds); i++)
+        QL_CHECK(strcmp(known_kinds[i], kind), QL_USAGE,
+                 "device: %s: this build has no %s back end; use device: cpu or a build that has it", kind, kind);
+    return ql_fail(QL_USAGE, "device: %s: unknown; choose auto, cuda or cpu", kind);
+}
+
+ql_err ql_device_open(const char *kind, int ordinal, int threads, ql_device **out) {
+    const ql_backend *backend = NULL;
+    QL_TRY(find_backend(kind, &backend));
+    void *state = NULL;
+    QL_TRY(backend->memory.open(ordinal, threads, &state));
+    ql_device *d = QL_NEW(ql_device);
+    *d = (ql_device){.backend = backend, .state = state};
+    *out = d;
+    return ql_ok();
+}
+
+void ql_device_close(ql_device *d) {
+    if (!d) return;
+    d->backend->memory.close(d->state);
+    free(d);
+}
+
+ql_err ql_device_describe(ql_device *d, ql_device_info *out) {
+    return d->backend->memory.describe(d->state, out);
+}
+
+ql_err ql_buffer_new(ql_device *d, size_t bytes, ql_buffer **out) {
+    void *memory = NULL;
+    QL_TRY(d->backend->memory.allocate(d->state, bytes, &memory));
+    ql_buffer *b = QL_NEW(ql_buffer);
+    *b = (ql_buffer){memory, bytes};
+    d->use.bytes_now += bytes;
+    d->use.bytes_peak = d->use.bytes_now > d->use.bytes_peak ? d->use.bytes_now : d->use.bytes_peak;
+    d->use.allocations++;
+    *out = b;
+    return ql_ok();
+}
+
+void ql_buffer_free(ql_device *d, ql_buffer *b) {
+    if (!b) return;
+    d->backend->memory.release(d->state, b->memory, b->bytes);
+    d->use.bytes_now -= b->bytes;
+    free(b);
+}
+
+ql_memory_use ql_device_memory(const ql_device *d) {
+    return d->use;
+}
+
+static ql_err check_inside(ql_tensor t) {
+    QL_CHECK(t.buffer && t.offset + ql_bytes(t) <= t.buffer->bytes, QL_BUG, "a tensor lies outside its buffer");
+    return ql_ok();
+}
+
+ql_err ql_upload(ql_device *d, ql_tensor to, const void *from) {
+    QL_TRY(check_inside(to));
+    return d->backend->memory.upload(d->state, ql_address(to), from, ql_bytes(to));
+}
+
+ql_err ql_download(ql_device *d, void *to, ql_tensor from) {
+    QL_TRY(check_inside(from));
+    return d->backend->memory.download(d->state, to, ql_address(from), ql_bytes(from));
+}
+
+ql_err ql_copy(ql_device *d, ql_tensor to, ql_tensor from) {
+    QL_TRY(check_inside(to));
+    QL_TRY(check_inside(from));
+    QL_CHECK(ql_bytes(to) == ql_bytes(from), QL_BUG, "copy between tensors of %zu and %zu bytes", ql_bytes(from),
+             ql_bytes(to));
+    return d->backend->memory.copy(d->state, ql_address(to), ql_address(from), ql_bytes(to));
+}
+
+ql_err ql_zero(ql_device *d, ql_tensor t) {
+    QL_TRY(check_inside(t));
+    return d->backend->memory.zero(d->state, ql_address(t), ql_bytes(t));
+}
+
+ql_err ql_sync(ql_device *d) {
+    return d->backend->memory.sync(d->state);
+}

@@ -1,0 +1,62 @@
+/* Devices and the memory on them.
+ *
+ * Above kernels/ nobody holds a device pointer: code holds views (`ql_tensor`) onto opaque
+ * buffers and hands them to the operations of ops.h. A back end is one table of functions
+ * (backend.h); "cpu" is always there and is the reference that others are tested against.
+ *
+ * All calls are local. Work is queued in order; `ql_download` and `ql_sync` wait for it. */
+#pragma once
+#include "base/err.h"
+
+typedef enum { QL_F32, QL_BF16, QL_F16, QL_F64, QL_I8, QL_U8, QL_I32, QL_I64 } ql_dtype;
+size_t      ql_dtype_size(ql_dtype t);
+const char *ql_dtype_name(ql_dtype t); /* "float32", "bfloat16", "float16", ... */
+
+typedef struct ql_device ql_device; /* one per process */
+typedef struct ql_buffer ql_buffer; /* owned bytes on a device */
+
+/* A view: dense, row-major, [rows, cols]. A plain value, owns nothing. `buffer` NULL: absent. */
+typedef struct {
+    ql_buffer *buffer;
+    size_t     offset; /* bytes from the start of the buffer; a multiple of 64 for operations */
+    ql_dtype   dtype;
+    int64_t    rows, cols;
+} ql_tensor;
+
+static inline bool    ql_present(ql_tensor t) { return t.buffer != NULL; }
+static inline int64_t ql_count(ql_tensor t) { return t.rows * t.cols; }
+static inline size_t  ql_bytes(ql_tensor t) { return (size_t)ql_count(t) * ql_dtype_size(t.dtype); }
+/* The same bytes, other rows: rows [from, from + rows). */
+static inline ql_tensor ql_rows(ql_tensor t, int64_t from, int64_t rows) {
+    t.offset += (size_t)from * (size_t)t.cols * ql_dtype_size(t.dtype);
+    t.rows = rows;
+    return t;
+}
+
+typedef struct {
+    char     name[128];
+    uint64_t bytes_total, bytes_free;
+    int      threads; /* CPU: threads used; else 0 */
+} ql_device_info;
+
+/* `kind`: "cpu" or another compiled-in back end. `threads` 0: as many as allowed CPUs.
+ * QL_USAGE when the kind is unknown or not compiled in, or the device is absent. */
+QL_RESULT ql_device_open(const char *kind, int ordinal, int threads, ql_device **out);
+void      ql_device_close(ql_device *d);
+QL_RESULT ql_device_describe(ql_device *d, ql_device_info *out);
+
+/* QL_TEMP when the device has no room. Zero-filled, 64-byte aligned. */
+QL_RESULT ql_buffer_new(ql_device *d, size_t bytes, ql_buffer **out);
+void      ql_buffer_free(ql_device *d, ql_buffer *b);
+/* Bytes in buffers now and at most so far, and the number of ql_buffer_new calls. */
+typedef struct {
+    uint64_t bytes_now, bytes_peak, allocations;
+} ql_memory_use;
+ql_memory_use ql_device_memory(const ql_device *d);
+
+/* Whole tensors between host memory and the device. */
+QL_RESULT ql_upload(ql_device *d, ql_tensor to, const void *from);
+QL_RESULT ql_download(ql_device *d, void *to, ql_tensor from);
+QL_RESULT ql_copy(ql_device *d, ql_tensor to, ql_tensor from); /* same bytes */
+QL_RESULT ql_zero(ql_device *d, ql_tensor t);
+QL_RESULT ql_sync(ql_device *d);

@@ -1,0 +1,178 @@
+/* The operations: everything that a training step, an evaluation or a generation computes.
+ *
+ * Shapes are [rows, cols]. N tokens, the packed rows of a micro-batch one after another.
+ * Activations and gradients are f32 on the CPU. Every result for a token depends only on its
+ * own packed row, and every sum has one order, so that neither the other rows of a micro-batch
+ * nor threads nor the vector width change a bit (design: "How exactness works").
+ *
+ * The functions ql_NAME check shapes and call the device's back end. They return QL_BUG on
+ * shapes that do not fit together. Nothing here allocates. `accumulate`: add to what the
+ * output holds instead of replacing it. */
+#pragma once
+#include "kernels/weight.h"
+
+/* y[i,:] = table[ids[i],:] as f32. */
+typedef struct {
+    ql_tensor y;     /* f32 [N, H]             */
+    ql_tensor table; /* f32|bf16|f16 [V, H]    */
+    ql_tensor ids;   /* i32 [N, 1], each < V   */
+} ql_embed_args;
+
+/* RMSNorm, of Zhang & Sennrich 2019, over groups of `weight.cols` columns: one group for a
+ * layer norm, one per head for q/k norms. y = x * rstd * w, rstd = 1/sqrt(mean(x^2) + eps). */
+typedef struct {
+    ql_tensor y;      /* f32 [N, G*width], may be x    */
+    ql_tensor rstd;   /* f32 [N, G]                    */
+    ql_tensor x;      /* f32 [N, G*width]              */
+    ql_tensor weight; /* f32|bf16|f16 [1, width]       */
+    float     eps;
+} ql_rmsnorm_args;
+typedef struct {
+    ql_tensor dx, dy, x; /* f32 [N, G*width]; dx may be dy */
+    ql_tensor rstd;      /* f32 [N, G]                     */
+    ql_tensor weight;    /* [1, width]                     */
+    bool      accumulate;
+} ql_rmsnorm_grad_args;
+
+/* Matrix product with a frozen or trained matrix.
+ *   forward (transposed = false): y[N,out] = alpha*x[N,in] * W^T + bias
+ *   backward (transposed = true): y[N,in]  = alpha*x[N,out] * W
+ * Each y element is ONE chain of fused multiply-adds in ascending k, starting from the old y
+ * (accumulate), else from bias, else from 0; alpha multiplies x first, rounded once. */
+typedef struct {
+    ql_tensor        y, x; /* f32 */
+    const ql_weight *weight;
+    ql_tensor        bias; /* f32|bf16|f16 [1, out], absent: none */
+    float            alpha;
+    bool             transposed, accumulate;
+} ql_matmul_args;
+
+/* Gradient of a trained matrix, exactly summable. For each packed row r of the micro-batch the
+ * matrix  G_r[o,i] = sum over its tokens t, ascending, of dy[t,o] * x[t,i]  (one fma chain from
+ * 0) is rounded to nearest at scale 2^QL_GRAD_BITS and added to sum[o,i] as an integer.
+ * A value outside +-2^62 or not a number sets `*overflow` to 1. */
+enum { QL_GRAD_BITS = 40 };
+typedef struct {
+    ql_tensor sum;       /* i64 [out, in]                      */
+    ql_tensor dy, x;     /* f32 [N, out], [N, in]              */
+    ql_tensor row_start; /* i32 [R + 1, 1], first token of each packed row, last = N */
+    ql_tensor overflow;  /* i32 [1, 1]                         */
+} ql_weight_grad_args;
+
+/* Inverted dropout, forward and backward alike: y = keep ? x / (1 - p) : 0. The decision for
+ * element c of the t-th token of global row `row_id[r]` is
+ *   word (e & 3) of Philox(key, step, row, site, e >> 2), e = t * cols + c  (low 32 bits of
+ * e >> 2 in the counter), dropped when ql_uniform(word) < p.                                  */
+typedef struct {
+    ql_tensor y, x;      /* f32 [N, C], y may be x       */
+    ql_tensor row_start; /* i32 [R + 1, 1]               */
+    ql_tensor row_id;    /* i32 [R, 1], row of the step  */
+    uint64_t  key;       /* ql_random_key(seed, QL_RANDOM_DROPOUT) */
+    uint32_t  step, site;
+    float     p; /* 0 <= p < 1 */
+    bool      accumulate;
+} ql_dropout_args;
+
+/* Rotary embedding, halves convention: for c < rotary/2, within each head,
+ *   y[c] = x[c]*cos - x[c+rotary/2]*sin,  y[c+rotary/2] = x[c+rotary/2]*cos + x[c]*sin.
+ * `inverse` negates sin: the backward pass. Columns >= rotary are copied. */
+typedef struct {
+    ql_tensor y, x;      /* f32 [N, heads*head_dim], y may be x */
+    ql_tensor cos, sin;  /* f32 [positions, rotary/2]           */
+    ql_tensor positions; /* i32 [N, 1], each < positions        */
+    int64_t   head_dim;
+    bool      inverse;
+} ql_rope_args;
+
+/* Causal attention inside documents. Document d owns query tokens [q_start[d], q_start[d+1]) and
+ * key tokens [k_start[d], k_start[d+1]); its last query is aligned with its last key, so that
+ * training has equal starts and generation one query against all keys so far. A query sees the
+ * last `window` keys up to its own (window 0: all). Query head h reads key head h / (heads/kv_heads).
+ * o = softmax(scale * q k^T) v; lse is the natural log of the softmax denominator including the
+ * maximum, for the backward pass. */
+typedef struct {
+    ql_tensor o, lse; /* f32 [N, heads*hd], [N, heads]                                */
+    ql_tensor q;      /* f32 [N, heads*hd]                                            */
+    ql_tensor k, v;   /* f32 [Nk, kv_heads*hd]                                        */
+    ql_tensor q_start, k_start; /* i32 [D + 1, 1]                                     */
+    int64_t   heads, kv_heads, window;
+    float     scale;
+} ql_attention_args;
+typedef struct {
+    ql_tensor dq, dk, dv, d_o; /* f32, shapes of q, k, v, o; outputs are replaced      */
+    ql_tensor q, k, v, o, lse;
+    ql_tensor delta;           /* f32 [N, heads] scratch: sum over a head of d_o * o   */
+    ql_tensor q_start, k_start;
+    int64_t   heads, kv_heads, window;
+    float     scale;
+} ql_attention_grad_args;
+
+/* y = silu(gate) * up, silu(z) = z / (1 + exp(-z)) (Shazeer 2020). */
+typedef struct {
+    ql_tensor y, gate, up; /* f32 [N, F] */
+} ql_swiglu_args;
+typedef struct {
+    ql_tensor dgate, dup;      /* f32 [N, F]; may be gate, up */
+    ql_tensor dy, gate, up;
+} ql_swiglu_grad_args;
+
+/* y = a + b, element by element; y may be a or b. */
+typedef struct {
+    ql_tensor y, a, b;
+} ql_add_args;
+
+/* y[i,:] = x[index[i],:]; and the reverse: x = 0, x[index[i],:] = y[i,:], indices distinct. */
+typedef struct {
+    ql_tensor y;     /* f32 [M, C] */
+    ql_tensor x;     /* f32 [N, C] */
+    ql_tensor index; /* i32 [M, 1], each < N */
+} ql_gather_args;
+
+/* The head and the logarithm of the probability of each target, without ever holding all
+ * logits: at most `logits.rows` tokens at a time.
+ *   z = h W^T (one fma chain per logit), logp[i] = z[target] - log(sum(exp(z)))
+ *   dh[i] = coef[i] * d logp[i] / d h[i]            (absent dh: not computed)
+ * The sums over the vocabulary have a fixed order of their own. */
+typedef struct {
+    ql_tensor        logp;    /* f32 [M, 1]                       */
+    ql_tensor        dh;      /* f32 [M, H] or absent             */
+    ql_tensor        h;       /* f32 [M, H]                       */
+    const ql_weight *head;    /* [V, H]                           */
+    ql_tensor        targets; /* i32 [M, 1], each < V             */
+    ql_tensor        coef;    /* f32 [M, 1], needed with dh       */
+    ql_tensor        logits;  /* f32 [chunk, V] scratch           */
+} ql_logprob_args;
+
+/* g[i] = (float)((double)sum[i] * 2^-QL_GRAD_BITS / count). */
+typedef struct {
+    ql_tensor g;   /* f32 [1, n] */
+    ql_tensor sum; /* i64 [1, n] */
+    double    count;
+} ql_grad_mean_args;
+
+/* partial[b] = sum of x[i]^2 in double, ascending within each block of QL_NORM_BLOCK elements. */
+enum { QL_NORM_BLOCK = 4096 };
+typedef struct {
+    ql_tensor partial; /* f64 [1, ceil(n / QL_NORM_BLOCK)] */
+    ql_tensor x;       /* f32 [1, n]                       */
+} ql_sum_squares_args;
+
+/* AdamW as torch.optim.AdamW (single tensor), one element, all in f32 with each scalar rounded
+ * to f32 once:  g *= clip; p *= 1 - lr*wd; m += (1-b1)*(g-m); v = b2*v + (1-b2)*g*g;
+ *               p -= (lr/bc1) * m / (sqrt(v)/sqrt(bc2) + eps),  bc = 1 - b^step. */
+typedef struct {
+    ql_tensor p, m, v, g; /* f32 [1, n] */
+    double    lr, beta1, beta2, eps, weight_decay, clip;
+    int64_t   step; /* from 1 */
+} ql_adamw_args;
+
+/* One row per operation: the name; ql_NAME_args above; in the back end's table and here. */
+#define QL_OPS(ROW)                                                                       \
+    ROW(embed) ROW(rmsnorm) ROW(rmsnorm_grad) ROW(matmul) ROW(weight_grad) ROW(dropout)   \
+    ROW(rope) ROW(attention) ROW(attention_grad) ROW(swiglu) ROW(swiglu_grad) ROW(add)    \
+    ROW(gather) ROW(scatter) ROW(logprob) ROW(grad_mean) ROW(sum_squares) ROW(adamw)
+typedef ql_gather_args ql_scatter_args;
+
+#define QL_DECLARE_OP(NAME) QL_RESULT ql_##NAME(ql_device *d, const ql_##NAME##_args *a);
+QL_OPS(QL_DECLARE_OP)
+#undef QL_DECLARE_OP

@@ -1,0 +1,43 @@
+/* 4-bit quantisations, as the CUDA path of bitsandbytes makes them (reference: bitsandbytes
+ * csrc/kernels.cu, functional.py). Host memory, pure functions. One row per type. */
+#pragma once
+#include "kernels/weight.h"
+
+struct ql_quant {
+    const char *name;     /* "nf4", "fp4"                                             */
+    float       code[16]; /* value of each 4-bit code; files of ours carry it         */
+    /* The code of x, already scaled to [-1, 1]; NaN gives 0. */
+    uint8_t (*encode)(float x);
+};
+extern const ql_quant ql_quant_nf4, ql_quant_fp4;
+/* NULL when there is none of that name. */
+const ql_quant *ql_quant_find(const char *name);
+
+enum { QL_BLOCK = 64, QL_NESTED_BLOCK = 256 };
+
+/* Quantises n elements that start on a block border. `packed` receives (n+1)/2 bytes, `absmax`
+ * ceil(n/blocksize). `dtype` is f32, bf16 or f16. A last odd nibble is the code of 0. */
+void ql_quantize(const ql_quant *q, const void *x, ql_dtype dtype, size_t n, int blocksize, uint8_t *packed,
+                 float *absmax);
+/* Double quantisation of the block maxima: offset = mean, then 8-bit blocks of 256. */
+void ql_quantize_absmax(const float *absmax, size_t blocks, uint8_t *q, float *nested_absmax, float *offset);
+/* The signed dynamic map (create_dynamic_map), 256 ascending values. */
+const float *ql_dynamic_map(void);
+
+/* y[i] = element first+i of the matrix, host pointers taken from the struct. */
+typedef struct {
+    const uint8_t *packed;
+    const float   *code;          /* 16                                  */
+    const float   *absmax;        /* NULL when nested                    */
+    const uint8_t *absmax_q;      /* nested                              */
+    const float   *nested_absmax, *nested_code;
+    float          nested_offset;
+    int32_t        blocksize, nested_blocksize;
+} ql_quant_view;
+float ql_quant_scale(const ql_quant_view *v, size_t block);
+void  ql_dequantize(const ql_quant_view *v, size_t first, size_t n, float *y);
+
+float    ql_bf16_to_f32(uint16_t x);
+float    ql_f16_to_f32(uint16_t x);
+uint16_t ql_f32_to_bf16(float x); /* nearest, ties to even; NaN stays NaN */
+uint16_t ql_f32_to_f16(float x);

@@ -1,0 +1,63 @@
+/* From files of records to packed rows.
+ *
+ *   files --record.c--> prompt/completion/text --target.c--> documents (ids, first target)
+ *         --pack.c--> rows of at most max_length tokens --order--> row k of step s
+ *
+ * A document is what one record became. Its tokens are never split over rows. All local and
+ * deterministic: every rank builds the same. */
+#pragma once
+#include "base/config/config.h"
+#include "worker/data/tokenizer/tokenizer.h"
+
+typedef struct {
+    int64_t record;   /* index in the input, over all files, from 0                       */
+    int64_t at;       /* its first token in ql_corpus.ids                                 */
+    int32_t length;   /* tokens                                                           */
+    int32_t targets;  /* tokens that are predicted and trained on; 0 only in evaluation   */
+} ql_document;
+
+typedef struct {
+    int32_t     *ids;       /* all documents one after another                              */
+    uint8_t     *is_target; /* 1: this token is a label. The first token of a document never is. */
+    size_t       count, capacity;
+    ql_document *document;
+    size_t       documents, documents_capacity;
+    /* What happened to the records. */
+    int64_t records, dropped_long, truncated, without_targets;
+    bool    completion_only; /* what "auto" came to      */
+    char    format[32];      /* "question+answer", ...   */
+    uint64_t fingerprint;    /* of ids, targets and borders */
+} ql_corpus;
+
+typedef struct {
+    const ql_config    *config;
+    const ql_tokenizer *tokenizer;
+    int64_t             vocab_size;     /* of the model: ids must be below                       */
+    bool                keep_untargeted; /* evaluation per record: a record without targets stays */
+} ql_corpus_options;
+
+/* Reads and tokenises. QL_DATA: FILE:LINE and the cure. `prompt_only` records are refused. */
+QL_RESULT ql_corpus_read(const ql_datasets *files, const ql_corpus_options *o, ql_corpus *out);
+void      ql_corpus_free(ql_corpus *c);
+/* Moves a part of the records to `eval`: the fraction, or number, `val_set_size`, chosen by
+ * (seed, record) only. */
+void ql_corpus_split(ql_corpus *train, double val_set_size, int64_t seed, ql_corpus *eval);
+
+/* Rows: row r holds documents document[start[r] .. start[r+1]) (indices into the corpus). */
+typedef struct {
+    int64_t *start;    /* [rows + 1] */
+    int64_t *document; /* [documents] */
+    int64_t  rows;
+    int64_t  tokens;     /* in all rows */
+    int64_t  targets;
+    int64_t  max_length; /* the room of a row */
+    int64_t  longest;    /* tokens of the fullest row */
+} ql_row_set;
+/* Best fit decreasing (Coffman, Garey & Johnson; TRL's "bfd") over the whole set, ties in input
+ * order; `packing` false: one document a row, in input order. */
+void ql_pack(const ql_corpus *c, int64_t max_length, bool packing, ql_row_set *out);
+void ql_row_set_free(ql_row_set *r);
+int64_t ql_row_tokens(const ql_corpus *c, const ql_row_set *r, int64_t row);
+
+/* The order of rows in epoch e, [rows]: f(seed, epoch) only. */
+void ql_row_order(const ql_row_set *r, int64_t seed, uint32_t epoch, int64_t *order);
