@@ -1,0 +1,59 @@
+/* The processes of one run and what they say to each other over the control plane.
+ *
+ * A world of one process never calls MPI. In a larger one MPI carries start-up, votes and, where
+ * there is no faster way, the integer sums of the gradients; it only ever sees host memory.
+ *
+ * Every function is marked. Collective: all ranks call it, in the same order, with the same
+ * sizes, from the thread that opened the world. Local: any rank, any time. A rank that fails
+ * between two collectives either brings its verdict to the next ql_agree or leaves with
+ * ql_world_leave; it must never just skip a collective.
+ *
+ * Verdicts: QL_TEMP when the network or a peer fails; after it the only sensible call is
+ * ql_world_leave. */
+#pragma once
+#include "base/err.h"
+
+typedef struct ql_world ql_world;
+typedef struct {
+    int rank, size;             /* in the world                          */
+    int local_rank, local_size; /* among the ranks that share the memory */
+} ql_place;
+
+/* Collective. Starts MPI only when the environment says that there are several processes
+ * (mpirun, srun --mpi=pmix, mpiexec of MPICH). QL_USAGE when there are but they cannot find each
+ * other: srun without PMIx, a build without MPI, the mpirun of another MPI. */
+QL_RESULT ql_world_open(int *argc, char ***argv, ql_world **out);
+/* Collective, and the last thing a rank does with the world: frees w in every case. Ends MPI when
+ * all ranks bring success, or all bring QL_STOPPED, and returns `status` then. Otherwise returns
+ * what ql_agree would, MPI is left as it is, and the process must end by ql_world_leave. */
+QL_RESULT ql_world_close(ql_world *w, ql_err status);
+/* Local, never returns: flushes what was printed and ends the process at once with `code` (QL_OK
+ * counts as QL_BUG: leaving is never a success). Never ends MPI, so that mpirun and srun take the
+ * other ranks down. May be called before ql_world_open. */
+QL_NORETURN void ql_world_leave(ql_code code);
+
+/* Local. */
+ql_place    ql_world_place(const ql_world *w);
+const char *ql_world_kind(const ql_world *w); /* "single process", "Open MPI 4.1.4", ... */
+
+/* Collective. Element by element over all ranks, in place, in pieces of at most 32 MiB. Integers,
+ * so the result depends neither on the number of ranks nor on their order. n may be 0. */
+QL_RESULT ql_sum_i64(ql_world *w, int64_t *data, size_t n);
+QL_RESULT ql_max_i64(ql_world *w, int64_t *data, size_t n);
+QL_RESULT ql_min_i64(ql_world *w, int64_t *data, size_t n);
+
+/* Collective. Rank r's n bytes to all + r * n of rank 0; `all` is not looked at elsewhere. */
+QL_RESULT ql_gather_bytes(ql_world *w, const void *mine, size_t n, void *all);
+/* Collective. The n bytes of rank `root` to all. */
+QL_RESULT ql_broadcast(ql_world *w, void *data, size_t n, int root);
+/* Collective. */
+QL_RESULT ql_barrier(ql_world *w);
+
+/* Collective. If any rank brings a bad verdict, all leave with a bad one: the failing ones with
+ * their own, untouched, the others with the code of the lowest failing rank and the sentence
+ * "rank R failed: <its sentence>". `doing` ("reading the model") must be the same text on all
+ * ranks: ranks that agree about different things are QL_BUG, named. */
+QL_RESULT ql_agree(ql_world *w, ql_err mine, const char *doing);
+/* Collective. QL_DATA unless all ranks bring the same value; names `what` ("the configuration")
+ * and the ranks whose value is not that of rank 0. */
+QL_RESULT ql_same_everywhere(ql_world *w, uint64_t value, const char *what);

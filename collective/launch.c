@@ -1,0 +1,36 @@
+#include "collective/launch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* A positive number from the environment; 0: not set, or no such number. */
+static int count_from(const char *name) {
+    const char *text = getenv(name);
+    if (!text || !*text) return 0;
+    char *end;
+    errno = 0;
+    long n = strtol(text, &end, 10);
+    return errno == 0 && *end == 0 && n > 0 && n <= 1 << 24 ? (int)n : 0;
+}
+
+/* Tasks of the Slurm step that this process is a task of; 0: it is in no step. SLURM_NTASKS alone
+ * proves nothing: a batch script and a salloc shell have it too, and are one process. */
+static int slurm_step_tasks(void) {
+    if (!getenv("SLURM_STEP_ID")) return 0;
+    int n = count_from("SLURM_STEP_NUM_TASKS");
+    return n ? n : count_from("SLURM_NTASKS");
+}
+
+ql_launch ql_launch_find(void) {
+    int n = count_from("OMPI_COMM_WORLD_SIZE");
+    if (n) return (ql_launch){QL_LAUNCH_OPEN_MPI, n};
+    /* A step inherits PMI_* from an mpiexec around it, so the step's own figures go first. */
+    int  tasks = slurm_step_tasks();
+    bool pmix = getenv("PMIX_RANK") != NULL;
+    n = count_from("PMI_SIZE");
+    if (tasks == 1) return (ql_launch){QL_LAUNCH_ALONE, 1};
+    if (pmix) return (ql_launch){QL_LAUNCH_PMIX, tasks};
+    if (n) return (ql_launch){QL_LAUNCH_PMI, n};
+    if (tasks) return (ql_launch){QL_LAUNCH_SRUN_BARE, tasks};
+    return (ql_launch){QL_LAUNCH_ALONE, 1};
+}

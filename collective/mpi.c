@@ -1,0 +1,104 @@
+/* The wire of a build with MPI: the only file that sees mpi.h. One thread speaks MPI. */
+#include "collective/wire.h"
+
+#include <ctype.h>
+#include <mpi.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+
+static ql_err verdict(int status, const char *doing) {
+    if (status == MPI_SUCCESS) return ql_ok();
+    char why[MPI_MAX_ERROR_STRING] = "unknown error";
+    int  n = 0;
+    MPI_Error_string(status, why, &n);
+    return ql_fail(QL_TEMP, "MPI failed %s: %s; a peer or the network is gone, start again to go on from the last checkpoint",
+                   doing, why);
+}
+
+/* "Open MPI v4.1.4, package: ..." and "MPICH Version:\t4.0.2\n..." become "Open MPI 4.1.4" and "MPICH 4.0.2". */
+static void library_name(char kind[64]) {
+    char text[MPI_MAX_LIBRARY_VERSION_STRING] = "MPI";
+    int  n = 0;
+    MPI_Get_library_version(text, &n);
+    size_t digits = strcspn(text, "0123456789\n,");
+    size_t name = digits;
+    while (name > 0 && (isspace((unsigned char)text[name - 1]) || text[name - 1] == 'v')) name--;
+    static const char word[] = "Version:";
+    if (name >= strlen(word) && !strncmp(text + name - strlen(word), word, strlen(word))) name -= strlen(word);
+    while (name > 0 && isspace((unsigned char)text[name - 1])) name--;
+    int version = (int)strspn(text + digits, "0123456789.");
+    snprintf(kind, 64, "%.*s %.*s", (int)(name < 40 ? name : 40), text, version < 20 ? version : 20, text + digits);
+}
+
+static ql_err check_launcher(ql_launch launch) {
+    if (launch.launcher == QL_LAUNCH_SRUN_BARE)
+        return ql_fail(QL_USAGE, "srun started %d tasks that cannot find each other; use srun --mpi=pmix, or mpirun -np %d",
+                       launch.size, launch.size);
+#ifdef OPEN_MPI
+    if (launch.launcher == QL_LAUNCH_PMI)
+        return ql_fail(QL_USAGE, "%d processes were started by the mpiexec of MPICH or by srun --mpi=pmi2, but this program was "
+                                 "built with Open MPI; use Open MPI's mpirun -np %d, or srun --mpi=pmix",
+                       launch.size, launch.size);
+#endif
+    return ql_ok();
+}
+
+static ql_err find_place(ql_place *place) {
+    MPI_Comm node;
+    QL_TRY(verdict(MPI_Comm_rank(MPI_COMM_WORLD, &place->rank), "at start"));
+    QL_TRY(verdict(MPI_Comm_size(MPI_COMM_WORLD, &place->size), "at start"));
+    QL_TRY(verdict(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node), "at start"));
+    QL_TRY(verdict(MPI_Comm_rank(node, &place->local_rank), "at start"));
+    QL_TRY(verdict(MPI_Comm_size(node, &place->local_size), "at start"));
+    QL_TRY(verdict(MPI_Comm_free(&node), "at start"));
+    const char *told = getenv("OMPI_COMM_WORLD_LOCAL_RANK");
+    if (told && atoi(told) != place->local_rank)
+        ql_warn("mpirun says that this is local rank %s, shared memory says %d; going by shared memory", told, place->local_rank);
+    return ql_ok();
+}
+
+ql_err ql_wire_open(int *argc, char ***argv, ql_launch launch, ql_place *place, char kind[64]) {
+    QL_TRY(check_launcher(launch));
+    int level;
+    QL_TRY(verdict(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &level), "at start"));
+    QL_TRY(verdict(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "at start"));
+    QL_TRY(find_place(place));
+    library_name(kind);
+    QL_CHECK(launch.size == 0 || launch.size == place->size, QL_USAGE,
+             "%d processes were started, but %s sees %d; use the mpirun that belongs to it", launch.size, kind, place->size);
+    return ql_ok();
+}
+
+ql_err ql_wire_close(void) {
+    return verdict(MPI_Finalize(), "at the end");
+}
+
+ql_err ql_wire_reduce_i64(int64_t *data, size_t n, ql_wire_op op) {
+    MPI_Op mpi_op = op == QL_WIRE_SUM ? MPI_SUM : op == QL_WIRE_MAX ? MPI_MAX : MPI_MIN;
+    return verdict(MPI_Allreduce(MPI_IN_PLACE, data, (int)n, MPI_INT64_T, mpi_op, MPI_COMM_WORLD), "in a sum over ranks");
+}
+
+ql_err ql_wire_broadcast(void *data, size_t n, int root) {
+    return verdict(MPI_Bcast(data, (int)n, MPI_BYTE, root, MPI_COMM_WORLD), "in a broadcast");
+}
+
+ql_err ql_wire_send(const ql_place *place, int from, const void *data, void *received, size_t n) {
+    for (size_t done = 0; done < n;) {
+        int piece = (int)(n - done < QL_WIRE_PIECE ? n - done : QL_WIRE_PIECE);
+        int status = MPI_SUCCESS;
+        if (place->rank == from)
+            status = MPI_Send((const char *)data + done, piece, MPI_BYTE, 0, 0, MPI_COMM_WORLD);
+        else if (place->rank == 0)
+            status = MPI_Recv((char *)received + done, piece, MPI_BYTE, from, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+        QL_TRY(verdict(status, "in a gather"));
+        done += (size_t)piece;
+    }
+    return ql_ok();
+}
+
+ql_err ql_wire_barrier(void) {
+    return verdict(MPI_Barrier(MPI_COMM_WORLD), "in a barrier");
+}

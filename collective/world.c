@@ -1,0 +1,182 @@
+#include "collective/collective.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "collective/wire.h"
+
+struct ql_world {
+    ql_place place;
+    char     kind[64];
+};
+
+static bool alone(const ql_world *w) {
+    return w->place.size == 1;
+}
+
+ql_err ql_world_open(int *argc, char ***argv, ql_world **out) {
+    *out = NULL;
+    ql_world  world = {.place = {.size = 1, .local_size = 1}, .kind = "single process"};
+    ql_launch launch = ql_launch_find();
+    if (launch.size != 1) QL_TRY(ql_wire_open(argc, argv, launch, &world.place, world.kind));
+    *out = QL_NEW(ql_world);
+    **out = world;
+    return ql_ok();
+}
+
+ql_place ql_world_place(const ql_world *w) {
+    return w->place;
+}
+
+const char *ql_world_kind(const ql_world *w) {
+    return w->kind;
+}
+
+static ql_err reduce(ql_world *w, int64_t *data, size_t n, ql_wire_op op) {
+    const size_t piece = QL_WIRE_PIECE / sizeof *data;
+    if (alone(w)) return ql_ok();
+    for (size_t done = 0; done < n; done += piece)
+        QL_TRY(ql_wire_reduce_i64(data + done, n - done < piece ? n - done : piece, op));
+    return ql_ok();
+}
+
+ql_err ql_sum_i64(ql_world *w, int64_t *data, size_t n) {
+    return reduce(w, data, n, QL_WIRE_SUM);
+}
+
+ql_err ql_max_i64(ql_world *w, int64_t *data, size_t n) {
+    return reduce(w, data, n, QL_WIRE_MAX);
+}
+
+ql_err ql_min_i64(ql_world *w, int64_t *data, size_t n) {
+    return reduce(w, data, n, QL_WIRE_MIN);
+}
+
+ql_err ql_gather_bytes(ql_world *w, const void *mine, size_t n, void *all) {
+    if (w->place.rank == 0 && n > 0) memmove(all, mine, n);
+    for (int from = 1; from < w->place.size; from++)
+        QL_TRY(ql_wire_send(&w->place, from, mine, w->place.rank == 0 ? (char *)all + (size_t)from * n : NULL, n));
+    return ql_ok();
+}
+
+ql_err ql_broadcast(ql_world *w, void *data, size_t n, int root) {
+    QL_CHECK(root >= 0 && root < w->place.size, QL_BUG, "broadcast from rank %d in a world of %d", root, w->place.size);
+    if (alone(w)) return ql_ok();
+    for (size_t done = 0; done < n; done += QL_WIRE_PIECE)
+        QL_TRY(ql_wire_broadcast((char *)data + done, n - done < QL_WIRE_PIECE ? n - done : QL_WIRE_PIECE, root));
+    return ql_ok();
+}
+
+ql_err ql_barrier(ql_world *w) {
+    return alone(w) ? ql_ok() : ql_wire_barrier();
+}
+
+/* What one rank brings to an agreement; 0 in `code`: success. */
+typedef struct {
+    int32_t code;
+    char    sentence[2044];
+} bad_news;
+
+static bad_news news_of(ql_err mine, const char *sentence) {
+    bad_news n = {.code = (int32_t)mine.code};
+    if (ql_bad(mine)) snprintf(n.sentence, sizeof n.sentence, "%s", sentence);
+    return n;
+}
+
+/* *rank: the lowest failing rank, or the world's size when all is well. */
+static ql_err first_failure(ql_world *w, bool failed, const char *doing, int *rank) {
+    int64_t subject = (int64_t)(ql_hash64(doing, strlen(doing), 0) >> 2);
+    int64_t vote[3] = {failed ? w->place.rank : w->place.size, subject, -subject};
+    QL_TRY(ql_err_prefix(ql_min_i64(w, vote, QL_LEN(vote)), "%s", doing));
+    *rank = (int)vote[0];
+    QL_CHECK(vote[1] == -vote[2], QL_BUG, "%s: the ranks are not at the same place of the program", doing);
+    return ql_ok();
+}
+
+static ql_err share_failure(ql_world *w, const bad_news *mine, const char *doing) {
+    int rank;
+    QL_TRY(first_failure(w, mine->code != QL_OK, doing, &rank));
+    if (rank == w->place.size) return ql_ok();
+    bad_news theirs = *mine;
+    QL_TRY(ql_broadcast(w, &theirs, sizeof theirs, rank));
+    return ql_fail((ql_code)theirs.code, "rank %d failed: %.*s", rank, (int)sizeof theirs.sentence, theirs.sentence);
+}
+
+ql_err ql_agree(ql_world *w, ql_err mine, const char *doing) {
+    if (alone(w)) return mine;
+    bad_news news = news_of(mine, ql_err_text());
+    ql_err   shared = share_failure(w, &news, doing);
+    return ql_bad(mine) ? ql_fail(mine.code, "%s", news.sentence) : shared;
+}
+
+/* "1", "1, 3", "1, 2, 5, ..." : the ranks whose value is not that of rank 0. */
+static void list_others(const uint64_t *value, int size, ql_str *out) {
+    int named = 0;
+    for (int r = 1; r < size; r++) {
+        if (value[r] == value[0]) continue;
+        if (named++ == 8) {
+            ql_str_puts(out, ", ...");
+            return;
+        }
+        ql_str_printf(out, "%s%d", out->size ? ", " : "", r);
+    }
+}
+
+ql_err ql_same_everywhere(ql_world *w, uint64_t value, const char *what) {
+    int       size = w->place.size;
+    uint64_t *all = QL_NEW_ARRAY(uint64_t, (size_t)size);
+    ql_str    others = {0};
+    ql_err    e;
+    QL_TRY_TO(out, e, ql_gather_bytes(w, &value, sizeof value, all));
+    QL_TRY_TO(out, e, ql_broadcast(w, all, (size_t)size * sizeof *all, 0));
+    list_others(all, size, &others);
+    if (others.size)
+        e = ql_fail(QL_DATA, "%s is not the same on all ranks: rank %s differ%s from rank 0; give all ranks the same files and "
+                             "settings",
+                    what, others.data, strchr(others.data, ',') ? "" : "s");
+out:
+    ql_str_free(&others);
+    free(all);
+    return e;
+}
+
+/* Whether all ranks bring exactly this code. */
+static ql_err all_bring(ql_world *w, ql_code code, bool *yes) {
+    int64_t range[2] = {(int64_t)code, -(int64_t)code};
+    QL_TRY(ql_max_i64(w, range, QL_LEN(range)));
+    *yes = range[0] == -range[1];
+    return ql_ok();
+}
+
+ql_err ql_world_close(ql_world *w, ql_err status) {
+    if (alone(w)) {
+        free(w);
+        return status;
+    }
+    char   *sentence = ql_strdup(ql_err_text());
+    bool    same = false;
+    ql_err  e;
+    QL_TRY_TO(out, e, all_bring(w, status.code, &same));
+    if (ql_bad(status)) (void)ql_fail(status.code, "%s", sentence);
+    if (same && (!ql_bad(status) || status.code == QL_STOPPED)) {
+        e = ql_wire_close();
+        if (!ql_bad(e)) e = status;
+    } else {
+        e = ql_agree(w, status, "ending the run");
+    }
+out:
+    free(sentence);
+    free(w);
+    return e;
+}
+
+void ql_world_leave(ql_code code) {
+    fflush(stdout);
+    fflush(stderr);
+    _exit(code == QL_OK ? QL_BUG : (int)code);
+}
