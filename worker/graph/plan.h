@@ -1,0 +1,42 @@
+/* Which operation runs when, and where each of its matrices lies: the schedule of a micro-batch
+ * and the layout of its arena, computed before anything is loaded.
+ *
+ * A training schedule is: forward of all nodes, the head (loss and its gradient), backward of
+ * the nodes above the lowest adapter. A layer that is recomputed keeps only what crosses its
+ * border; its inside is run forward once more right before its backward. That changes no bits. */
+#pragma once
+#include "worker/graph/graph.h"
+#include "worker/graph/rule.h"
+
+typedef enum { QL_PLAN_SCORE, QL_PLAN_TRAIN, QL_PLAN_GENERATE } ql_plan_purpose;
+
+typedef struct {
+    ql_plan_purpose purpose;
+    int64_t         max_tokens;  /* of a micro-batch                                  */
+    bool            recompute;   /* layers but the last are recomputed                */
+    bool            dropout;     /* scratch for dropped inputs                        */
+    int64_t         logit_rows;  /* tokens whose logits exist at a time               */
+} ql_plan_request;
+
+enum { QL_ABSENT = -1 };
+/* One entry of the schedule; places are byte offsets in the arena, QL_ABSENT where unused. */
+typedef struct {
+    int     node;
+    bool    backward;
+    int64_t in[QL_MAX_INPUTS], out, saved, d_out, d_in[QL_MAX_INPUTS], scratch;
+    bool    accumulate[QL_MAX_INPUTS];
+} ql_plan_step;
+
+typedef struct {
+    ql_plan_request request;
+    ql_plan_step   *step;
+    size_t          steps, steps_capacity;
+    size_t          bytes;     /* of the arena                            */
+    size_t          kept_bytes; /* of it: activations kept for backward   */
+    size_t          logits_at; /* the chunk of logits [logit_rows, vocab] */
+    size_t          logits_bytes;
+    int64_t         recomputed; /* nodes that run forward twice            */
+} ql_plan;
+
+void ql_plan_make(const ql_graph *g, const ql_plan_request *request, ql_plan *out);
+void ql_plan_free(ql_plan *p);
