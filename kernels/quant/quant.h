@@ -6,20 +6,23 @@
 struct ql_quant {
     const char *name;     /* "nf4", "fp4"                                             */
     float       code[16]; /* value of each 4-bit code; files of ours carry it         */
-    /* The code of x, already scaled to [-1, 1]; NaN gives 0. */
+    /* The code of x, already scaled to [-1, 1]; NaN gives 0. The second does it for n of them. */
     uint8_t (*encode)(float x);
+    void (*encode_run)(const float *x, size_t n, uint8_t *code);
 };
 extern const ql_quant ql_quant_nf4, ql_quant_fp4;
 /* NULL when there is none of that name. */
 const ql_quant *ql_quant_find(const char *name);
 
-enum { QL_BLOCK = 64, QL_NESTED_BLOCK = 256 };
+enum { QL_BLOCK = 64, QL_MAX_BLOCK = 4096, QL_NESTED_BLOCK = 256 };
 
 /* Quantises n elements that start on a block border. `packed` receives (n+1)/2 bytes, `absmax`
- * ceil(n/blocksize). `dtype` is f32, bf16 or f16. A last odd nibble is the code of 0. */
+ * ceil(n/blocksize). `dtype` is f32, bf16 or f16; x may be unaligned; blocksize is even and at
+ * most QL_MAX_BLOCK. A last odd nibble is the code of 0. */
 void ql_quantize(const ql_quant *q, const void *x, ql_dtype dtype, size_t n, int blocksize, uint8_t *packed,
                  float *absmax);
-/* Double quantisation of the block maxima: offset = mean, then 8-bit blocks of 256. */
+/* Double quantisation of the block maxima: offset = mean (summed in double, in order, rounded
+ * once), then 8-bit blocks of 256. */
 void ql_quantize_absmax(const float *absmax, size_t blocks, uint8_t *q, float *nested_absmax, float *offset);
 /* The signed dynamic map (create_dynamic_map), 256 ascending values. */
 const float *ql_dynamic_map(void);
