@@ -23,6 +23,7 @@ typedef struct {
 
 typedef struct {
     const char     *kind; /* "cpu" */
+    bool            is_host; /* its memory is the host's */
     ql_memory_table memory;
     ql_ops_table    ops;
 } ql_backend;

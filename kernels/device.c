@@ -112,3 +112,7 @@ ql_err ql_zero(ql_device *d, ql_tensor t) {
 ql_err ql_sync(ql_device *d) {
     return d->backend->memory.sync(d->state);
 }
+
+void *ql_host_address(ql_device *d, ql_tensor t) {
+    return d->backend->is_host ? ql_address(t) : NULL;
+}

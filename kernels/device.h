@@ -60,3 +60,6 @@ QL_RESULT ql_download(ql_device *d, void *to, ql_tensor from);
 QL_RESULT ql_copy(ql_device *d, ql_tensor to, ql_tensor from); /* same bytes */
 QL_RESULT ql_zero(ql_device *d, ql_tensor t);
 QL_RESULT ql_sync(ql_device *d);
+/* The address of a tensor where device memory is host memory, after ql_sync; else NULL. Lets the
+ * exchange of gradients work in place on a CPU. */
+void *ql_host_address(ql_device *d, ql_tensor t);

@@ -1,0 +1,66 @@
+/* The trained part: LoRA's matrices of all modules in one flat run of floats, with moments,
+ * gradient and the integer sums of the step in equally long runs beside it, so that exchange,
+ * norm and update are one operation each. */
+#pragma once
+#include "base/config/config.h"
+#include "checkpoint/checkpoint.h"
+#include "worker/graph/run.h"
+
+typedef struct {
+    const char *module; /* borrowed from the graph */
+    int64_t     in, out;
+    int64_t     a_at, b_at; /* first element in the flat runs, multiples of 16 */
+} ql_adapter_module;
+
+typedef struct {
+    int64_t            r;
+    float              scale;
+    ql_adapter_module *module;
+    size_t             modules;
+    int64_t            length;    /* of each run, padding (always zero) included */
+    int64_t            trainable; /* parameters                                  */
+} ql_adapter_shape;
+
+/* Attaches the configured targets to the graph and lays out the runs. */
+QL_RESULT ql_adapter_plan(ql_graph *g, const ql_config *c, ql_adapter_shape *out);
+void      ql_adapter_shape_free(ql_adapter_shape *s);
+/* Bytes on the device: values; in training also moments, gradient, sums, norms. */
+size_t ql_adapter_bytes(const ql_adapter_shape *s, bool training);
+
+typedef struct {
+    ql_adapter_shape shape;
+    ql_device       *device;
+    ql_buffer       *buffer;
+    ql_tensor        value, moment1, moment2, gradient; /* f32 [1, length]; only value unless training */
+    ql_tensor        sum;                               /* i64 [1, length]                             */
+    ql_tensor        partial;                           /* f64: norms of blocks                        */
+    ql_site         *sites;
+} ql_adapter;
+
+/* Takes over the shape. All zero. */
+QL_RESULT ql_adapter_open(ql_device *d, ql_adapter_shape *shape, bool training, ql_adapter *out);
+void      ql_adapter_close(ql_adapter *a);
+
+/* PEFT's start: A uniform in +-1/sqrt(in), B zero (init_lora_weights false: B uniform in
+ * +-1/sqrt(r)); a function of (seed, module name) only. */
+QL_RESULT ql_adapter_init(ql_adapter *a, int64_t seed, bool zero_b);
+/* From a PEFT folder; r, alpha and rsLoRA there must be those of the configuration. */
+QL_RESULT ql_adapter_read(ql_adapter *a, const char *folder);
+/* The scale and rank of a PEFT folder into the configuration, so that it can be continued or
+ * used: lora_r, lora_alpha, use_rslora, target_modules. */
+QL_RESULT ql_adapter_adopt(const char *folder, ql_config *c);
+
+/* The whole state on the host, for checkpoints. `tensor` names and pointers refer to `memory`. */
+typedef struct {
+    float           *memory;
+    ql_state_tensor *tensor;
+    size_t           tensors;
+    ql_peft_module  *module;
+} ql_adapter_copy;
+/* Empty arrays of the right shape; ql_adapter_fetch fills them, ql_adapter_store is the reverse. */
+void      ql_adapter_copy_open(const ql_adapter *a, ql_adapter_copy *out);
+void      ql_adapter_copy_close(ql_adapter_copy *c);
+QL_RESULT ql_adapter_fetch(const ql_adapter *a, ql_adapter_copy *c);
+QL_RESULT ql_adapter_store(ql_adapter *a, const ql_adapter_copy *c);
+/* What adapter_config.json says of it; borrows from c. Free with ql_peft_config_free. */
+void ql_adapter_card(const ql_adapter *a, const ql_config *c, ql_peft_config *out);
