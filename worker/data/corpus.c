@@ -1,0 +1,94 @@
+/* The corpus as a container: adding, splitting, digesting. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/random.h"
+#include "worker/data/corpus_build.h"
+#include "worker/data/target.h"
+
+void ql_corpus_free(ql_corpus *c) {
+    free(c->ids);
+    free(c->is_target);
+    free(c->document);
+    *c = (ql_corpus){0};
+}
+
+static void reserve(ql_corpus *c, size_t more) {
+    size_t need = c->count + more;
+    if (need <= c->capacity) return;
+    size_t capacity = c->capacity ? c->capacity : 4096;
+    while (capacity < need) capacity *= 2;
+    c->ids = ql_realloc(c->ids, capacity * sizeof *c->ids);
+    c->is_target = ql_realloc(c->is_target, capacity);
+    c->capacity = capacity;
+}
+
+void ql_corpus_add(ql_corpus *c, int64_t record, const int32_t *ids, const uint8_t *is_target, size_t n) {
+    reserve(c, n);
+    memcpy(c->ids + c->count, ids, n * sizeof *ids);
+    memcpy(c->is_target + c->count, is_target, n);
+    ql_document d = {.record = record,
+                     .at = (int64_t)c->count,
+                     .length = (int32_t)n,
+                     .targets = ql_count_targets(is_target, n)};
+    QL_PUSH(c->document, c->documents, c->documents_capacity, d);
+    c->count += n;
+}
+
+void ql_corpus_seal(ql_corpus *c) {
+    uint64_t h = ql_hash64(c->ids, c->count * sizeof *c->ids, c->documents);
+    h = ql_hash64(c->is_target, c->count, h);
+    c->fingerprint = ql_hash64(c->document, c->documents * sizeof *c->document, h);
+}
+
+/* The random number of a record: the lower it is, the sooner the record goes to evaluation. */
+static uint64_t lot_of(uint64_t key, int64_t record) {
+    ql_random4 r = ql_philox(key, (uint32_t)record, (uint32_t)((uint64_t)record >> 32), 0, 0);
+    return (uint64_t)r.word[0] << 32 | r.word[1];
+}
+
+static int compare_lots(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The lot below which `wanted` documents lie. */
+static uint64_t lot_limit(const ql_corpus *c, uint64_t key, double number) {
+    if (number >= (double)c->documents) return UINT64_MAX;
+    size_t wanted = (size_t)number;
+    uint64_t *lot = QL_NEW_ARRAY(uint64_t, c->documents);
+    for (size_t i = 0; i < c->documents; i++) lot[i] = lot_of(key, c->document[i].record);
+    qsort(lot, c->documents, sizeof *lot, compare_lots);
+    uint64_t limit = lot[wanted];
+    free(lot);
+    return limit;
+}
+
+/* Takes the documents of one side out of `from`, which keeps its memory. */
+static void copy_side(const ql_corpus *from, uint64_t key, uint64_t limit, bool below, ql_corpus *to) {
+    for (size_t i = 0; i < from->documents; i++) {
+        const ql_document *d = &from->document[i];
+        if ((lot_of(key, d->record) < limit) != below) continue;
+        ql_corpus_add(to, d->record, from->ids + d->at, from->is_target + d->at, (size_t)d->length);
+    }
+    ql_corpus_seal(to);
+}
+
+void ql_corpus_split(ql_corpus *train, double val_set_size, int64_t seed, ql_corpus *eval) {
+    *eval = (ql_corpus){.completion_only = train->completion_only};
+    memcpy(eval->format, train->format, sizeof eval->format);
+    if (val_set_size <= 0) return;
+    uint64_t key = ql_random_key((uint64_t)seed, QL_RANDOM_SPLIT);
+    uint64_t limit = val_set_size < 1 ? (uint64_t)(val_set_size * 0x1p64) : lot_limit(train, key, val_set_size);
+    ql_corpus rest = *train;
+    rest.ids = NULL, rest.is_target = NULL, rest.document = NULL;
+    rest.count = rest.capacity = rest.documents = rest.documents_capacity = 0;
+    copy_side(train, key, limit, true, eval);
+    copy_side(train, key, limit, false, &rest);
+    /* What was dropped stays in the books of the training side. */
+    eval->records = (int64_t)eval->documents;
+    rest.records -= eval->records;
+    ql_corpus_free(train);
+    *train = rest;
+}

@@ -1,0 +1,92 @@
+/* Best fit decreasing: documents by falling length (ties in input order), each into the open row
+ * with the least room that still holds it (the oldest among equals), else into a new row. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/random.h"
+#include "worker/data/dataset.h"
+#include "worker/data/room.h"
+
+/* documents by falling length, stable: a counting sort */
+static void sort_by_length(const ql_corpus *c, int64_t longest, int64_t *sorted) {
+    int64_t *begin = QL_NEW_ARRAY(int64_t, (size_t)longest + 2);
+    for (size_t i = 0; i < c->documents; i++) begin[longest - c->document[i].length + 1]++;
+    for (int64_t l = 0; l < longest; l++) begin[l + 1] += begin[l];
+    for (size_t i = 0; i < c->documents; i++) sorted[begin[longest - c->document[i].length]++] = (int64_t)i;
+    free(begin);
+}
+
+static int64_t longest_document(const ql_corpus *c) {
+    int64_t longest = 0;
+    for (size_t i = 0; i < c->documents; i++) longest = ql_max(longest, c->document[i].length);
+    return longest;
+}
+
+/* row_of[k]: the row of document sorted[k]. Returns the number of rows. */
+static int64_t assign_rows(const ql_corpus *c, const int64_t *sorted, int64_t max_length, int64_t *row_of) {
+    int64_t rows = 0;
+    /* No row can hold more than everything: keeps absurd lengths from costing memory. */
+    int64_t capacity = ql_min(max_length, (int64_t)c->count);
+    ql_rooms *open = ql_rooms_open(capacity, (int64_t)c->documents);
+    for (size_t k = 0; k < c->documents; k++) {
+        int64_t length = ql_min(c->document[sorted[k]].length, capacity), room;
+        int64_t row = ql_rooms_take(open, length, &room);
+        if (row < 0) row = rows++, room = capacity;
+        ql_rooms_put(open, row, room - length);
+        row_of[k] = row;
+    }
+    ql_rooms_close(open);
+    return rows;
+}
+
+static void fill_rows(const int64_t *sorted, const int64_t *row_of, size_t documents, ql_row_set *out) {
+    out->start = QL_NEW_ARRAY(int64_t, (size_t)out->rows + 2);
+    for (size_t k = 0; k < documents; k++) out->start[row_of[k] + 2]++;
+    for (int64_t r = 0; r < out->rows; r++) out->start[r + 2] += out->start[r + 1];
+    /* start[r + 1] is the next free place of row r, and ends as the start of row r + 1 */
+    for (size_t k = 0; k < documents; k++) out->document[out->start[row_of[k] + 1]++] = sorted[k];
+}
+
+static void pack_best_fit(const ql_corpus *c, ql_row_set *out) {
+    int64_t *sorted = QL_NEW_ARRAY(int64_t, c->documents);
+    int64_t *row_of = QL_NEW_ARRAY(int64_t, c->documents);
+    sort_by_length(c, longest_document(c), sorted);
+    out->rows = assign_rows(c, sorted, out->max_length, row_of);
+    fill_rows(sorted, row_of, c->documents, out);
+    free(sorted);
+    free(row_of);
+}
+
+static void one_a_row(const ql_corpus *c, ql_row_set *out) {
+    out->rows = (int64_t)c->documents;
+    out->start = QL_NEW_ARRAY(int64_t, c->documents + 1);
+    for (int64_t i = 0; i < out->rows; i++) out->start[i + 1] = i + 1, out->document[i] = i;
+}
+
+void ql_pack(const ql_corpus *c, int64_t max_length, bool packing, ql_row_set *out) {
+    *out = (ql_row_set){.max_length = max_length, .document = QL_NEW_ARRAY(int64_t, c->documents)};
+    if (packing) pack_best_fit(c, out);
+    else one_a_row(c, out);
+    for (size_t i = 0; i < c->documents; i++) out->targets += c->document[i].targets;
+    for (int64_t r = 0; r < out->rows; r++) {
+        int64_t tokens = ql_row_tokens(c, out, r);
+        out->tokens += tokens;
+        out->longest = ql_max(out->longest, tokens);
+    }
+}
+
+void ql_row_set_free(ql_row_set *r) {
+    free(r->start);
+    free(r->document);
+    *r = (ql_row_set){0};
+}
+
+int64_t ql_row_tokens(const ql_corpus *c, const ql_row_set *r, int64_t row) {
+    int64_t tokens = 0;
+    for (int64_t k = r->start[row]; k < r->start[row + 1]; k++) tokens += c->document[r->document[k]].length;
+    return tokens;
+}
+
+void ql_row_order(const ql_row_set *r, int64_t seed, uint32_t epoch, int64_t *order) {
+    ql_permutation((uint64_t)seed, epoch, r->rows, order);
+}

@@ -1,0 +1,49 @@
+/* What people call a record, and what it comes to: a prompt and a completion, or one text.
+ *
+ * A format is one file format_*.c and one row of the table in record.c. How each is rendered
+ * (this decides ids, so it is part of the interface):
+ *
+ *   prompt+completion    prompt and completion as they are
+ *   instruction+output   Stanford Alpaca's wording with or without input, ending in
+ *                        "### Response:\n"; the completion is the output
+ *   question+answer      prompt: question and one "\n"; completion: the answer
+ *   text                 the text
+ *
+ * Ours end in a line break, so that no token of the completion can grow into the prompt's end. */
+#pragma once
+#include "base/config/config.h"
+#include "base/json.h"
+
+/* Zero-initialise; may be used again after ql_record_clear. */
+typedef struct {
+    ql_str prompt;     /* empty unless has_prompt   */
+    ql_str completion; /* or the whole text         */
+    bool   has_prompt;
+} ql_record;
+void ql_record_clear(ql_record *r);
+void ql_record_free(ql_record *r);
+
+/* The names of the fields in one data set. Borrowed from the configuration. */
+typedef struct {
+    const char *prompt, *completion, *instruction, *input, *output, *question, *answer, *text, *messages;
+} ql_field_names;
+ql_field_names ql_field_names_of(const ql_dataset_spec *d, const ql_config *c);
+
+typedef struct {
+    const char *name;
+    bool        has_prompt;
+    /* Does a record with these fields belong to this format? */
+    bool (*claims)(const ql_json *record, const ql_field_names *f);
+    /* Fills `out`. QL_DATA without FILE:LINE, which the caller puts before it. */
+    ql_err (*read)(const ql_json *record, const ql_field_names *f, ql_record *out);
+} ql_record_format;
+extern const ql_record_format ql_format_messages, ql_format_conversations, ql_format_prompt, ql_format_alpaca,
+    ql_format_question, ql_format_preference, ql_format_text;
+
+/* The first format that claims the record. QL_DATA, naming its fields, where none does. */
+QL_RESULT ql_record_format_of(const ql_json *record, const ql_field_names *f, const ql_record_format **out);
+
+/* For formats: present and not null. */
+bool ql_record_has(const ql_json *record, const char *field);
+/* For formats: appends the text of a field. QL_DATA: it is absent or no string. */
+QL_RESULT ql_record_text(const ql_json *record, const char *field, const char *format, ql_str *out);
