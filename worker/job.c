@@ -1,0 +1,183 @@
+#include "worker/job.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/random.h"
+
+/* ---- data ---- */
+
+static ql_err check_vocabulary(const ql_job *j, int64_t vocab) {
+    if (ql_tokenizer_size(j->tokenizer) > vocab)
+        ql_info("note: the tokenizer has %lld ids, the model %lld: ids beyond are refused where they occur",
+                (long long)ql_tokenizer_size(j->tokenizer), (long long)vocab);
+    return ql_ok();
+}
+
+static ql_err read_eval(ql_job *j, ql_job_purpose purpose, const ql_corpus_options *o) {
+    const ql_config *c = &j->config;
+    if (purpose == QL_JOB_EVAL) {
+        const ql_datasets *files = c->eval_dataset.count ? &c->eval_dataset : &c->dataset;
+        return ql_corpus_read(files, o, &j->eval);
+    }
+    if (c->eval_dataset.count) return ql_corpus_read(&c->eval_dataset, o, &j->eval);
+    if (c->val_set_size > 0) ql_corpus_split(&j->train, c->val_set_size, c->seed, &j->eval);
+    return ql_ok();
+}
+
+static ql_err read_corpora(ql_job *j, ql_job_purpose purpose) {
+    const ql_config  *c = &j->config;
+    ql_corpus_options o = {c, j->tokenizer, j->model.config.vocab_size, false};
+    if (purpose == QL_JOB_TRAIN) QL_TRY(ql_corpus_read(&c->dataset, &o, &j->train));
+    o.keep_untargeted = purpose == QL_JOB_EVAL;
+    QL_TRY(read_eval(j, purpose, &o));
+    ql_pack(&j->eval, c->max_length, c->packing, &j->eval_rows);
+    if (purpose == QL_JOB_EVAL) return ql_ok();
+    QL_CHECK(j->train.documents > 0, QL_DATA, "dataset: no record is left to train on (%lld read, %lld too long, %lld without targets)",
+             (long long)j->train.records, (long long)j->train.dropped_long, (long long)j->train.without_targets);
+    ql_pack(&j->train, c->max_length, c->packing, &j->train_rows);
+    return ql_ok();
+}
+
+/* contract, section 3: the Hugging Face habit multiplies by the ranks, and is told so. */
+static void resolve_batch(ql_job *j) {
+    const ql_config *c = &j->config;
+    if (c->global_batch_size > 0) {
+        j->global_batch = c->global_batch_size;
+    } else if (c->gradient_accumulation_steps > 0) {
+        int64_t rows = ql_max(1, c->per_device_train_batch_size);
+        j->global_batch = rows * c->gradient_accumulation_steps * j->place.size;
+        ql_info("note: global_batch_size is %lld: %lld rows x %lld accumulation steps x %d rank%s", (long long)j->global_batch,
+                (long long)rows, (long long)c->gradient_accumulation_steps, j->place.size, j->place.size == 1 ? "" : "s");
+    } else {
+        j->global_batch = 16;
+    }
+}
+
+static void resolve_steps(ql_job *j) {
+    const ql_config *c = &j->config;
+    j->steps_per_epoch = ql_ceil_div(j->train_rows.rows, j->global_batch);
+    j->total_steps = c->max_steps > 0 ? c->max_steps : (int64_t)ceil(c->num_train_epochs * (double)j->steps_per_epoch);
+}
+
+ql_err ql_job_read_data(ql_job *j, ql_job_purpose purpose) {
+    QL_TRY(ql_tokenizer_open(j->config.model_name_or_path, &j->tokenizer));
+    QL_TRY(check_vocabulary(j, j->model.config.vocab_size));
+    QL_TRY(read_corpora(j, purpose));
+    resolve_batch(j);
+    if (purpose == QL_JOB_TRAIN) resolve_steps(j);
+    return ql_ok();
+}
+
+/* ---- model and plan ---- */
+
+ql_err ql_job_describe_model(ql_job *j, ql_job_purpose purpose) {
+    const ql_config *c = &j->config;
+    ql_load_options  o = {c->load_in_4bit, ql_quant_find(c->bnb_4bit_quant_type), c->bnb_4bit_use_double_quant};
+    QL_TRY(ql_model_describe(c->model_name_or_path, &o, &j->model));
+    j->has_adapter = purpose == QL_JOB_TRAIN || c->adapter_name_or_path;
+    if (!j->has_adapter) return ql_ok();
+    return ql_adapter_plan(&j->model.graph, c, &j->adapter.shape);
+}
+
+static int64_t longest_row(const ql_job *j) {
+    return ql_max(1, ql_max(j->train_rows.longest, j->eval_rows.longest));
+}
+
+static uint64_t memory_limit(const ql_job *j) {
+    if (j->config.max_memory > 0) return (uint64_t)j->config.max_memory;
+    ql_device_info info;
+    if (ql_bad(ql_device_describe(j->device, &info))) return UINT64_MAX;
+    return info.bytes_free / 5 * 4 / (uint64_t)j->place.local_size;
+}
+
+ql_err ql_job_plan(ql_job *j, ql_job_purpose purpose) {
+    bool               training = purpose == QL_JOB_TRAIN;
+    int64_t            rows = training ? ql_ceil_div(j->global_batch, j->place.size) : ql_max(1, j->eval_rows.rows);
+    ql_memory_question q = {.graph = &j->model.graph,
+                            .adapter = j->has_adapter ? &j->adapter.shape : NULL,
+                            .weight_bytes = j->model.weight_bytes,
+                            .table_bytes = ql_model_table_bytes(&j->model, longest_row(j)),
+                            .vocab = j->model.config.vocab_size,
+                            .longest_row = longest_row(j),
+                            .rows_at_most = rows,
+                            .micro_rows = j->config.per_device_train_batch_size,
+                            .recompute = j->config.gradient_checkpointing,
+                            .training = training,
+                            .dropout = training && j->config.lora_dropout > 0,
+                            .limit = memory_limit(j)};
+    return ql_memory_plan_make(&q, &j->plan);
+}
+
+/* ---- loading ---- */
+
+static ql_err take_buffers(ql_job *j) {
+    QL_TRY(ql_buffer_new(j->device, j->plan.arena_bytes, &j->arena));
+    QL_TRY(ql_buffer_new(j->device, 64, &j->flags));
+    j->overflow = (ql_tensor){j->flags, 0, QL_I32, 1, 1};
+    QL_TRY(ql_batch_open(j->device, j->plan.micro_tokens, j->plan.micro_rows, &j->batch));
+    ql_host_batch_open(j->plan.micro_tokens, j->plan.micro_rows, &j->host);
+    j->coef = QL_NEW_ARRAY(float, (size_t)j->plan.micro_tokens);
+    return ql_ok();
+}
+
+static ql_err start_adapter(ql_job *j, ql_job_purpose purpose) {
+    if (!j->has_adapter) return ql_ok();
+    const ql_config *c = &j->config;
+    ql_adapter_shape shape = j->adapter.shape;
+    QL_TRY(ql_adapter_open(j->device, &shape, purpose == QL_JOB_TRAIN, &j->adapter));
+    if (c->adapter_name_or_path) return ql_adapter_read(&j->adapter, c->adapter_name_or_path);
+    return ql_adapter_init(&j->adapter, c->seed, c->init_lora_weights);
+}
+
+ql_err ql_job_load(ql_job *j, ql_job_purpose purpose) {
+    j->objective = &ql_objective_sft;
+    QL_TRY(ql_model_load(&j->model, j->device, longest_row(j)));
+    QL_TRY(start_adapter(j, purpose));
+    return take_buffers(j);
+}
+
+void ql_job_close(ql_job *j) {
+    ql_host_batch_close(&j->host);
+    ql_batch_close(&j->batch);
+    if (j->device) {
+        ql_buffer_free(j->device, j->arena);
+        ql_buffer_free(j->device, j->flags);
+    }
+    free(j->coef);
+    ql_adapter_close(&j->adapter);
+    ql_model_close(&j->model);
+    ql_memory_plan_free(&j->plan);
+    ql_row_set_free(&j->train_rows);
+    ql_row_set_free(&j->eval_rows);
+    ql_corpus_free(&j->train);
+    ql_corpus_free(&j->eval);
+    ql_tokenizer_close(j->tokenizer);
+    ql_device_close(j->device);
+    ql_config_free(&j->config);
+}
+
+ql_err ql_job_run_host_batch(ql_job *j, bool training, uint32_t step) {
+    const float *coef = NULL;
+    if (training) {
+        j->objective->coefficients(NULL, j->host.targets, j->coef);
+        coef = j->coef;
+    }
+    QL_TRY(ql_batch_upload(&j->batch, &j->host, coef));
+    ql_run r = {.device = j->device,
+                .graph = &j->model.graph,
+                .plan = training ? &j->plan.train : &j->plan.score,
+                .arena = j->arena,
+                .weights = j->model.weight,
+                .sites = j->has_adapter ? j->adapter.sites : NULL,
+                .rope_cos = j->model.rope_cos,
+                .rope_sin = j->model.rope_sin,
+                .overflow = j->overflow,
+                .batch = &j->batch.view,
+                .dropout = training ? (float)j->config.lora_dropout : 0,
+                .dropout_key = ql_random_key((uint64_t)j->config.seed, QL_RANDOM_DROPOUT),
+                .step = step};
+    QL_TRY(ql_run_batch(&r));
+    return ql_batch_fetch(&j->batch);
+}

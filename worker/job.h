@@ -1,0 +1,51 @@
+/* A job: everything that one process of a run owns, built in the order in which it can fail
+ * cheaply: configuration, data, headers of the model, memory plan, and only then the weights. */
+#pragma once
+#include "collective/collective.h"
+#include "worker/batch.h"
+#include "worker/memory.h"
+#include "worker/model/adapter.h"
+#include "worker/model/model.h"
+#include "worker/objective/objective.h"
+
+typedef struct {
+    ql_config     config;
+    ql_world     *world;
+    ql_place      place;
+    ql_device    *device;
+    int           threads; /* asked for; 0: all */
+    ql_tokenizer *tokenizer;
+
+    ql_corpus  train, eval;
+    ql_row_set train_rows, eval_rows;
+    int64_t    global_batch;    /* rows of one optimiser step                       */
+    int64_t    steps_per_epoch, total_steps;
+
+    ql_model       model;
+    ql_adapter     adapter;
+    bool           has_adapter;
+    ql_memory_plan plan;
+    ql_buffer     *arena;
+    ql_buffer     *flags;    /* i32: overflow of gradients */
+    ql_tensor      overflow;
+    ql_batch_buffers batch;
+    ql_host_batch    host;
+    float           *coef;   /* [micro_tokens] */
+    const ql_objective *objective;
+} ql_job;
+
+typedef enum { QL_JOB_TRAIN, QL_JOB_EVAL } ql_job_purpose;
+
+/* All collective where j->world has several ranks. j->config, world, place and device are set by
+ * the caller, who also owns the world. */
+QL_RESULT ql_job_read_data(ql_job *j, ql_job_purpose purpose);
+QL_RESULT ql_job_describe_model(ql_job *j, ql_job_purpose purpose);
+QL_RESULT ql_job_plan(ql_job *j, ql_job_purpose purpose);
+QL_RESULT ql_job_load(ql_job *j, ql_job_purpose purpose);
+void      ql_job_close(ql_job *j);
+
+/* The first lines of a run: model, data, devices, plan, output. */
+void ql_job_report(const ql_job *j, ql_job_purpose purpose);
+/* Local. Runs what is in j->host: with the training plan when `training`, adding gradients. The
+ * log-probabilities are in j->batch.logp afterwards. */
+QL_RESULT ql_job_run_host_batch(ql_job *j, bool training, uint32_t step);
