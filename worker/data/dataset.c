@@ -220,8 +220,9 @@ static ql_err read_records(builder *b, ql_reader *r) {
     return ql_ok();
 }
 
+/* Every rank reads the same data and would say the same. */
 static void warn_of_changed_prompts(const builder *b) {
-    if (b->prompts_changed == 0) return;
+    if (b->prompts_changed == 0 || ql_log_rank() != 0) return;
     ql_warn("%s:%zu: the prompt's last token changes when the completion follows (%lld of %lld records); the model will "
             "be used with another context than it learns; end prompts where a word or a line ends",
             b->path, b->first_changed_line, (long long)b->prompts_changed, (long long)b->prompts);
@@ -270,7 +271,7 @@ static ql_err check_something_is_left(const builder *b) {
 static ql_err read_all(builder *b, const ql_datasets *files) {
     QL_TRY(choose_strategy(b->o->config, &b->strategy));
     QL_CHECK(files->count > 0, QL_USAGE, "no data set is given; set dataset to a file of records");
-    if (!ql_tokenizer_eos(b->o->tokenizer))
+    if (!ql_tokenizer_eos(b->o->tokenizer) && ql_log_rank() == 0)
         ql_warn("the tokenizer has no eos_token, so nothing teaches the model to stop; name one in tokenizer_config.json");
     for (size_t i = 0; i < files->count; i++) QL_TRY(read_file(b, &files->item[i]));
     return check_something_is_left(b);

@@ -1,0 +1,87 @@
+#include "tests/data/fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+
+static char folder[64];
+static char path_of[4][128];
+
+int make_scratch(void **state) {
+    (void)state;
+    snprintf(folder, sizeof folder, "/tmp/qlora-data-XXXXXX");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+int remove_scratch(void **state) {
+    (void)state;
+    return ql_bad(ql_dir_remove(folder)) ? -1 : 0;
+}
+
+const char *scratch(void) {
+    return folder;
+}
+
+const char *file_of(int slot, const void *bytes, size_t n) {
+    snprintf(path_of[slot], sizeof path_of[slot], "%s/records-%d.jsonl", folder, slot);
+    FILE *f = fopen(path_of[slot], "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, n, f), n);
+    assert_int_equal(fclose(f), 0);
+    return path_of[slot];
+}
+
+const char *file_of_text(int slot, const char *text) {
+    return file_of(slot, text, strlen(text));
+}
+
+reading reading_of(const char *path) {
+    reading r = {.config = {.max_length = 1024, .completion_only_loss = QL_AUTO, .seed = 42}};
+    r.spec[0].path = (char *)(uintptr_t)path;
+    r.files.count = 1;
+    r.options.vocab_size = 260;
+    return r;
+}
+
+void read_with(reading *r, const char *setting) {
+    ql_tokenizer *t;
+    assert_false(ql_bad(ql_tokenizer_open(setting, &t)));
+    r->options.config = &r->config;
+    r->options.tokenizer = t;
+    r->files.item = r->spec;
+    r->verdict = ql_corpus_read(&r->files, &r->options, &r->corpus);
+    ql_tokenizer_close(t);
+}
+
+void done_with(reading *r) {
+    ql_corpus_free(&r->corpus);
+}
+
+void expect_refusal(const char *text, ...) {
+    reading r = reading_of(file_of_text(0, text));
+    read_with(&r, "");
+    if (r.verdict.code != QL_DATA) fail_msg("accepted (code %d): %s", r.verdict.code, text);
+    va_list ap;
+    va_start(ap, text);
+    for (const char *piece; (piece = va_arg(ap, const char *));)
+        if (!strstr(ql_err_text(), piece)) fail_msg("\"%s\" lacks \"%s\"", ql_err_text(), piece);
+    va_end(ap);
+    assert_null(strchr(ql_err_text(), '\n'));
+    assert_null(r.corpus.ids);
+    done_with(&r);
+}
+
+char *shown(const ql_corpus *c, size_t document) {
+    const ql_document *d = &c->document[document];
+    ql_str out = {0};
+    for (int64_t i = d->at; i < d->at + d->length; i++) {
+        if (c->is_target[i] && (i == d->at || !c->is_target[i - 1])) ql_str_puts(&out, "{");
+        size_t n;
+        const char *piece = ql_tokenizer_piece(NULL, c->ids[i], &n);
+        ql_str_put(&out, piece, n);
+        if (c->is_target[i] && (i + 1 == d->at + d->length || !c->is_target[i + 1])) ql_str_puts(&out, "}");
+    }
+    return out.data;
+}

@@ -1,0 +1,206 @@
+/* Packing against the obvious way of doing it, the order of rows, and the split. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/random.h"
+#include "tests/data/fixture.h"
+#include "worker/data/corpus_build.h"
+
+static void add_document(ql_corpus *c, int64_t record, size_t length) {
+    int32_t *ids = QL_NEW_ARRAY(int32_t, length);
+    uint8_t *is_target = QL_NEW_ARRAY(uint8_t, length);
+    for (size_t i = 0; i < length; i++) ids[i] = (int32_t)record, is_target[i] = i > 0;
+    ql_corpus_add(c, record, ids, is_target, length);
+    free(ids);
+    free(is_target);
+}
+
+static ql_corpus corpus_of(const int *length, size_t n) {
+    ql_corpus c = {0};
+    for (size_t i = 0; i < n; i++) add_document(&c, (int64_t)i, (size_t)length[i]);
+    c.records = (int64_t)n;
+    ql_corpus_seal(&c);
+    return c;
+}
+
+static ql_corpus random_corpus(uint32_t seed, size_t n, uint32_t longest) {
+    ql_corpus c = {0};
+    for (size_t i = 0; i < n; i++)
+        add_document(&c, (int64_t)i, 1 + ql_philox(seed, (uint32_t)i, 0, 0, 0).word[0] % longest);
+    c.records = (int64_t)n;
+    ql_corpus_seal(&c);
+    return c;
+}
+
+/* Best fit decreasing as the definition has it: row_of[i], the oldest of the fullest rows that fit. */
+static int64_t pack_plainly(const ql_corpus *c, int64_t max_length, int64_t *row_of) {
+    int64_t *room = QL_NEW_ARRAY(int64_t, c->documents), *since = QL_NEW_ARRAY(int64_t, c->documents), rows = 0, now = 0;
+    for (int64_t length = max_length; length > 0; length--) {
+        for (size_t i = 0; i < c->documents; i++) {
+            if (c->document[i].length != length) continue;
+            int64_t best = -1;
+            for (int64_t r = 0; r < rows; r++)
+                if (room[r] >= length && (best < 0 || room[r] < room[best] || (room[r] == room[best] && since[r] < since[best])))
+                    best = r;
+            if (best < 0) best = rows++, room[best] = max_length;
+            room[best] -= length;
+            since[best] = ++now;
+            row_of[i] = best;
+        }
+    }
+    free(room);
+    free(since);
+    return rows;
+}
+
+static void check_against_plain(const ql_corpus *c, int64_t max_length) {
+    ql_row_set rows;
+    ql_pack(c, max_length, true, &rows);
+    int64_t *row_of = QL_NEW_ARRAY(int64_t, c->documents);
+    assert_int_equal(rows.rows, pack_plainly(c, max_length, row_of));
+    assert_int_equal(rows.start[0], 0);
+    assert_int_equal(rows.start[rows.rows], c->documents);
+    int64_t longest = 0;
+    for (int64_t r = 0; r < rows.rows; r++) {
+        for (int64_t k = rows.start[r]; k < rows.start[r + 1]; k++) assert_int_equal(row_of[rows.document[k]], r);
+        assert_in_range(ql_row_tokens(c, &rows, r), 1, max_length);
+        longest = ql_max(longest, ql_row_tokens(c, &rows, r));
+    }
+    assert_int_equal(rows.tokens, c->count);
+    assert_int_equal(rows.targets, c->count - c->documents);
+    assert_int_equal(rows.longest, longest);
+    free(row_of);
+    ql_row_set_free(&rows);
+}
+
+static void test_best_fit(void **state) {
+    (void)state;
+    static const struct {
+        size_t n;
+        uint32_t longest;
+        int64_t max_length;
+    } shape[] = {{1, 1, 1}, {1, 5, 9}, {7, 3, 3}, {50, 10, 10}, {400, 64, 64}, {400, 30, 65}, {500, 700, 1024}, {300, 5000, 5000}, {300, 60, 300000}};
+    for (uint32_t i = 0; i < QL_LEN(shape); i++) {
+        ql_corpus c = random_corpus(i, shape[i].n, shape[i].longest);
+        check_against_plain(&c, shape[i].max_length);
+        ql_corpus_free(&c);
+    }
+}
+
+static void test_known_case(void **state) {
+    (void)state;
+    ql_corpus c = corpus_of((int[]){4, 8, 1, 4, 2, 1}, 6); /* a classic: two full rows */
+    ql_row_set rows;
+    ql_pack(&c, 10, true, &rows);
+    assert_int_equal(rows.rows, 2);
+    assert_memory_equal(rows.document, ((int64_t[]){1, 4, 0, 3, 2, 5}), 6 * sizeof(int64_t));
+    assert_memory_equal(rows.start, ((int64_t[]){0, 2, 6}), 3 * sizeof(int64_t));
+    ql_row_set_free(&rows);
+    ql_pack(&c, (int64_t)1 << 60, true, &rows); /* an absurd room costs nothing */
+    assert_int_equal(rows.rows, 1);
+    assert_int_equal(rows.longest, 20);
+    ql_row_set_free(&rows);
+    ql_pack(&c, 10, false, &rows);
+    assert_int_equal(rows.rows, 6);
+    for (int64_t r = 0; r < 6; r++) assert_int_equal(rows.document[rows.start[r]], r);
+    assert_int_equal(rows.longest, 8);
+    ql_row_set_free(&rows);
+    ql_corpus_free(&c);
+}
+
+static void test_nothing(void **state) {
+    (void)state;
+    ql_corpus c = {0};
+    for (int packing = 0; packing < 2; packing++) {
+        ql_row_set rows;
+        ql_pack(&c, 1024, packing, &rows);
+        assert_int_equal(rows.rows, 0);
+        assert_int_equal(rows.start[0], 0);
+        ql_row_order(&rows, 1, 0, NULL);
+        ql_row_set_free(&rows);
+    }
+}
+
+static void test_order(void **state) {
+    (void)state;
+    ql_corpus c = random_corpus(1, 100, 10);
+    ql_row_set rows;
+    ql_pack(&c, 10, false, &rows);
+    int64_t first[100], again[100], other[100], next[100];
+    bool seen[100] = {false};
+    ql_row_order(&rows, 7, 0, first);
+    ql_row_order(&rows, 7, 0, again);
+    ql_row_order(&rows, 8, 0, other);
+    ql_row_order(&rows, 7, 1, next);
+    assert_memory_equal(first, again, sizeof first);
+    assert_memory_not_equal(first, other, sizeof first);
+    assert_memory_not_equal(first, next, sizeof first);
+    for (int i = 0; i < 100; i++) seen[first[i]] = true;
+    for (int i = 0; i < 100; i++) assert_true(seen[i]);
+    ql_row_set_free(&rows);
+    ql_corpus_free(&c);
+}
+
+static void test_split(void **state) {
+    (void)state;
+    static const double size[] = {0, 0.25, 0.999999, 1, 40, 1000, 5000, 1e300};
+    for (size_t k = 0; k < QL_LEN(size); k++) {
+        ql_corpus train = random_corpus(3, 1000, 6), eval;
+        size_t tokens = train.count;
+        ql_corpus_split(&train, size[k], 5, &eval);
+        assert_int_equal(train.documents + eval.documents, 1000);
+        assert_int_equal(train.count + eval.count, tokens);
+        assert_int_equal(train.records + eval.records, 1000);
+        if (size[k] >= 1) assert_int_equal(eval.documents, ql_min(1000, size[k] > 1e6 ? 1000 : (int64_t)size[k]));
+        if (size[k] == 0.25) assert_in_range(eval.documents, 200, 300);
+        for (size_t i = 0; i < eval.documents; i++) { /* every document kept its tokens */
+            const ql_document *d = &eval.document[i];
+            for (int64_t j = 0; j < d->length; j++) assert_int_equal(eval.ids[d->at + j], d->record);
+        }
+        ql_corpus_free(&train);
+        ql_corpus_free(&eval);
+    }
+}
+
+/* Appending records moves no other record from one side to the other. */
+static void test_split_is_stable(void **state) {
+    (void)state;
+    ql_corpus few = random_corpus(3, 500, 6), many = random_corpus(3, 800, 6), eval_few, eval_many;
+    ql_corpus_split(&few, 0.1, 9, &eval_few);
+    ql_corpus_split(&many, 0.1, 9, &eval_many);
+    for (size_t i = 0; i < eval_few.documents; i++)
+        assert_int_equal(eval_few.document[i].record, eval_many.document[i].record);
+    assert_true(eval_many.documents > eval_few.documents);
+    assert_true(eval_many.document[eval_few.documents].record >= 500);
+    ql_corpus other = random_corpus(3, 500, 6), eval_other;
+    ql_corpus_split(&other, 0.1, 10, &eval_other);
+    assert_true(eval_other.fingerprint != eval_few.fingerprint);
+    ql_corpus *all[] = {&few, &many, &other, &eval_few, &eval_many, &eval_other};
+    for (size_t i = 0; i < QL_LEN(all); i++) ql_corpus_free(all[i]);
+}
+
+static void test_fingerprint(void **state) {
+    (void)state;
+    ql_corpus a = corpus_of((int[]){3, 2, 2}, 3), b = corpus_of((int[]){3, 2, 2}, 3);
+    assert_true(a.fingerprint == b.fingerprint);
+    b.ids[1]++; /* ids, targets and borders all count */
+    ql_corpus_seal(&b);
+    assert_true(a.fingerprint != b.fingerprint);
+    b.ids[1]--, b.is_target[1] = 0;
+    ql_corpus_seal(&b);
+    assert_true(a.fingerprint != b.fingerprint);
+    b.is_target[1] = 1, b.document[0].length = 2, b.document[1].at = 2, b.document[1].length = 3;
+    ql_corpus_seal(&b);
+    assert_true(a.fingerprint != b.fingerprint);
+    ql_corpus_free(&a);
+    ql_corpus_free(&b);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_best_fit), cmocka_unit_test(test_known_case),      cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_order),    cmocka_unit_test(test_split),           cmocka_unit_test(test_split_is_stable),
+        cmocka_unit_test(test_fingerprint),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
