@@ -1,0 +1,227 @@
+/* The one table of keys. A new key is one field in config.h and one row here. */
+#include "base/config/keys.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/config/nearest.h"
+
+#define AT(field) .offset = offsetof(ql_config, field)
+
+const ql_key ql_keys[] = {
+    /* model */
+    {"model", "model_name_or_path", QL_KEY_TEXT, AT(model_name_or_path), .required = true,
+     .meaning = "Folder of the base model in Hugging Face form; nothing is downloaded."},
+    {"model", "adapter_name_or_path", QL_KEY_TEXT, AT(adapter_name_or_path),
+     .meaning = "Folder of a PEFT LoRA adapter to continue from."},
+    {"model", "load_in_4bit", QL_KEY_BOOL, AT(load_in_4bit), .initial = "true", .decides = true,
+     .meaning = "Hold the base in 4 bits (QLoRA); false keeps the weights as the folder has them (plain LoRA)."},
+    {"model", "bnb_4bit_quant_type", QL_KEY_CHOICE, AT(bnb_4bit_quant_type), .initial = "nf4", .choices = "nf4 fp4",
+     .decides = true, .meaning = "The 4-bit code."},
+    {"model", "bnb_4bit_use_double_quant", QL_KEY_BOOL, AT(bnb_4bit_use_double_quant), .initial = "true",
+     .decides = true, .meaning = "Quantise the scales of the 4-bit blocks, too."},
+    {"model", "bnb_4bit_compute_dtype", QL_KEY_CHOICE, AT(bnb_4bit_compute_dtype), .initial = "auto", .decides = true,
+     .choices = "auto bfloat16|bf16|torch.bfloat16 float16|fp16|torch.float16 float32|fp32|torch.float32",
+     .meaning = "Type of the arithmetic; auto: what the device does best, float32 on a CPU."},
+    /* LoRA */
+    {"LoRA", "lora_r", QL_KEY_INT, AT(lora_r), .initial = "16", .low = 1, .high = 65536, .decides = true,
+     .meaning = "Rank of the adapter matrices."},
+    {"LoRA", "lora_alpha", QL_KEY_REAL, AT(lora_alpha), .initial = "32", .open = QL_LOW_OPEN, .decides = true,
+     .meaning = "The adapter's output is scaled by lora_alpha / lora_r."},
+    {"LoRA", "lora_dropout", QL_KEY_REAL, AT(lora_dropout), .initial = "0.05", .high = 1, .open = QL_HIGH_OPEN,
+     .decides = true, .meaning = "Dropout on the adapter's input while training."},
+    {"LoRA", "target_modules", QL_KEY_TEXTS, AT(target_modules), offsetof(ql_config, target_modules_is_list),
+     .initial = "all-linear", .decides = true,
+     .meaning = "Layers that get an adapter: all-linear, a list of names, or a regular expression for whole names."},
+    {"LoRA", "exclude_modules", QL_KEY_TEXTS, AT(exclude_modules), offsetof(ql_config, exclude_modules_is_list),
+     .decides = true, .meaning = "Layers that get none after all: a list of names, or a regular expression."},
+    {"LoRA", "use_rslora", QL_KEY_BOOL, AT(use_rslora), .initial = "false", .decides = true,
+     .meaning = "Scale by lora_alpha / sqrt(lora_r) instead."},
+    {"LoRA", "init_lora_weights", QL_KEY_BOOL, AT(init_lora_weights), .initial = "true", .decides = true,
+     .meaning = "Start with B = 0, so that the first step starts from the base model; false: B is random, too."},
+    /* data */
+    {"data", "dataset", QL_KEY_DATASETS, AT(dataset), .required = true, .decides = true,
+     .meaning = "Training data: a JSONL or JSON file, or a list of files or of {path, field_...} mappings."},
+    {"data", "eval_dataset", QL_KEY_DATASETS, AT(eval_dataset), .meaning = "Data for evaluation, written like dataset."},
+    {"data", "val_set_size", QL_KEY_REAL, AT(val_set_size), .initial = "0", .decides = true,
+     .meaning = "Hold out that many records of dataset for evaluation; below 1: that fraction."},
+    {"data", "max_length", QL_KEY_INT, AT(max_length), .initial = "1024", .low = 2, .high = 1 << 24, .decides = true,
+     .meaning = "Tokens in a row."},
+    {"data", "packing", QL_KEY_BOOL, AT(packing), .initial = "true", .decides = true,
+     .meaning = "Put several records into a row; they never see one another."},
+    {"data", "completion_only_loss", QL_KEY_TRISTATE, AT(completion_only_loss), .none = QL_AUTO, .automatic = true,
+     .decides = true,
+     .meaning = "Train on answers only; auto: wherever prompt and answer can be told apart."},
+    {"data", "excess_length_strategy", QL_KEY_CHOICE, AT(excess_length_strategy), .initial = "drop", .decides = true,
+     .choices = "drop truncate error|raise", .meaning = "What happens to records longer than max_length."},
+    {"data", "seed", QL_KEY_INT, AT(seed), .initial = "42", .decides = true,
+     .meaning = "Decides order, initial adapter and dropout."},
+    {"data", "dataset_text_field", QL_KEY_TEXT, AT(dataset_text_field), .initial = "text", .decides = true,
+     .meaning = "Name of the field that holds plain text."},
+    {"data", "field_prompt", QL_KEY_TEXT, AT(field_prompt), .initial = "prompt", .decides = true,
+     .meaning = "Name of the prompt's field, beside field_completion."},
+    {"data", "field_completion", QL_KEY_TEXT, AT(field_completion), .initial = "completion", .decides = true,
+     .meaning = "Name of the completion's field."},
+    {"data", "field_instruction", QL_KEY_TEXT, AT(field_instruction), .initial = "instruction", .decides = true,
+     .meaning = "Name of the instruction's field, beside field_input and field_output."},
+    {"data", "field_input", QL_KEY_TEXT, AT(field_input), .initial = "input", .decides = true,
+     .meaning = "Name of the optional field with the instruction's input."},
+    {"data", "field_output", QL_KEY_TEXT, AT(field_output), .initial = "output", .decides = true,
+     .meaning = "Name of the output's field."},
+    {"data", "field_question", QL_KEY_TEXT, AT(field_question), .initial = "question", .decides = true,
+     .meaning = "Name of the question's field, beside field_answer."},
+    {"data", "field_answer", QL_KEY_TEXT, AT(field_answer), .initial = "answer", .decides = true,
+     .meaning = "Name of the answer's field."},
+    {"data", "field_messages", QL_KEY_TEXT, AT(field_messages), .initial = "messages", .decides = true,
+     .meaning = "Name of the field with a conversation."},
+    /* run */
+    {"run", "output_dir", QL_KEY_TEXT, AT(output_dir), .required = true,
+     .meaning = "Folder for adapter, checkpoints, metrics and log."},
+    {"run", "num_train_epochs", QL_KEY_REAL, AT(num_train_epochs), .initial = "1", .open = QL_LOW_OPEN,
+     .decides = true, .meaning = "How often the data are gone through; max_steps wins."},
+    {"run", "max_steps", QL_KEY_INT, AT(max_steps), .initial = "-1", .low = -1, .decides = true,
+     .meaning = "Number of optimiser steps; -1: as many as num_train_epochs needs."},
+    {"run", "global_batch_size", QL_KEY_INT, AT(global_batch_size), .low = 1, .decides = true, .shown = "16",
+     .meaning = "Rows in one optimiser step over all ranks. Alone decides what a step computes."},
+    {"run", "per_device_train_batch_size", QL_KEY_INT, AT(per_device_train_batch_size), .low = 1, .automatic = true,
+     .meaning = "Rows that a rank holds at a time: speed and memory, never results. Without global_batch_size: its "
+                "product with gradient_accumulation_steps and the number of ranks is the global batch."},
+    {"run", "gradient_accumulation_steps", QL_KEY_INT, AT(gradient_accumulation_steps), .low = 1, .automatic = true,
+     .meaning = "See per_device_train_batch_size."},
+    {"run", "device", QL_KEY_CHOICE, AT(device), .initial = "auto", .choices = "auto cpu cuda|gpu",
+     .meaning = "Where to compute; auto: a GPU if there is one."},
+    {"run", "gradient_checkpointing", QL_KEY_TRISTATE, AT(gradient_checkpointing), .none = QL_AUTO, .automatic = true,
+     .meaning = "Recompute activations instead of keeping them; auto: if memory is short. Changes no result."},
+    {"run", "max_memory", QL_KEY_SIZE, AT(max_memory), .low = 1 << 20, .automatic = true,
+     .meaning = "Memory that a rank may use on its device."},
+    /* optimiser */
+    {"optimiser", "optim", QL_KEY_CHOICE, AT(optim), .initial = "adamw_torch", .decides = true,
+     .choices = "adamw_torch|adamw_torch_fused|adamw|adamw_hf|adamw_apex_fused|paged_adamw|paged_adamw_32bit",
+     .meaning = "The optimiser; its moments are kept in 32 bits."},
+    {"optimiser", "learning_rate", QL_KEY_REAL, AT(learning_rate), .initial = "2e-4", .open = QL_LOW_OPEN,
+     .decides = true, .meaning = "The highest learning rate."},
+    {"optimiser", "lr_scheduler_type", QL_KEY_CHOICE, AT(lr_scheduler_type), .initial = "cosine", .decides = true,
+     .choices = "linear cosine constant constant_with_warmup cosine_with_min_lr polynomial inverse_sqrt",
+     .meaning = "Course of the learning rate, as transformers computes it."},
+    {"optimiser", "warmup_ratio", QL_KEY_REAL, AT(warmup_ratio), .initial = "0.03", .high = 1, .decides = true,
+     .meaning = "Part of all steps in which the learning rate rises from 0."},
+    {"optimiser", "warmup_steps", QL_KEY_REAL, AT(warmup_steps), .none = -1, .decides = true,
+     .meaning = "The same in steps, and wins; below 1 it is a fraction."},
+    {"optimiser", "min_lr", QL_KEY_REAL, AT(min_lr), .none = -1, .decides = true,
+     .meaning = "Lowest learning rate of cosine_with_min_lr."},
+    {"optimiser", "min_lr_rate", QL_KEY_REAL, AT(min_lr_rate), .none = -1, .high = 1, .decides = true,
+     .meaning = "The same as a part of learning_rate."},
+    {"optimiser", "lr_end", QL_KEY_REAL, AT(lr_end), .initial = "1e-7", .decides = true,
+     .meaning = "Last learning rate of polynomial."},
+    {"optimiser", "lr_power", QL_KEY_REAL, AT(lr_power), .initial = "1", .open = QL_LOW_OPEN, .decides = true,
+     .meaning = "Power of polynomial."},
+    {"optimiser", "lr_timescale", QL_KEY_INT, AT(lr_timescale), .low = 1, .automatic = true, .decides = true,
+     .meaning = "Time scale of inverse_sqrt; auto: the warm-up steps, or 10000."},
+    {"optimiser", "weight_decay", QL_KEY_REAL, AT(weight_decay), .initial = "0", .decides = true,
+     .meaning = "Decoupled weight decay on the adapter."},
+    {"optimiser", "adam_beta1", QL_KEY_REAL, AT(adam_beta1), .initial = "0.9", .high = 1, .open = QL_HIGH_OPEN,
+     .decides = true, .meaning = "Decay of Adam's first moment."},
+    {"optimiser", "adam_beta2", QL_KEY_REAL, AT(adam_beta2), .initial = "0.999", .high = 1, .open = QL_HIGH_OPEN,
+     .decides = true, .meaning = "Decay of Adam's second moment."},
+    {"optimiser", "adam_epsilon", QL_KEY_REAL, AT(adam_epsilon), .initial = "1e-8", .open = QL_LOW_OPEN,
+     .decides = true, .meaning = "Added to the root of the second moment."},
+    {"optimiser", "max_grad_norm", QL_KEY_REAL, AT(max_grad_norm), .initial = "1.0", .decides = true,
+     .meaning = "Longer gradients are shortened to this norm; 0: never."},
+    /* logs, saves */
+    {"logs and saves", "logging_steps", QL_KEY_INT, AT(logging_steps), .initial = "1", .low = 1,
+     .meaning = "Steps from one line in metrics.jsonl to the next."},
+    {"logs and saves", "eval_strategy", QL_KEY_CHOICE, AT(eval_strategy), .initial = "no",
+     .choices = "no|false steps epoch", .meaning = "When to evaluate during training."},
+    {"logs and saves", "eval_steps", QL_KEY_INT, AT(eval_steps), .low = 1,
+     .meaning = "Steps between evaluations with eval_strategy: steps; none: logging_steps."},
+    {"logs and saves", "save_strategy", QL_KEY_CHOICE, AT(save_strategy), .initial = "steps",
+     .choices = "no|false steps epoch",
+     .meaning = "steps: by save_steps and save_minutes; epoch: after each epoch, too; no: only at the end and when stopped."},
+    {"logs and saves", "save_steps", QL_KEY_INT, AT(save_steps), .low = 1, .meaning = "Steps between checkpoints."},
+    {"logs and saves", "save_minutes", QL_KEY_REAL, AT(save_minutes), .initial = "10",
+     .meaning = "Minutes between checkpoints; 0: never by time."},
+    {"logs and saves", "save_total_limit", QL_KEY_INT, AT(save_total_limit), .initial = "3", .low = 1,
+     .meaning = "Checkpoints to keep."},
+    {"logs and saves", "resume_from_checkpoint", QL_KEY_TEXT, AT(resume_from_checkpoint), .initial = "auto",
+     .choices = "auto|true false|no",
+     .meaning = "auto: from the newest good checkpoint in output_dir, if any; false: start anew; or a checkpoint folder."},
+};
+const size_t ql_n_keys = QL_LEN(ql_keys);
+
+#define FIELD(name) {#name, offsetof(ql_dataset_spec, name)}
+const ql_dataset_field ql_dataset_fields[] = {
+    FIELD(path),         FIELD(field_prompt),   FIELD(field_completion), FIELD(field_instruction), FIELD(field_input),
+    FIELD(field_output), FIELD(field_question), FIELD(field_answer),     FIELD(field_text),        FIELD(field_messages),
+};
+const size_t ql_n_dataset_fields = QL_LEN(ql_dataset_fields);
+
+const ql_key *ql_key_find(const char *name) {
+    for (size_t i = 0; i < ql_n_keys; i++)
+        if (!strcmp(ql_keys[i].name, name)) return &ql_keys[i];
+    return NULL;
+}
+
+static void number_expected(const ql_key *key, const char *what, ql_str *out) {
+    bool        low_open = key->open & QL_LOW_OPEN, high_open = key->open & QL_HIGH_OPEN;
+    const char *least = low_open ? "above" : key->high != 0 ? "from" : "of at least";
+    ql_str_printf(out, "%s %s %.15g", what, least, key->low);
+    if (key->high != 0) ql_str_printf(out, " %s %.15g", high_open ? "to below" : "to", key->high);
+    if (key->automatic) ql_str_puts(out, ", or auto");
+}
+
+static void choices_expected(const char *choices, ql_str *out) {
+    for (const char *p = choices; *p; p += strspn(p, " ")) {
+        size_t word = strcspn(p, " "), first = strcspn(p, " |");
+        if (p != choices) ql_str_puts(out, p[word] ? ", " : " or ");
+        ql_str_put(out, p, first);
+        p += word;
+    }
+}
+
+/* One choice and its other names. */
+static void same_expected(const char *choices, ql_str *out) {
+    size_t first = strcspn(choices, "|");
+    ql_str_printf(out, "%.*s or one of its other names (", (int)first, choices);
+    for (const char *p = choices + first + 1; *p; p += *p == '|') {
+        size_t n = strcspn(p, "|");
+        ql_str_printf(out, "%s%.*s", p == choices + first + 1 ? "" : ", ", (int)n, p);
+        p += n;
+    }
+    ql_str_puts(out, ")");
+}
+
+void ql_key_expects(const ql_key *key, ql_str *out) {
+    switch (key->kind) {
+        case QL_KEY_BOOL: ql_str_puts(out, "true or false"); break;
+        case QL_KEY_TRISTATE: ql_str_puts(out, "true, false or auto"); break;
+        case QL_KEY_INT: number_expected(key, "a whole number", out); break;
+        case QL_KEY_REAL: number_expected(key, "a number", out); break;
+        case QL_KEY_SIZE: ql_str_puts(out, "a size such as 15GiB or 500MiB, or auto"); break;
+        case QL_KEY_TEXT: ql_str_puts(out, "a text"); break;
+        case QL_KEY_TEXTS: ql_str_puts(out, "a text or a list of texts"); break;
+        case QL_KEY_DATASETS: ql_str_puts(out, "a path, or a list of paths or of mappings with path"); break;
+        case QL_KEY_CHOICE:
+            if (strchr(key->choices, ' ')) choices_expected(key->choices, out);
+            else same_expected(key->choices, out);
+            break;
+    }
+}
+
+typedef struct {
+    const char *best;
+    size_t      distance;
+} candidate;
+
+static void consider(candidate *c, const char *word, const char *name) {
+    size_t d = ql_edit_distance(word, name);
+    if (d < c->distance) *c = (candidate){name, d};
+}
+
+const char *ql_key_nearest(const char *word) {
+    candidate c = {NULL, ql_edit_limit(word) + 1};
+    for (size_t i = 0; i < ql_n_keys; i++) consider(&c, word, ql_keys[i].name);
+    for (size_t i = 0; i < ql_n_aliases; i++) consider(&c, word, ql_aliases[i].name);
+    for (size_t i = 0; i < ql_n_foreigns; i++) consider(&c, word, ql_foreigns[i].name);
+    return c.best;
+}
