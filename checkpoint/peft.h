@@ -11,6 +11,11 @@ typedef struct {
     char  **target_modules; /* full names or suffixes, as PEFT would write them; owned */
     size_t  n_target_modules;
     char   *target_pattern; /* a regular expression instead of the list, or NULL        */
+    /* For writing: the modules of the model that are not adapted, containers included
+     * ("model.layers.0.self_attn", "model.norm", "lm_head"). Names are condensed only as far as
+     * they stay apart from these; without any, full names are written. Owned.          */
+    char  **other_modules;
+    size_t  n_other_modules;
 } ql_peft_config;
 void ql_peft_config_free(ql_peft_config *c);
 
@@ -21,14 +26,16 @@ typedef struct {
     const float *a, *b; /* [r, in], [out, r] */
 } ql_peft_module;
 
-/* Writes both files into an existing folder; the same bytes for the same adapter.
- * `target_modules` is derived from the modules as PEFT condenses it (20 or more names become
- * suffixes). */
+/* Writes both files into an existing folder and reads them back; the same bytes for the same
+ * adapter. What the file says of `target_modules` is derived from the modules, condensed as PEFT
+ * does it (20 or more names become suffixes), sorted. QL_DATA when a value is not finite. */
 QL_RESULT ql_peft_write(const char *folder, const ql_peft_config *c, const ql_peft_module *modules, size_t n);
 
 typedef struct {
     ql_peft_config config;
     ql_tensor_set *tensors;
+    char         **module; /* sorted */
+    size_t         n_modules;
 } ql_peft_adapter;
 /* Reads and checks an adapter made by PEFT or by us: every lora_A has its lora_B, r fits, only
  * LoRA features we implement are set to other than their default (others: QL_DATA, named). */
