@@ -14,7 +14,7 @@
 #include "worker/data/reader.h"
 #include "worker/data/target.h"
 
-enum { BATCH_RECORDS = 1024, BATCH_BYTES = 16 << 20 };
+enum { BATCH_RECORDS = 1024, BATCH_BYTES = 16 << 20, CHUNK = 4 /* records a thread takes at once */ };
 static const double patience = 2.0; /* seconds before progress is worth a line */
 
 /* What became of one record. */
@@ -111,7 +111,8 @@ static ql_err work_on(const builder *b, bench *own, outcome *out) {
 }
 
 static void work_on_batch(builder *b) {
-#pragma omp parallel for schedule(dynamic, 4) num_threads(b->threads)
+    int threads = (int)ql_min(b->threads, ql_ceil_div(b->batched, CHUNK));
+#pragma omp parallel for schedule(dynamic, CHUNK) num_threads(threads) if (threads > 1)
     for (int i = 0; i < b->batched; i++) {
         outcome *out = &b->batch[i];
         bench *own = &b->bench[omp_get_thread_num()];
@@ -277,6 +278,17 @@ static ql_err read_all(builder *b, const ql_datasets *files) {
     return check_something_is_left(b);
 }
 
+/* Fields and tokens are quoted in messages, and may hold anything; a message is one line. */
+static ql_err on_one_line(ql_err e) {
+    if (!ql_bad(e)) return e;
+    char *text = ql_strdup(ql_err_text());
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
+    e = ql_fail(e.code, "%s", text);
+    free(text);
+    return e;
+}
+
 static void free_builder(builder *b) {
     for (int i = 0; i < b->threads; i++) {
         if (b->bench[i].encoder) ql_encoder_close(b->bench[i].encoder);
@@ -297,7 +309,7 @@ ql_err ql_corpus_read(const ql_datasets *files, const ql_corpus_options *o, ql_c
                  .threads = threads,
                  .batch = QL_NEW_ARRAY(outcome, BATCH_RECORDS),
                  .began = ql_seconds()};
-    ql_err e = read_all(&b, files);
+    ql_err e = on_one_line(read_all(&b, files));
     free_builder(&b);
     if (ql_bad(e)) ql_corpus_free(out);
     else ql_corpus_seal(out);
