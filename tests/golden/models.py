@@ -18,6 +18,7 @@ import torch
 import transformers
 from peft import LoraConfig, get_peft_model
 from safetensors.numpy import save_file
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 import nf4
@@ -178,20 +179,22 @@ def load_base(folder, spec, quant):
 
 
 def load_stored(folder):
-    from safetensors import safe_open
+    """A folder that bitsandbytes quantised, decoded by hand."""
     config = transformers.AutoConfig.from_pretrained(folder)
     del config.quantization_config
     config._attn_implementation = "eager"
     model = AutoModelForCausalLM.from_config(config).float()
-    with safe_open(folder / "model.safetensors", "pt") as f:
-        tensors = {k: f.get_tensor(k) for k in f.keys()}
+    tensors = {}
+    for file in sorted(Path(folder).glob("model*.safetensors")):
+        tensors |= load_file(file)
     bits = {k: v.numpy() for k, v in tensors.items() if v.dtype in (torch.uint8, torch.float32)}
     state = {}
     for name, p in model.named_parameters():
-        packed = name in bits and bits[name].dtype == np.uint8
+        packed = tensors[name].dtype == torch.uint8
         state[name] = torch.from_numpy(nf4.decode_stored(bits, name)) if packed else tensors[name].float()
         assert state[name].shape == p.shape
     model.load_state_dict(state, strict=not config.tie_word_embeddings)
+    model.tie_weights()
     return model
 
 
