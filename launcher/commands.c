@@ -1,0 +1,117 @@
+/* The table of commands. Whatever needs a model is handed over to qlora-worker. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "launcher/launcher.h"
+
+static const ql_option run_options[] = {
+    {"-n", "N", "number of workers; default 1", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
+    {"--device", "auto|cuda|cpu", "where to compute", .kind = QL_ARG_CHOICE},
+    {"--threads", "N", "threads of each worker", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
+    {"--check", NULL, "everything up to the first step, then stop", .kind = QL_ARG_FLAG},
+    {"--allow-root", NULL, "start more than one worker as root outside a container", .kind = QL_ARG_FLAG},
+    {0},
+};
+static const ql_option plan_options[] = {
+    {"--json", NULL, "one JSON object instead of a table", .kind = QL_ARG_FLAG},
+    {"--device", "auto|cuda|cpu", "where to compute", .kind = QL_ARG_CHOICE},
+    {"--threads", "N", "threads of each worker", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
+    {0},
+};
+static const ql_option inspect_options[] = {
+    {"--rows", "A:B", "the rows A to B - 1; default 0:1", .kind = QL_ARG_ROWS},
+    {"--json", NULL, "one JSON object per row", .kind = QL_ARG_FLAG},
+    {0},
+};
+static const ql_option prepare_options[] = {
+    {"--threads", "N", "threads", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
+    {0},
+};
+static const ql_option tokenize_options[] = {
+    {"--model", "DIR", "folder with the tokenizer", .kind = QL_ARG_TEXT, .required = true},
+    {"--no-special", NULL, "add no special tokens", .kind = QL_ARG_FLAG},
+    {0},
+};
+static const ql_option detokenize_options[] = {
+    {"--model", "DIR", "folder with the tokenizer", .kind = QL_ARG_TEXT, .required = true},
+    {0},
+};
+static const ql_option quantize_options[] = {
+    {"--model", "DIR", "folder to read", .kind = QL_ARG_TEXT, .required = true},
+    {"--out", "DIR", "folder to write", .kind = QL_ARG_TEXT, .required = true},
+    {"--type", "nf4|fp4", "the 4-bit code; default nf4", .kind = QL_ARG_CHOICE},
+    {"--no-double-quant", NULL, "keep the scales in float32", .kind = QL_ARG_FLAG},
+    {0},
+};
+static const ql_option generate_options[] = {
+    {"--model", "DIR", "folder of the base model", .kind = QL_ARG_TEXT, .required = true},
+    {"--adapter", "DIR", "folder of a PEFT adapter", .kind = QL_ARG_TEXT},
+    {"--max-new-tokens", "N", "most tokens to add; default 128", .kind = QL_ARG_WHOLE, .low = 1, .high = 1e9},
+    {"--temperature", "T", "0, the default, is greedy", .kind = QL_ARG_REAL, .low = 0, .high = 1e6},
+    {"--top-p", "P", "sample from the most likely tokens that make up P; default 1", .kind = QL_ARG_REAL, .low = 0, .high = 1},
+    {"--seed", "S", "of sampling; default 42", .kind = QL_ARG_WHOLE, .low = 0},
+    {"--json", NULL, "one JSON object: prompt, text, tokens", .kind = QL_ARG_FLAG},
+    {"--device", "auto|cuda|cpu", "where to compute", .kind = QL_ARG_CHOICE},
+    {"--threads", "N", "threads", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
+    {0},
+};
+
+/* Becomes: qlora-worker HEAD... word... */
+static ql_err become_worker(const char *const *head, size_t n_head, const ql_arguments *a) {
+    char *worker;
+    QL_TRY(ql_worker_find(&worker));
+    char **argv = QL_NEW_ARRAY(char *, n_head + a->count + 3);
+    size_t n = 0;
+    argv[n++] = worker;
+    for (size_t i = 0; i < n_head; i++) argv[n++] = (char *)(uintptr_t)head[i];
+    for (size_t i = 0; i < a->count; i++) {
+        /* A text that begins like an option stays a text. */
+        if (i == a->first_rest && a->count > i && a->word[a->count - 1][0] == '-') argv[n++] = (char *)(uintptr_t)"--";
+        argv[n++] = a->word[i];
+    }
+    ql_err e = ql_become(argv);
+    free(argv);
+    free(worker);
+    return e;
+}
+
+static ql_err start_worker_tool(const ql_arguments *a) {
+    const char *head[] = {"--do", a->command->name};
+    return become_worker(head, QL_LEN(head), a);
+}
+
+static ql_err start_plan(const ql_arguments *a) {
+    const char *head[] = {"--plan"};
+    return become_worker(head, QL_LEN(head), a);
+}
+
+static ql_err start_later(const ql_arguments *a) {
+    return ql_fail(QL_USAGE, "qlora %s is not in version %s; it comes with version 0.5", a->command->name, QL_VERSION);
+}
+
+const ql_command ql_commands[] = {
+    {"run", "qlora run [-n N] [OPTIONS] CONFIG.yaml [KEY=VALUE ...]", "Starts the workers of a training run.", QL_REST_CONFIG,
+     run_options, ql_start_run},
+    {"plan", "qlora plan [--json] CONFIG.yaml [KEY=VALUE ...]", "Prints what a run will need of every rank's memory, reading headers only.",
+     QL_REST_CONFIG, plan_options, start_plan},
+    {"inspect", "qlora inspect [--rows A:B] [--json] CONFIG.yaml [KEY=VALUE ...]",
+     "Shows what will be trained on: rows, documents, tokens, which of them are targets.", QL_REST_CONFIG, inspect_options,
+     start_worker_tool},
+    {"prepare", "qlora prepare CONFIG.yaml [KEY=VALUE ...]", "Tokenises and packs the data once, ahead of the run.", QL_REST_CONFIG,
+     prepare_options, start_worker_tool},
+    {"tokenize", "qlora tokenize --model DIR [--no-special]",
+     "Standard input: one JSON string per line. Standard output: one JSON array of ids per line.", QL_REST_NONE, tokenize_options,
+     start_worker_tool},
+    {"detokenize", "qlora detokenize --model DIR",
+     "Standard input: one JSON array of ids per line. Standard output: one JSON string per line.", QL_REST_NONE, detokenize_options,
+     start_worker_tool},
+    {"quantize", "qlora quantize --model DIR --out DIR [--type nf4|fp4] [--no-double-quant]",
+     "Writes a model folder in 4 bits that transformers with bitsandbytes loads, and that this program loads.", QL_REST_NONE,
+     quantize_options, start_worker_tool},
+    {"generate", "qlora generate --model DIR [--adapter DIR] [OPTIONS] [KEY=VALUE ...] PROMPT", "Continues a text.", QL_REST_PROMPT,
+     generate_options, start_worker_tool},
+    {"doctor", "qlora doctor [CONFIG.yaml]", "Explains this machine. Comes with version 0.5.", QL_REST_ANY, NULL, start_later},
+    {"submit", "qlora submit CONFIG.yaml", "Writes and submits a batch script. Comes with version 0.5.", QL_REST_ANY, NULL, start_later},
+};
+const size_t ql_n_commands = QL_LEN(ql_commands);
