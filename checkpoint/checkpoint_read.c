@@ -1,0 +1,178 @@
+/* libhdf5 crashes on files that were made to crash it (docs/formats/checkpoint.md), and a file
+ * from elsewhere may be one. So a child reads it, with no environment, little memory and little
+ * time, and what it found comes through a pipe: the parent asks only for arrays whose number and
+ * sizes it knows. */
+#include "checkpoint/checkpoint_read.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "checkpoint/h5.h"
+
+typedef enum { COUNTERS = 1, ARRAY, DONE, FAILED } message;
+typedef struct {
+    uint32_t kind, code;
+    uint64_t bytes; /* that follow */
+} header;
+enum { SENTENCE_LIMIT = 4096 };
+
+/* The child. */
+
+static ql_err send_message(int fd, message kind, ql_code code, const void *bytes, size_t n) {
+    header h = {.kind = kind, .code = code, .bytes = n};
+    QL_TRY(ql_write_all(fd, &h, sizeof h, "pipe"));
+    return ql_write_all(fd, bytes, n, "pipe");
+}
+
+static ql_err send_counters(void *self, const int64_t counter[4]) {
+    return send_message(*(int *)self, COUNTERS, QL_OK, counter, 4 * sizeof *counter);
+}
+
+static ql_err send_array(void *self, const float *data, size_t n) {
+    return send_message(*(int *)self, ARRAY, QL_OK, data, n * sizeof *data);
+}
+
+static void limit(int what, rlim_t value) {
+    struct rlimit old;
+    if (getrlimit(what, &old) == 0 && value < old.rlim_max) old.rlim_max = value;
+    old.rlim_cur = old.rlim_max;
+    setrlimit(what, &old);
+}
+
+/* Address space that this process uses now; 0: unknown. */
+static uint64_t address_space(void) {
+    unsigned long pages = 0;
+    FILE         *f = fopen("/proc/self/statm", "r");
+    if (!f) return 0;
+    if (fscanf(f, "%lu", &pages) != 1) pages = 0;
+    fclose(f);
+    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void limit_child(const ql_state *s) {
+    static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGABRT, SIGILL, SIGXCPU, SIGTERM, SIGINT};
+    for (size_t i = 0; i < QL_LEN(crashes); i++) signal(crashes[i], SIG_DFL); /* no backtraces of a handler of MPI */
+    const uint64_t mib = 1 << 20, state = ql_h5_size_bound(s), used = address_space();
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    limit(RLIMIT_CORE, 0);
+    limit(RLIMIT_FSIZE, 0);
+    limit(RLIMIT_CPU, (rlim_t)(10 + state / (50 * mib)));
+    if (used) limit(RLIMIT_AS, (rlim_t)(used + state + 128 * mib));
+    clearenv();
+}
+
+static QL_NORETURN void be_child(int fd, const char *path, const ql_state *s) {
+    limit_child(s);
+    ql_h5_sink sink = {.self = &fd, .counters = send_counters, .array = send_array};
+    ql_err     e = ql_h5_read(path, s, &sink);
+    const char *text = ql_bad(e) ? ql_err_text() : "";
+    e = send_message(fd, ql_bad(e) ? FAILED : DONE, e.code, text, strlen(text));
+    _exit(ql_bad(e));
+}
+
+/* The parent. */
+
+/* What the parent got so far; `array` counts value, moment1, moment2 of tensor 0, 1, ... */
+typedef struct {
+    ql_state *s;
+    size_t    array;
+    bool      counted, done;
+} progress;
+
+static bool read_exactly(int fd, void *bytes, size_t n) {
+    for (char *p = bytes; n > 0;) {
+        ssize_t got = read(fd, p, n);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return false;
+        p += got;
+        n -= (size_t)got;
+    }
+    return true;
+}
+
+static bool take_counters(int fd, progress *p, uint64_t bytes) {
+    int64_t counter[4];
+    if (p->counted || bytes != sizeof counter || !read_exactly(fd, counter, sizeof counter)) return false;
+    p->s->step = counter[0];
+    p->s->rows_done = counter[1];
+    p->s->tokens_seen = counter[2];
+    p->s->targets_seen = counter[3];
+    p->counted = true;
+    return true;
+}
+
+static bool take_array(int fd, progress *p, uint64_t bytes) {
+    if (!p->counted || p->array == 3 * p->s->n_tensors) return false;
+    ql_state_tensor *t = &p->s->tensor[p->array / 3];
+    float           *to[3] = {t->value, t->moment1, t->moment2};
+    size_t           expected = (size_t)t->rows * (size_t)t->cols * sizeof(float);
+    return bytes == expected && read_exactly(fd, to[p->array++ % 3], expected);
+}
+
+static ql_err take_failure(int fd, const header *h) {
+    char text[SENTENCE_LIMIT + 1] = "";
+    if (h->bytes > SENTENCE_LIMIT || !read_exactly(fd, text, h->bytes)) text[0] = 0;
+    return ql_fail(h->code == QL_USAGE ? QL_USAGE : h->code == QL_TEMP ? QL_TEMP : QL_DATA, "%s", text);
+}
+
+/* QL_OK with p->done false: the child went away in the middle. */
+static ql_err take_messages(int fd, progress *p) {
+    header h;
+    while (!p->done && read_exactly(fd, &h, sizeof h)) {
+        bool good = true;
+        switch ((message)h.kind) {
+            case COUNTERS: good = take_counters(fd, p, h.bytes); break;
+            case ARRAY: good = take_array(fd, p, h.bytes); break;
+            case DONE: good = p->done = p->counted && p->array == 3 * p->s->n_tensors; break;
+            case FAILED: return take_failure(fd, &h);
+            default: good = false; break;
+        }
+        if (!good) break;
+    }
+    return ql_ok();
+}
+
+static ql_err bury(pid_t child, const char *path, bool done) {
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0)
+        if (errno != EINTR) break; /* somebody else collects our children: their loss, we know what we read */
+    if (done) return ql_ok();
+    if (WIFSIGNALED(status))
+        return ql_fail(QL_DATA, "%s: libhdf5 crashed on it (signal %d); the file is damaged or was made to do that", path,
+                       WTERMSIG(status));
+    return ql_fail(QL_DATA, "%s: reading it needs more memory than its contents; the file is damaged or was made to do that",
+                   path);
+}
+
+ql_err ql_checkpoint_read_state(const char *path, ql_state *s) {
+    int ends[2];
+    QL_TRY(ql_h5_init());
+    if (pipe2(ends, O_CLOEXEC) != 0) return ql_fail_errno("%s: no pipe to read it through", path);
+    pid_t child = fork();
+    if (child == 0) {
+        close(ends[0]);
+        be_child(ends[1], path, s);
+    }
+    close(ends[1]);
+    if (child < 0) {
+        ql_err e = ql_fail_errno("%s: no process to read it in", path);
+        close(ends[0]);
+        return e;
+    }
+    progress p = {.s = s};
+    ql_err   told = take_messages(ends[0], &p);
+    close(ends[0]);
+    ql_err end = ql_ok();
+    if (!ql_bad(told)) end = bury(child, path, p.done);
+    else waitpid(child, NULL, 0);
+    return ql_bad(told) ? told : end;
+}

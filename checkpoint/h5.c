@@ -1,0 +1,60 @@
+#include "checkpoint/h5_internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const ql_h5_array_group[QL_H5_ARRAYS] = {"adapter", "moment1", "moment2"};
+const char *const ql_h5_counter[4] = {"step", "rows_done", "tokens_seen", "targets_seen"};
+
+/* The library would load code from these places, or lock files (which some network file systems
+ * refuse and which publishing by rename makes needless). */
+static void set_environment(void) {
+    static const char *const dangerous[] = {"HDF5_PLUGIN_PATH", "HDF5_PLUGIN_PRELOAD", "HDF5_VOL_CONNECTOR", "HDF5_DRIVER",
+                                            "HDF5_DRIVER_CONFIG"};
+    for (size_t i = 0; i < QL_LEN(dangerous); i++) unsetenv(dangerous[i]);
+    setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);
+}
+
+ql_err ql_h5_init(void) {
+    static bool done;
+    if (done) return ql_ok();
+    set_environment();
+    /* The exit handler crashes after a full disk; it must be refused before anything else is called. */
+    QL_CHECK(H5dont_atexit() >= 0 && H5open() >= 0, QL_TEMP, "libhdf5 cannot be started");
+    QL_CHECK(H5Eset_auto2(H5E_DEFAULT, NULL, NULL) >= 0 && H5PLset_loading_state(0) >= 0, QL_TEMP,
+             "libhdf5 cannot be set up");
+    done = true;
+    return ql_ok();
+}
+
+/* The innermost entry of the error stack; where that is a failed system call it says "errno = N". */
+static herr_t take_cause(unsigned depth, const H5E_error2_t *entry, void *cause) {
+    if (depth > 0 || !entry->desc) return 0;
+    const char *number = strstr(entry->desc, "errno = ");
+    if (number) snprintf(cause, 256, "%s", strerror(atoi(number + strlen("errno = "))));
+    else snprintf(cause, 256, "libhdf5: %s", entry->desc);
+    return 0;
+}
+
+ql_err ql_h5_fail(ql_code code, const char *fmt, ...) {
+    char    text[1024], cause[256] = "";
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_cause, cause) < 0) cause[0] = 0;
+    H5Eclear2(H5E_DEFAULT);
+    return ql_fail(code, "%s%s%s", text, cause[0] ? ": " : "", cause);
+}
+
+hid_t ql_h5_access(void) {
+    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    if (access < 0) return access;
+    if (H5Pset_fapl_sec2(access) >= 0 && H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18) >= 0 &&
+        H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0)
+        return access;
+    H5Pclose(access);
+    return H5I_INVALID_HID;
+}
