@@ -33,17 +33,22 @@ static void test_wrong_fields(void **state) {
     (void)state;
     expect_refusal(GOOD "{\"text\": 5}\n", ".jsonl:2: the field \"text\" is an integer; expected a string", NULL);
     expect_refusal(GOOD "{\"text\": null}\n", ".jsonl:2: the field \"text\" is null", NULL);
-    expect_refusal(GOOD "{\"content\": \"x\"}\n", ".jsonl:2: the field \"text\" is absent", "must be text", NULL);
+    expect_refusal(GOOD "{\"content\": \"x\"}\n", ".jsonl:2: the field \"text\" is absent", "must be of format text",
+                   NULL);
     expect_refusal("{\"text\": [\"x\"]}\n", ".jsonl:1: the field \"text\" is a list", NULL);
-    expect_refusal("{\"a\": 1, \"b\": 2}\n", ".jsonl:1: the record format is unknown: found \"a\", \"b\"; expected", NULL);
+    expect_refusal("{\"a\": 1, \"b\": 2}\n", ".jsonl:1: the record format is unknown: found \"a\", \"b\"; expected",
+                   NULL);
     expect_refusal("{}\n", ".jsonl:1: the record format is unknown: found no fields at all", NULL);
     expect_refusal("{\"prompt\": \"x\"}\n", ".jsonl:1: the record has \"prompt\" but no \"completion\"", NULL);
-    expect_refusal("{\"instruction\": \"x\", \"input\": 3, \"output\": \"y\"}\n", ".jsonl:1: the field \"input\" is an integer", NULL);
-    expect_refusal("{\"messages\": []}\n", ".jsonl:1: record format messages", "chat templates come in a later version", NULL);
+    expect_refusal("{\"instruction\": \"x\", \"input\": 3, \"output\": \"y\"}\n",
+                   ".jsonl:1: the field \"input\" is an integer", NULL);
+    expect_refusal("{\"messages\": []}\n", ".jsonl:1: record format messages", "chat templates come in a later version",
+                   NULL);
     expect_refusal("{\"conversations\": []}\n", ".jsonl:1: record format conversations", NULL);
-    expect_refusal("{\"prompt\": [{\"role\": \"user\"}], \"completion\": []}\n", ".jsonl:1: record format prompt+completion",
-                   "list of messages", NULL);
-    expect_refusal("{\"prompt\": \"x\", \"chosen\": \"y\", \"rejected\": \"z\"}\n", "preference pairs come in a later version", NULL);
+    expect_refusal("{\"prompt\": [{\"role\": \"user\"}], \"completion\": []}\n",
+                   ".jsonl:1: record format prompt+completion", "list of messages", NULL);
+    expect_refusal("{\"prompt\": \"x\", \"chosen\": \"y\", \"rejected\": \"z\"}\n",
+                   "preference pairs come in a later version", NULL);
 }
 
 static void test_broken_arrays(void **state) {
@@ -108,13 +113,15 @@ static void test_first_mistake_counts(void **state) {
     (void)state;
     ql_str s = {0};
     for (int i = 1; i <= 3000; i++) ql_str_puts(&s, i == 2517 ? "{\"text\": 1}\n" : i > 2600 ? "x\n" : GOOD);
-    for (int repeat = 0; repeat < 5; repeat++) expect_refusal(s.data, ".jsonl:2517: the field \"text\" is an integer", NULL);
+    for (int repeat = 0; repeat < 5; repeat++)
+        expect_refusal(s.data, ".jsonl:2517: the field \"text\" is an integer", NULL);
     ql_str_free(&s);
 }
 
 static void test_odd_but_sound(void **state) {
     (void)state;
-    static const char text[] = "\xef\xbb\xbf\r\n{\"text\": \"one\"}\r\n\r\n  {\"text\": \"t\\u0000o\"}  \n\n{\"text\": \"\xf0\x9f\x98\x80\"}";
+    static const char text[] =
+        "\xef\xbb\xbf\r\n{\"text\": \"one\"}\r\n\r\n  {\"text\": \"t\\u0000o\"}  \n\n{\"text\": \"\xf0\x9f\x98\x80\"}";
     reading r = reading_of(file_of(0, text, sizeof text - 1));
     read_with(&r, "");
     if (ql_bad(r.verdict)) fail_msg("%s", ql_err_text());
@@ -151,11 +158,11 @@ static void test_huge_line(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_broken_lines),       cmocka_unit_test(test_not_an_object),
-        cmocka_unit_test(test_wrong_fields),       cmocka_unit_test(test_broken_arrays),
-        cmocka_unit_test(test_empty_and_foreign),  cmocka_unit_test(test_not_a_file),
-        cmocka_unit_test(test_deep_nesting),       cmocka_unit_test(test_first_mistake_counts),
-        cmocka_unit_test(test_odd_but_sound),      cmocka_unit_test(test_huge_line),
+        cmocka_unit_test(test_broken_lines),      cmocka_unit_test(test_not_an_object),
+        cmocka_unit_test(test_wrong_fields),      cmocka_unit_test(test_broken_arrays),
+        cmocka_unit_test(test_empty_and_foreign), cmocka_unit_test(test_not_a_file),
+        cmocka_unit_test(test_deep_nesting),      cmocka_unit_test(test_first_mistake_counts),
+        cmocka_unit_test(test_odd_but_sound),     cmocka_unit_test(test_huge_line),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }

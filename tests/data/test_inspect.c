@@ -43,9 +43,10 @@ static void test_json(void **state) {
     /* Row order is a permutation: here row 0 of step 1 is the second that was packed. */
     assert_int_equal(strncmp(text, "{\"row\": 0, \"input_ids\": [", 25), 0);
     const char *line = strstr(text, "\"documents\": [{\"record\": 0, ");
-    assert_non_null(strstr(text, "[256, 49, 43, 49, 63, 10, 50, 257, 256, 97, 10, 98, 257], \"labels\": "
-                                 "[-100, -100, -100, -100, -100, -100, 50, 257, -100, -100, -100, 98, 257], \"documents\": "
-                                 "[{\"record\": 0, \"start\": 0, \"length\": 8}, {\"record\": 2, \"start\": 8, \"length\": 5}]}\n"));
+    assert_non_null(strstr(
+        text, "[256, 49, 43, 49, 63, 10, 50, 257, 256, 97, 10, 98, 257], \"labels\": "
+              "[-100, -100, -100, -100, -100, -100, 50, 257, -100, -100, -100, 98, 257], \"documents\": "
+              "[{\"record\": 0, \"start\": 0, \"length\": 8}, {\"record\": 2, \"start\": 8, \"length\": 5}]}\n"));
     assert_non_null(line);
     int64_t row = 0;
     for (char *at = text; *at; row++) {
@@ -85,7 +86,8 @@ static void test_for_people(void **state) {
     assert_non_null(strstr(text, "records   3, of which 3 used"));
     assert_non_null(strstr(text, "tokens    "));
     assert_non_null(strstr(text, "-- record 0: 8 tokens, 2 targets --\n<s>1+1?\n[[2</s>]]\n"));
-    assert_non_null(strstr(text, "<s>\\x1b[31mred\\x9b?\n[[\xc3\xa9\n3</s>]]\n")); /* a terminal is not driven by data */
+    assert_non_null(
+        strstr(text, "<s>\\x1b[31mred\\x9b?\n[[\xc3\xa9\n3</s>]]\n")); /* a terminal is not driven by data */
     assert_null(strchr(text, '\033'));
     free(text);
 }
@@ -128,9 +130,8 @@ static void test_write_failure(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json),   cmocka_unit_test(test_json_in_training_order),
-        cmocka_unit_test(test_for_people), cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_write_failure),
+        cmocka_unit_test(test_json),   cmocka_unit_test(test_json_in_training_order), cmocka_unit_test(test_for_people),
+        cmocka_unit_test(test_ranges), cmocka_unit_test(test_write_failure),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }

@@ -34,13 +34,15 @@ static ql_corpus random_corpus(uint32_t seed, size_t n, uint32_t longest) {
 
 /* Best fit decreasing as the definition has it: row_of[i], the oldest of the fullest rows that fit. */
 static int64_t pack_plainly(const ql_corpus *c, int64_t max_length, int64_t *row_of) {
-    int64_t *room = QL_NEW_ARRAY(int64_t, c->documents), *since = QL_NEW_ARRAY(int64_t, c->documents), rows = 0, now = 0;
+    int64_t *room = QL_NEW_ARRAY(int64_t, c->documents), *since = QL_NEW_ARRAY(int64_t, c->documents), rows = 0,
+            now = 0;
     for (int64_t length = max_length; length > 0; length--) {
         for (size_t i = 0; i < c->documents; i++) {
             if (c->document[i].length != length) continue;
             int64_t best = -1;
             for (int64_t r = 0; r < rows; r++)
-                if (room[r] >= length && (best < 0 || room[r] < room[best] || (room[r] == room[best] && since[r] < since[best])))
+                if (room[r] >= length &&
+                    (best < 0 || room[r] < room[best] || (room[r] == room[best] && since[r] < since[best])))
                     best = r;
             if (best < 0) best = rows++, room[best] = max_length;
             room[best] -= length;
@@ -79,7 +81,8 @@ static void test_best_fit(void **state) {
         size_t n;
         uint32_t longest;
         int64_t max_length;
-    } shape[] = {{1, 1, 1}, {1, 5, 9}, {7, 3, 3}, {50, 10, 10}, {400, 64, 64}, {400, 30, 65}, {500, 700, 1024}, {300, 5000, 5000}, {300, 60, 300000}};
+    } shape[] = {{1, 1, 1},     {1, 5, 9},        {7, 3, 3},         {50, 10, 10},     {400, 64, 64},
+                 {400, 30, 65}, {500, 700, 1024}, {300, 5000, 5000}, {300, 60, 300000}};
     for (uint32_t i = 0; i < QL_LEN(shape); i++) {
         ql_corpus c = random_corpus(i, shape[i].n, shape[i].longest);
         check_against_plain(&c, shape[i].max_length);
@@ -198,8 +201,8 @@ static void test_fingerprint(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_best_fit), cmocka_unit_test(test_known_case),      cmocka_unit_test(test_nothing),
-        cmocka_unit_test(test_order),    cmocka_unit_test(test_split),           cmocka_unit_test(test_split_is_stable),
+        cmocka_unit_test(test_best_fit),    cmocka_unit_test(test_known_case), cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_order),       cmocka_unit_test(test_split),      cmocka_unit_test(test_split_is_stable),
         cmocka_unit_test(test_fingerprint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

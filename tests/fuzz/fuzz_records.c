@@ -9,9 +9,11 @@
 
 static const char *const seed[] = {
     "{\"question\": \"Wie hei\xc3\x9ft du?\", \"answer\": \"\\u00e9\\ud83d\\ude00 7\\n#### 7\"}\r\n"
-    "\n{\"answer\": \"</s>\", \"question\": \"\"}\n{\"question\": \"ab\", \"answer\": \"ab\", \"id\": [1, 2.5e3, {\"x\": null}]}",
+    "\n{\"answer\": \"</s>\", \"question\": \"\"}\n{\"question\": \"ab\", \"answer\": \"ab\", \"id\": [1, 2.5e3, "
+    "{\"x\": null}]}",
     "\xef\xbb\xbf[\n  {\"instruction\": \"Say [it]\", \"input\": \"\", \"output\": \"\\\"ho\\\\\\\"\"},\n"
-    "  {\"instruction\": \"Add\", \"input\": \"1, 2\", \"output\": \"}],[{\"}, {\"instruction\":\"a\",\"output\":\"b\"}\n]\n",
+    "  {\"instruction\": \"Add\", \"input\": \"1, 2\", \"output\": \"}],[{\"}, "
+    "{\"instruction\":\"a\",\"output\":\"b\"}\n]\n",
     "{\"text\": \"plain\\u0000text\", \"n\": true}\n{\"text\": \"\"}\n{\"text\": \"three\"}\n{\"text\": \"four\"}\n",
     "[{\"prompt\": \"p\", \"completion\": \"c\"}, {\"completion\": \"dd\", \"prompt\": \"x\\n\"}]",
 };
@@ -61,8 +63,10 @@ static bool read_records(void *ctx, const uint8_t *bytes, size_t n) {
     ql_corpus_options o = {.config = &f->config, .tokenizer = f->tokenizer, .vocab_size = 260};
     ql_corpus corpus;
     ql_err e = ql_corpus_read(&files, &o, &corpus);
-    if (ql_bad(e)) check_refusal(e, path);
-    else check_corpus(&f->config, &corpus, f->tokenizer, f->sink);
+    if (ql_bad(e))
+        check_refusal(e, path);
+    else
+        check_corpus(&f->config, &corpus, f->tokenizer, f->sink);
     ql_corpus_free(&corpus);
     return !ql_bad(e);
 }

@@ -28,10 +28,8 @@ void ql_corpus_add(ql_corpus *c, int64_t record, const int32_t *ids, const uint8
     reserve(c, n);
     memcpy(c->ids + c->count, ids, n * sizeof *ids);
     memcpy(c->is_target + c->count, is_target, n);
-    ql_document d = {.record = record,
-                     .at = (int64_t)c->count,
-                     .length = (int32_t)n,
-                     .targets = ql_count_targets(is_target, n)};
+    ql_document d = {
+        .record = record, .at = (int64_t)c->count, .length = (int32_t)n, .targets = ql_count_targets(is_target, n)};
     QL_PUSH(c->document, c->documents, c->documents_capacity, d);
     c->count += n;
 }

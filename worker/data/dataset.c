@@ -19,36 +19,36 @@ static const double patience = 2.0; /* seconds before progress is worth a line *
 
 /* What became of one record. */
 typedef struct {
-    ql_span   span;
+    ql_span span;
     ql_tokens tokens;
-    ql_err    verdict;
-    char     *sentence; /* of a bad verdict */
+    ql_err verdict;
+    char *sentence; /* of a bad verdict */
 } outcome;
 
 /* One of each for every thread. */
 typedef struct {
     ql_encoder *encoder;
-    ql_record   record;
+    ql_record record;
 } bench;
 
 typedef enum { TOO_LONG_DROP, TOO_LONG_TRUNCATE, TOO_LONG_ERROR } too_long;
 
 typedef struct {
     const ql_corpus_options *o;
-    ql_corpus               *corpus;
-    too_long                 strategy;
-    bench                   *bench; /* [threads] */
-    int                      threads;
-    outcome                 *batch; /* [BATCH_RECORDS] */
-    int                      batched;
-    double                   began;
+    ql_corpus *corpus;
+    too_long strategy;
+    bench *bench; /* [threads] */
+    int threads;
+    outcome *batch; /* [BATCH_RECORDS] */
+    int batched;
+    double began;
     /* of the current file */
-    const char             *path;
-    ql_field_names          names;
+    const char *path;
+    ql_field_names names;
     const ql_record_format *format; /* NULL before its first record */
-    bool                    completion_only;
-    int64_t                 prompts, prompts_changed;
-    size_t                  first_changed_line;
+    bool completion_only;
+    int64_t prompts, prompts_changed;
+    size_t first_changed_line;
     /* examples for messages, over all files: "FILE:LINE" */
     char *first_long, *first_untargeted;
 } builder;
@@ -63,8 +63,10 @@ static ql_err choose_format(builder *b, const ql_json *record, const ql_span *s)
     b->completion_only = b->format->has_prompt && wish != QL_FALSE;
     b->corpus->completion_only |= b->completion_only;
     char *name = b->corpus->format;
-    if (!name[0]) snprintf(name, sizeof b->corpus->format, "%s", b->format->name);
-    else if (strcmp(name, b->format->name) != 0) snprintf(name, sizeof b->corpus->format, "several formats");
+    if (!name[0])
+        snprintf(name, sizeof b->corpus->format, "%s", b->format->name);
+    else if (strcmp(name, b->format->name) != 0)
+        snprintf(name, sizeof b->corpus->format, "several formats");
     return ql_ok();
 }
 
@@ -224,9 +226,10 @@ static ql_err read_records(builder *b, ql_reader *r) {
 /* Every rank reads the same data and would say the same. */
 static void warn_of_changed_prompts(const builder *b) {
     if (b->prompts_changed == 0 || ql_log_rank() != 0) return;
-    ql_warn("%s:%zu: the prompt's last token changes when the completion follows (%lld of %lld records); the model will "
-            "be used with another context than it learns; end prompts where a word or a line ends",
-            b->path, b->first_changed_line, (long long)b->prompts_changed, (long long)b->prompts);
+    ql_warn(
+        "%s:%zu: the prompt's last token changes when the completion follows (%lld of %lld records); the model will "
+        "be used with another context than it learns; end prompts where a word or a line ends",
+        b->path, b->first_changed_line, (long long)b->prompts_changed, (long long)b->prompts);
 }
 
 static ql_err read_file(builder *b, const ql_dataset_spec *d) {
@@ -247,10 +250,14 @@ static ql_err read_file(builder *b, const ql_dataset_spec *d) {
 
 static ql_err choose_strategy(const ql_config *c, too_long *out) {
     const char *name = c->excess_length_strategy ? c->excess_length_strategy : "drop";
-    if (!strcmp(name, "drop")) *out = TOO_LONG_DROP;
-    else if (!strcmp(name, "truncate")) *out = TOO_LONG_TRUNCATE;
-    else if (!strcmp(name, "error")) *out = TOO_LONG_ERROR;
-    else return ql_fail(QL_USAGE, "excess_length_strategy is \"%s\"; expected drop, truncate or error", name);
+    if (!strcmp(name, "drop"))
+        *out = TOO_LONG_DROP;
+    else if (!strcmp(name, "truncate"))
+        *out = TOO_LONG_TRUNCATE;
+    else if (!strcmp(name, "error"))
+        *out = TOO_LONG_ERROR;
+    else
+        return ql_fail(QL_USAGE, "excess_length_strategy is \"%s\"; expected drop, truncate or error", name);
     return ql_ok();
 }
 
@@ -259,21 +266,24 @@ static ql_err check_something_is_left(const builder *b) {
     const ql_corpus *c = b->corpus;
     if (c->documents > 0) return ql_ok();
     const char *longs = b->first_long, *bare = b->first_untargeted;
-    QL_CHECK(longs, QL_DATA,
-             "%s: none of the %lld records has a token to train on, this one first; give completions that are not empty",
-             bare ? bare : b->path, (long long)c->records);
-    return ql_fail(QL_DATA,
-                   "%s: nothing is left of %lld records: %lld are longer than max_length %lld, this one first, and %lld "
-                   "have no token to train on; raise max_length, or set excess_length_strategy to truncate",
-                   longs, (long long)c->records, (long long)c->dropped_long, (long long)b->o->config->max_length,
-                   (long long)c->without_targets);
+    QL_CHECK(
+        longs, QL_DATA,
+        "%s: none of the %lld records has a token to train on, this one first; give completions that are not empty",
+        bare ? bare : b->path, (long long)c->records);
+    return ql_fail(
+        QL_DATA,
+        "%s: nothing is left of %lld records: %lld are longer than max_length %lld, this one first, and %lld "
+        "have no token to train on; raise max_length, or set excess_length_strategy to truncate",
+        longs, (long long)c->records, (long long)c->dropped_long, (long long)b->o->config->max_length,
+        (long long)c->without_targets);
 }
 
 static ql_err read_all(builder *b, const ql_datasets *files) {
     QL_TRY(choose_strategy(b->o->config, &b->strategy));
     QL_CHECK(files->count > 0, QL_USAGE, "no data set is given; set dataset to a file of records");
     if (!ql_tokenizer_eos(b->o->tokenizer) && ql_log_rank() == 0)
-        ql_warn("the tokenizer has no eos_token, so nothing teaches the model to stop; name one in tokenizer_config.json");
+        ql_warn(
+            "the tokenizer has no eos_token, so nothing teaches the model to stop; name one in tokenizer_config.json");
     for (size_t i = 0; i < files->count; i++) QL_TRY(read_file(b, &files->item[i]));
     return check_something_is_left(b);
 }
@@ -311,7 +321,9 @@ ql_err ql_corpus_read(const ql_datasets *files, const ql_corpus_options *o, ql_c
                  .began = ql_seconds()};
     ql_err e = on_one_line(read_all(&b, files));
     free_builder(&b);
-    if (ql_bad(e)) ql_corpus_free(out);
-    else ql_corpus_seal(out);
+    if (ql_bad(e))
+        ql_corpus_free(out);
+    else
+        ql_corpus_seal(out);
     return e;
 }

@@ -3,11 +3,11 @@
  * break there (LLaMA-Factory, Alpaca-LoRA), and so do we. */
 #include "worker/data/record.h"
 
-#define WITH_INPUT                                                                                            \
-    "Below is an instruction that describes a task, paired with an input that provides further context. "     \
+#define WITH_INPUT                                                                                                     \
+    "Below is an instruction that describes a task, paired with an input that provides further context. "              \
     "Write a response that appropriately completes the request.\n\n### Instruction:\n"
-#define WITHOUT_INPUT                                                                                         \
-    "Below is an instruction that describes a task. "                                                         \
+#define WITHOUT_INPUT                                                                                                  \
+    "Below is an instruction that describes a task. "                                                                  \
     "Write a response that appropriately completes the request.\n\n### Instruction:\n"
 
 static const char name[] = "instruction+output";

@@ -1,8 +1,8 @@
 /* Conversations. They need the model's chat template, which this version cannot render yet. */
 #include "worker/data/record.h"
 
-#define REFUSAL                                                                                              \
-    "chat templates come in a later version; until then write the rendered text into \"prompt\" and "        \
+#define REFUSAL                                                                                                        \
+    "chat templates come in a later version; until then write the rendered text into \"prompt\" and "                  \
     "\"completion\" (or \"text\") fields"
 
 static bool claims_messages(const ql_json *record, const ql_field_names *f) {

@@ -5,13 +5,13 @@
 #include <unistd.h>
 
 typedef struct {
-    const ql_config    *config;
-    const ql_corpus    *corpus;
-    const ql_row_set   *rows;
+    const ql_config *config;
+    const ql_corpus *corpus;
+    const ql_row_set *rows;
     const ql_tokenizer *tokenizer;
-    bool                colour;
-    FILE               *file;
-    ql_str              text; /* of the row at hand; written when the row is complete */
+    bool colour;
+    FILE *file;
+    ql_str text; /* of the row at hand; written when the row is complete */
 } page;
 
 static ql_err flush(page *p) {
@@ -69,9 +69,12 @@ static void put_harmless(ql_str *out, const char *text, size_t n) {
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)text[i];
         bool c1 = c == 0xc2 && i + 1 < n && (unsigned char)text[i + 1] < 0xa0; /* U+0080 to U+009F */
-        if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) ql_str_printf(out, "\\x%02x", c);
-        else if (c1) ql_str_printf(out, "\\x%02x", (unsigned char)text[++i]);
-        else ql_str_put(out, &text[i], 1);
+        if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
+            ql_str_printf(out, "\\x%02x", c);
+        else if (c1)
+            ql_str_printf(out, "\\x%02x", (unsigned char)text[++i]);
+        else
+            ql_str_put(out, &text[i], 1);
     }
 }
 
@@ -145,7 +148,8 @@ static void put_summary(page *p) {
     const ql_row_set *r = p->rows;
     const char *asked = c->completion_only ? "the completions" : "every token but the first of a document";
     ql_str_printf(&p->text, "format    %s; trained on: %s\n", c->format, asked);
-    ql_str_printf(&p->text, "records   %lld, of which %zu used, %lld truncated; dropped: %lld too long, %lld without targets\n",
+    ql_str_printf(&p->text,
+                  "records   %lld, of which %zu used, %lld truncated; dropped: %lld too long, %lld without targets\n",
                   (long long)c->records, c->documents, (long long)c->truncated, (long long)c->dropped_long,
                   (long long)c->without_targets);
     ql_str_printf(&p->text, "rows      %lld of %lld tokens, %.2f %% full, %.1f documents a row\n", (long long)r->rows,

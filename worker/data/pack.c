@@ -65,8 +65,10 @@ static void one_a_row(const ql_corpus *c, ql_row_set *out) {
 
 void ql_pack(const ql_corpus *c, int64_t max_length, bool packing, ql_row_set *out) {
     *out = (ql_row_set){.max_length = max_length, .document = QL_NEW_ARRAY(int64_t, c->documents)};
-    if (packing) pack_best_fit(c, out);
-    else one_a_row(c, out);
+    if (packing)
+        pack_best_fit(c, out);
+    else
+        one_a_row(c, out);
     for (size_t i = 0; i < c->documents; i++) out->targets += c->document[i].targets;
     for (int64_t r = 0; r < out->rows; r++) {
         int64_t tokens = ql_row_tokens(c, out, r);

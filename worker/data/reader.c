@@ -25,8 +25,7 @@ static bool is_space(uint8_t c) {
 }
 
 static void skip_space(ql_reader *r) {
-    for (; r->at < r->map.size && is_space(r->map.data[r->at]); r->at++)
-        r->line += r->map.data[r->at] == '\n';
+    for (; r->at < r->map.size && is_space(r->map.data[r->at]); r->at++) r->line += r->map.data[r->at] == '\n';
 }
 
 static bool begins_with(const ql_map *m, const char *bytes, size_t n) {
@@ -87,8 +86,10 @@ static void skip_element(ql_reader *r) {
         uint8_t c = r->map.data[r->at];
         if (c == '\n') r->line++;
         if (in_string) {
-            if (c == '\\' && r->at + 1 < r->map.size && r->map.data[r->at + 1] != '\n') r->at++;
-            else if (c == '"') in_string = false;
+            if (c == '\\' && r->at + 1 < r->map.size && r->map.data[r->at + 1] != '\n')
+                r->at++;
+            else if (c == '"')
+                in_string = false;
         } else if (c == '"') {
             in_string = true;
         } else if (c == '{' || c == '[') {
@@ -157,8 +158,9 @@ static ql_err explain(const ql_span *s, const char *path, ql_err e) {
     size_t bad = first_bad_byte(s->text, s->size), line = s->line;
     if (bad == s->size) return e;
     for (size_t i = 0; i < bad; i++) line += s->text[i] == '\n';
-    return ql_fail(QL_DATA, "%s:%zu: is not valid UTF-8: byte 0x%02x, the %zuth of the record; convert the file to UTF-8",
-                   path, line, (uint8_t)s->text[bad], bad + 1);
+    return ql_fail(QL_DATA,
+                   "%s:%zu: is not valid UTF-8: byte 0x%02x, the %zuth of the record; convert the file to UTF-8", path,
+                   line, (uint8_t)s->text[bad], bad + 1);
 }
 
 ql_err ql_span_parse(const ql_span *s, const char *path, ql_json **out) {

@@ -46,8 +46,8 @@ ql_err ql_record_text(const ql_json *record, const char *field, const char *form
         ql_str_put(out, text, n);
         return ql_ok();
     }
-    QL_CHECK(v, QL_DATA, "the field \"%s\" is absent; every record here must be %s, as the first one is", field,
-             format_name);
+    QL_CHECK(v, QL_DATA, "the field \"%s\" is absent; every record here must be of format %s, as the first one is",
+             field, format_name);
     return ql_fail(QL_DATA, "the field \"%s\" is %s; expected a string", field, ql_json_kind_name(v));
 }
 
@@ -72,11 +72,12 @@ ql_err ql_record_format_of(const ql_json *record, const ql_field_names *f, const
                        f->completion);
     ql_str fields = {0};
     list_fields(record, &fields);
-    ql_err e = ql_fail(QL_DATA,
-                       "the record format is unknown: found %s; expected \"%s\" and \"%s\", \"%s\" and \"%s\", \"%s\" and "
-                       "\"%s\", or \"%s\"; other names can be given with field_prompt, field_completion and so on, or "
-                       "dataset_text_field",
-                       fields.data, f->prompt, f->completion, f->instruction, f->output, f->question, f->answer, f->text);
+    ql_err e =
+        ql_fail(QL_DATA,
+                "the record format is unknown: found %s; expected \"%s\" and \"%s\", \"%s\" and \"%s\", \"%s\" and "
+                "\"%s\", or \"%s\"; other names can be given with field_prompt, field_completion and so on, or "
+                "dataset_text_field",
+                fields.data, f->prompt, f->completion, f->instruction, f->output, f->question, f->answer, f->text);
     ql_str_free(&fields);
     return e;
 }

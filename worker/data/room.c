@@ -5,12 +5,12 @@
 enum { LEVELS = 11 }; /* 64^11 covers every int64 */
 
 struct ql_rooms {
-    int64_t   capacity;
-    int64_t  *first, *last; /* [capacity + 1] the queue of an amount; -1: empty */
-    int64_t  *after;        /* [rows] the next in the same queue                */
+    int64_t capacity;
+    int64_t *first, *last;  /* [capacity + 1] the queue of an amount; -1: empty */
+    int64_t *after;         /* [rows] the next in the same queue                */
     uint64_t *bits[LEVELS]; /* bits[0]: amounts; bits[l+1]: words of bits[l] that are not 0 */
-    int64_t   words[LEVELS];
-    int       levels;
+    int64_t words[LEVELS];
+    int levels;
 };
 
 ql_rooms *ql_rooms_open(int64_t capacity, int64_t rows) {
