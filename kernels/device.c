@@ -37,6 +37,19 @@ static ql_err find_backend(const char *kind, const ql_backend **out) {
     return ql_fail(QL_USAGE, "device: %s: unknown; choose auto, cuda or cpu", kind);
 }
 
+const char *ql_device_kind(int index, bool *built) {
+    if (index < 0 || index >= (int)QL_LEN(known_kinds)) return NULL;
+    *built = false;
+    for (const ql_backend *const *b = ql_backends; *b; b++) *built |= !strcmp((*b)->kind, known_kinds[index]);
+    return known_kinds[index];
+}
+
+const char *ql_device_preferred(void) {
+    for (const ql_backend *const *b = ql_backends; *b; b++)
+        if (!(*b)->is_host) return (*b)->kind;
+    return "cpu";
+}
+
 ql_err ql_device_open(const char *kind, int ordinal, int threads, ql_device **out) {
     const ql_backend *backend = NULL;
     QL_TRY(find_backend(kind, &backend));

@@ -39,6 +39,11 @@ typedef struct {
     int      threads; /* CPU: threads used; else 0 */
 } ql_device_info;
 
+/* The back ends that there are, compiled in or not: index 0, 1, ...; NULL beyond the last. */
+const char *ql_device_kind(int index, bool *built);
+/* The first accelerator of this build, or "cpu". */
+const char *ql_device_preferred(void);
+
 /* `kind`: "cpu" or another compiled-in back end. `threads` 0: as many as allowed CPUs.
  * QL_USAGE when the kind is unknown or not compiled in, or the device is absent. */
 QL_RESULT ql_device_open(const char *kind, int ordinal, int threads, ql_device **out);

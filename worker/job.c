@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/random.h"
 
 /* ---- data ---- */
@@ -81,8 +82,10 @@ ql_err ql_job_describe_model(ql_job *j, ql_job_purpose purpose) {
     return ql_adapter_plan(&j->model.graph, c, &j->adapter.shape);
 }
 
+/* Without data, as for --plan: the longest that the configuration allows. */
 static int64_t longest_row(const ql_job *j) {
-    return ql_max(1, ql_max(j->train_rows.longest, j->eval_rows.longest));
+    int64_t longest = ql_max(j->train_rows.longest, j->eval_rows.longest);
+    return longest > 0 ? longest : j->config.max_length;
 }
 
 static uint64_t memory_limit(const ql_job *j) {
@@ -93,7 +96,8 @@ static uint64_t memory_limit(const ql_job *j) {
 }
 
 ql_err ql_job_plan(ql_job *j, ql_job_purpose purpose) {
-    bool               training = purpose == QL_JOB_TRAIN;
+    bool training = purpose == QL_JOB_TRAIN;
+    if (j->global_batch == 0) resolve_batch(j);
     int64_t            rows = training ? ql_ceil_div(j->global_batch, j->place.size) : ql_max(1, j->eval_rows.rows);
     ql_memory_question q = {.graph = &j->model.graph,
                             .adapter = j->has_adapter ? &j->adapter.shape : NULL,

@@ -1,0 +1,69 @@
+#include "worker/device_choice.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+
+static int allowed_cpus(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+    return CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
+}
+
+/* mpirun binds each rank of a small job to a core of its own; then the allowed ones are not shared. */
+static int fair_share(int local_size) {
+    int n = allowed_cpus();
+    return n >= local_size ? n / local_size : 1;
+}
+
+ql_err ql_choose_device(ql_job *j, const char *kind, int threads) {
+    if (!kind) kind = j->config.device;
+    if (threads == 0) threads = fair_share(j->place.local_size);
+    if (!strcmp(kind, "auto")) {
+        kind = ql_device_preferred();
+        if (!strcmp(kind, "cpu")) ql_info("device: auto: this build has no accelerator back end; computing on the CPU");
+    }
+    return ql_device_open(kind, 0, threads, &j->device);
+}
+
+static ql_err describe_device(const char *kind, bool json, ql_str *line) {
+    ql_device *d;
+    QL_TRY(ql_device_open(kind, 0, 0, &d));
+    ql_device_info info;
+    ql_err         e = ql_device_describe(d, &info);
+    ql_device_close(d);
+    QL_TRY(e);
+    char total[32], available[32];
+    if (!json) {
+        ql_str_printf(line, "%-5s %s, %d threads, %s of memory, %s available\n", kind, info.name, info.threads,
+                      ql_text_bytes(total, info.bytes_total), ql_text_bytes(available, info.bytes_free));
+        return ql_ok();
+    }
+    ql_str_printf(line, "{\"kind\": \"%s\", \"name\": ", kind);
+    ql_json_put_string(line, info.name, strlen(info.name));
+    ql_str_printf(line, ", \"threads\": %d, \"bytes_total\": %llu, \"bytes_free\": %llu}", info.threads,
+                  (unsigned long long)info.bytes_total, (unsigned long long)info.bytes_free);
+    return ql_ok();
+}
+
+ql_err ql_probe(bool json) {
+    ql_str line = {0};
+    if (json) ql_str_puts(&line, "{\"devices\": [");
+    bool        built, first = true;
+    const char *kind;
+    for (int i = 0; (kind = ql_device_kind(i, &built)); i++) {
+        if (!built && !json) ql_str_printf(&line, "%-5s not part of this build\n", kind);
+        if (!built) continue;
+        if (json && !first) ql_str_puts(&line, ", ");
+        QL_TRY(describe_device(kind, json, &line));
+        first = false;
+    }
+    if (json) ql_str_printf(&line, "], \"version\": \"%s\"}\n", QL_VERSION);
+    fwrite(line.data, 1, line.size, stdout);
+    ql_str_free(&line);
+    return ql_ok();
+}

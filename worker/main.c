@@ -1,0 +1,215 @@
+/* qlora-worker: one process per device. The story of a run, and the only place that turns a
+ * verdict into an exit status. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "checkpoint/checkpoint.h"
+#include "worker/device_choice.h"
+#include "worker/eval.h"
+#include "worker/job.h"
+#include "worker/options.h"
+#include "worker/stop.h"
+#include "worker/tool/tool.h"
+#include "worker/train.h"
+
+static void say_notes(ql_str *notes) {
+    for (char *line = notes->data, *end; line && *line; line = end) {
+        end = strchr(line, '\n');
+        if (end) *end++ = 0;
+        ql_info("note: %s", line);
+    }
+    ql_str_free(notes);
+}
+
+static ql_err read_config(ql_job *j, const ql_options *o) {
+    ql_str notes = {0};
+    ql_err e = ql_config_read(o->config, o->overrides, o->n_overrides, &j->config, &notes);
+    if (ql_bad(e)) {
+        ql_str_free(&notes);
+        return e;
+    }
+    say_notes(&notes);
+    if (o->adapter) {
+        free(j->config.adapter_name_or_path);
+        j->config.adapter_name_or_path = ql_strdup(o->adapter);
+    }
+    if (o->mode == QL_MODE_EVAL && j->config.adapter_name_or_path)
+        return ql_adapter_adopt(j->config.adapter_name_or_path, &j->config);
+    return ql_ok();
+}
+
+static ql_err write_resolved_config(const ql_job *j) {
+    ql_str text = {0};
+    ql_config_write(&j->config, &text);
+    char  *path = ql_path_join(j->config.output_dir, "config.yaml");
+    ql_err e = ql_file_replace(path, text.data, text.size);
+    free(path);
+    ql_str_free(&text);
+    return e;
+}
+
+/* The output folder, the log in it, and the resolved configuration. */
+static ql_err open_output(const ql_job *j) {
+    QL_TRY(ql_dir_make(j->config.output_dir));
+    char *run = ql_path_join(j->config.output_dir, "run"), *log = ql_path_join(j->config.output_dir, "run.log");
+    ql_err e = ql_dir_make(run);
+    if (!ql_bad(e)) e = ql_log_open(log, j->place.rank, j->place.size);
+    if (!ql_bad(e) && j->place.rank == 0) {
+        ql_checkpoint_clean(j->config.output_dir);
+        e = write_resolved_config(j);
+    }
+    free(run);
+    free(log);
+    return e;
+}
+
+static uint64_t facts_digest(const ql_config *c) {
+    ql_config_fact *fact;
+    size_t          n = ql_config_facts(c, &fact);
+    uint64_t        digest = 0;
+    for (size_t i = 0; i < n; i++) {
+        digest = ql_hash64(fact[i].key, strlen(fact[i].key), digest);
+        digest = ql_hash64(fact[i].value, strlen(fact[i].value), digest);
+        free(fact[i].value);
+    }
+    free(fact);
+    return digest;
+}
+
+/* Ranks that read different files must not train together. */
+static ql_err compare_ranks(ql_job *j) {
+    if (j->place.size == 1) return ql_ok();
+    QL_TRY(ql_same_everywhere(j->world, facts_digest(&j->config), "the configuration"));
+    QL_TRY(ql_same_everywhere(j->world, j->model.fingerprint, "the model"));
+    QL_TRY(ql_same_everywhere(j->world, j->train.fingerprint, "the data set"));
+    return ql_same_everywhere(j->world, (uint64_t)j->total_steps, "the number of steps");
+}
+
+static ql_err agree(ql_job *j, ql_err e, const char *doing) {
+    return j->place.size > 1 ? ql_agree(j->world, e, doing) : e;
+}
+
+static ql_err print_plan(const ql_job *j, bool json) {
+    ql_str text = {0};
+    if (json) ql_memory_plan_json(&j->plan, &text);
+    else ql_memory_plan_text(&j->plan, &text);
+    if (j->place.rank == 0) fwrite(text.data, 1, text.size, stdout);
+    ql_str_free(&text);
+    return ql_ok();
+}
+
+static void print_record(int64_t record, int64_t loss, int64_t targets) {
+    ql_str line = {0};
+    ql_str_printf(&line, "{\"record\": %lld, \"nll\": ", (long long)record);
+    if (targets > 0) ql_json_put_double(&line, (double)loss / 0x1p32);
+    else ql_str_puts(&line, "null"); /* dropped for its length, or nothing to predict */
+    ql_str_printf(&line, ", \"tokens\": %lld}\n", (long long)targets);
+    fwrite(line.data, 1, line.size, stdout);
+    ql_str_free(&line);
+}
+
+static void print_summary(const ql_eval_result *r) {
+    ql_str line = {0};
+    ql_str_puts(&line, "{\"eval_loss\": ");
+    ql_json_put_double(&line, r->loss);
+    ql_str_puts(&line, ", \"perplexity\": ");
+    ql_json_put_double(&line, r->perplexity);
+    ql_str_printf(&line, ", \"target_tokens\": %lld}\n", (long long)r->targets);
+    fwrite(line.data, 1, line.size, stdout);
+    ql_str_free(&line);
+}
+
+static ql_err evaluate(ql_job *j, const ql_options *o) {
+    size_t         n = (size_t)j->eval.records;
+    int64_t       *loss = QL_NEW_ARRAY(int64_t, n), *targets = QL_NEW_ARRAY(int64_t, n);
+    ql_eval_result r;
+    ql_err         e = ql_evaluate(j, loss, targets, &r);
+    if (!ql_bad(e) && j->place.rank == 0) {
+        if (o->per_record)
+            for (size_t i = 0; i < n; i++) print_record((int64_t)i, loss[i], targets[i]);
+        else
+            print_summary(&r);
+        ql_info("eval_loss %.6f, perplexity %.4f, %lld target tokens", r.loss, r.perplexity, (long long)r.targets);
+        if (fflush(stdout) != 0) e = ql_fail_errno("standard output");
+    }
+    free(loss);
+    free(targets);
+    return e;
+}
+
+static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
+    QL_TRY(agree(j, read_config(j, o), "reading the configuration"));
+    bool writes = o->mode == QL_MODE_TRAIN;
+    QL_TRY(agree(j, writes ? open_output(j) : ql_ok(), "opening output_dir"));
+    QL_TRY(agree(j, ql_choose_device(j, o->device, o->threads), "opening the device"));
+    QL_TRY(agree(j, ql_job_describe_model(j, purpose), "reading the model's headers"));
+    if (o->mode != QL_MODE_PLAN) QL_TRY(agree(j, ql_job_read_data(j, purpose), "reading the data"));
+    QL_TRY(compare_ranks(j));
+    QL_TRY(agree(j, ql_job_plan(j, purpose), "planning memory"));
+    if (o->mode != QL_MODE_PLAN) ql_job_report(j, purpose);
+    return ql_ok();
+}
+
+static ql_err run_job(ql_job *j, const ql_options *o) {
+    ql_job_purpose purpose = o->mode == QL_MODE_EVAL ? QL_JOB_EVAL : QL_JOB_TRAIN;
+    QL_TRY(prepare(j, o, purpose));
+    if (o->mode == QL_MODE_PLAN) return print_plan(j, o->json);
+    if (o->mode == QL_MODE_CHECK) {
+        ql_info("check: everything up to the first step is in order");
+        return ql_ok();
+    }
+    QL_TRY(agree(j, ql_job_load(j, purpose), "loading the model"));
+    return o->mode == QL_MODE_EVAL ? evaluate(j, o) : ql_train(j);
+}
+
+static ql_err run_world(int *argc, char ***argv, const ql_options *o) {
+    ql_job j = {0};
+    QL_TRY(ql_world_open(argc, argv, &j.world));
+    j.place = ql_world_place(j.world);
+    QL_TRY(ql_log_open(NULL, j.place.rank, j.place.size));
+    ql_stop_watch();
+    ql_err e = run_job(&j, o);
+    if (!ql_bad(e) || e.code == QL_STOPPED) {
+        e = ql_world_close(j.world, e);
+        ql_job_close(&j);
+    }
+    return e;
+}
+
+static ql_err run(int argc, char **argv, const ql_options *o) {
+    QL_TRY(ql_checkpoint_init());
+    if (o->mode == QL_MODE_TEXT) return ql_ok();
+    if (o->mode == QL_MODE_PROBE) return ql_probe(o->json);
+    if (o->mode != QL_MODE_TOOL) return run_world(&argc, &argv, o);
+    const ql_tool *tool = ql_tool_find(o->tool);
+    QL_CHECK(tool, QL_USAGE, "--do: %s: unknown tool", o->tool);
+    return tool->run(o->tool_argc, o->tool_argv);
+}
+
+/* A configuration may have several mistakes, one a line. */
+static void say_errors(const char *text) {
+    while (*text) {
+        size_t n = strcspn(text, "\n");
+        if (n > 0) ql_error("%.*s", (int)n, text);
+        text += n + (text[n] == '\n');
+    }
+}
+
+int main(int argc, char **argv) {
+    ql_options o;
+    ql_err     e = ql_options_read(argc, argv, &o);
+    if (!ql_bad(e)) e = run(argc, argv, &o);
+    free(o.overrides);
+    if (!ql_bad(e) && fflush(stdout) != 0) e = ql_fail_errno("standard output");
+    if (!ql_bad(e)) return 0;
+    if (e.code == QL_STOPPED) ql_info("%s", ql_err_text());
+    else say_errors(ql_err_text());
+    /* A rank that fails alone must take the others down: no finalising, no exit handlers. */
+    ql_world_leave(e.code);
+}

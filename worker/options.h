@@ -1,0 +1,20 @@
+/* The command line of qlora-worker. */
+#pragma once
+#include "base/err.h"
+
+typedef enum { QL_MODE_TRAIN, QL_MODE_PLAN, QL_MODE_CHECK, QL_MODE_EVAL, QL_MODE_PROBE, QL_MODE_TOOL, QL_MODE_TEXT } ql_mode;
+typedef struct {
+    ql_mode     mode;
+    bool        json, per_record;
+    const char *adapter, *device, *config; /* borrowed from argv; NULL: not given */
+    int         threads;                   /* 0: not given                        */
+    char      **overrides;                 /* KEY=VALUE; borrowed                 */
+    size_t      n_overrides;
+    const char *tool;                      /* --do NAME: what follows is its own   */
+    int         tool_argc;
+    char      **tool_argv;
+} ql_options;
+
+/* QL_USAGE with a line that names the option. For --help, --version and --help-config the text is
+ * printed to standard output and the mode is QL_MODE_TEXT. */
+QL_RESULT ql_options_read(int argc, char **argv, ql_options *out);

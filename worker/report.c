@@ -1,0 +1,53 @@
+/* The first lines of a run. */
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "worker/job.h"
+
+static void report_model(const ql_job *j) {
+    ql_str title = {0};
+    ql_model_title(&j->model, &title);
+    ql_info("model    %s: %s", j->config.model_name_or_path, title.data);
+    ql_str_free(&title);
+    if (!j->has_adapter) return;
+    double share = 100 * (double)j->adapter.shape.trainable / (double)j->model.parameters;
+    ql_info("adapter  LoRA r %" PRId64 ", alpha %g on %zu layers: %" PRId64 " trainable parameters (%.2f %%)", j->adapter.shape.r,
+            j->config.lora_alpha, j->adapter.shape.modules, j->adapter.shape.trainable, share);
+}
+
+static void report_corpus(const char *name, const ql_corpus *c, const ql_row_set *r) {
+    if (c->records == 0) return;
+    ql_info("%s %" PRId64 " records (%s): %zu documents in %" PRId64 " rows, %.1f %% full, %" PRId64 " target tokens of %" PRId64, name,
+            c->records, c->format, c->documents, r->rows,
+            r->rows ? 100.0 * (double)r->tokens / (double)(r->rows * r->max_length) : 0.0, r->targets, r->tokens);
+    if (c->dropped_long + c->truncated + c->without_targets > 0)
+        ql_info("         dropped for length %" PRId64 ", truncated %" PRId64 ", without targets %" PRId64, c->dropped_long, c->truncated,
+                c->without_targets);
+}
+
+static void report_device(const ql_job *j) {
+    ql_device_info info;
+    if (ql_bad(ql_device_describe(j->device, &info))) return;
+    ql_info("device   %s, %d thread%s a rank, %d rank%s (%s)", info.name, info.threads, info.threads == 1 ? "" : "s",
+            j->place.size, j->place.size == 1 ? "" : "s", ql_world_kind(j->world));
+}
+
+static void report_plan(const ql_job *j) {
+    char total[32], limit[32];
+    ql_info("plan     %s of %s a rank: %" PRId64 " row%s at a time, %s", ql_text_bytes(total, j->plan.total),
+            ql_text_bytes(limit, j->plan.limit), j->plan.micro_rows, j->plan.micro_rows == 1 ? "" : "s",
+            j->plan.recompute ? "layers recomputed" : "nothing recomputed");
+}
+
+void ql_job_report(const ql_job *j, ql_job_purpose purpose) {
+    report_model(j);
+    report_corpus("data    ", &j->train, &j->train_rows);
+    report_corpus("eval    ", &j->eval, &j->eval_rows);
+    report_device(j);
+    report_plan(j);
+    if (purpose != QL_JOB_TRAIN) return;
+    ql_info("run      %" PRId64 " steps of %" PRId64 " rows (%" PRId64 " steps an epoch), %s, learning rate %g %s", j->total_steps,
+            j->global_batch, j->steps_per_epoch, j->config.optim, j->config.learning_rate, j->config.lr_scheduler_type);
+    ql_info("output   %s", j->config.output_dir);
+}

@@ -1,0 +1,157 @@
+#include "worker/save.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "worker/model/arch.h"
+
+/* ---- identity: what must be the same for the bits to be the same ---- */
+
+typedef struct {
+    ql_identity *item;
+    size_t       count, capacity;
+} identity;
+
+static void remember(identity *id, const char *key, char *value) {
+    ql_identity entry = {key, value};
+    QL_PUSH(id->item, id->count, id->capacity, entry);
+}
+
+static void identify(const ql_job *j, identity *id) {
+    remember(id, "model", ql_format("%s %016" PRIx64, j->model.config.arch->title, j->model.fingerprint));
+    remember(id, "dataset", ql_format("%" PRId64 " records %016" PRIx64, j->train.records, j->train.fingerprint));
+    remember(id, "global_batch_size", ql_format("%" PRId64, j->global_batch));
+    remember(id, "total steps", ql_format("%" PRId64, j->total_steps));
+    ql_config_fact *fact;
+    size_t          n = ql_config_facts(&j->config, &fact);
+    for (size_t i = 0; i < n; i++) remember(id, fact[i].key, fact[i].value);
+    free(fact);
+}
+
+static void forget(identity *id) {
+    for (size_t i = 0; i < id->count; i++) free((char *)(uintptr_t)id->item[i].value);
+    free(id->item);
+}
+
+/* ---- the state, filled from the job or into it ---- */
+
+static ql_state state_of(const identity *id, ql_adapter_copy *copy, const ql_progress_counters *c) {
+    return (ql_state){.step = c->step,
+                      .rows_done = c->rows_done,
+                      .tokens_seen = c->tokens_seen,
+                      .targets_seen = c->targets_seen,
+                      .tensor = copy->tensor,
+                      .n_tensors = copy->tensors,
+                      .identity = id->item,
+                      .n_identity = id->count};
+}
+
+static ql_err load_from(ql_job *j, const char *path, ql_progress_counters *counters) {
+    identity        id = {0};
+    ql_adapter_copy copy;
+    identify(j, &id);
+    ql_adapter_copy_open(&j->adapter, &copy);
+    ql_state s = state_of(&id, &copy, counters);
+    ql_err   e = ql_checkpoint_load(path, &s);
+    if (!ql_bad(e)) e = ql_adapter_store(&j->adapter, &copy);
+    if (!ql_bad(e)) *counters = (ql_progress_counters){s.step, s.rows_done, s.tokens_seen, s.targets_seen};
+    ql_adapter_copy_close(&copy);
+    forget(&id);
+    return e;
+}
+
+static ql_err find_checkpoint(const ql_job *j, char **path) {
+    const char *how = j->config.resume_from_checkpoint;
+    *path = NULL;
+    if (!strcmp(how, "false")) return ql_ok();
+    if (!strcmp(how, "auto") || !strcmp(how, "true")) {
+        QL_TRY(ql_checkpoint_newest(j->config.output_dir, path));
+        QL_CHECK(*path || strcmp(how, "true"), QL_USAGE, "resume_from_checkpoint: there is no checkpoint in %s",
+                 j->config.output_dir);
+        return ql_ok();
+    }
+    QL_TRY(ql_checkpoint_verify(how));
+    *path = ql_strdup(how);
+    return ql_ok();
+}
+
+ql_err ql_resume(ql_job *j, ql_progress_counters *counters) {
+    *counters = (ql_progress_counters){0};
+    char  *path = NULL;
+    ql_err e = find_checkpoint(j, &path);
+    if (!ql_bad(e) && path) e = load_from(j, path, counters);
+    if (!ql_bad(e) && path) ql_info("resumed: %s, step %" PRId64 " of %" PRId64, path, counters->step, j->total_steps);
+    free(path);
+    if (j->place.size == 1) return e;
+    QL_TRY(ql_agree(j->world, e, "resuming"));
+    return ql_same_everywhere(j->world, (uint64_t)counters->step, "the checkpoint to resume from");
+}
+
+/* ---- saving ---- */
+
+bool ql_save_is_due(const ql_job *j, const ql_save_clock *clock, int64_t step) {
+    const ql_config *c = &j->config;
+    if (!strcmp(c->save_strategy, "no") || step == clock->last_step) return false;
+    if (!strcmp(c->save_strategy, "epoch") && step % j->steps_per_epoch == 0) return true;
+    if (!strcmp(c->save_strategy, "steps") && c->save_steps > 0 && step % c->save_steps == 0) return true;
+    return c->save_minutes > 0 && ql_seconds() - clock->last_save >= 60 * c->save_minutes;
+}
+
+static ql_err write_checkpoint(ql_job *j, const ql_progress_counters *counters, char **path) {
+    identity        id = {0};
+    ql_adapter_copy copy;
+    ql_peft_config  card;
+    identify(j, &id);
+    ql_adapter_copy_open(&j->adapter, &copy);
+    ql_adapter_card(&j->adapter, &j->config, &card);
+    ql_err e = ql_adapter_fetch(&j->adapter, &copy);
+    if (!ql_bad(e)) {
+        ql_state s = state_of(&id, &copy, counters);
+        e = ql_checkpoint_save(j->config.output_dir, &s, &card, copy.module, j->adapter.shape.modules,
+                               (int)j->config.save_total_limit, path);
+    }
+    ql_peft_config_free(&card);
+    ql_adapter_copy_close(&copy);
+    forget(&id);
+    return e;
+}
+
+static ql_err judge_failure(ql_err e, ql_save_clock *clock, bool must) {
+    if (!ql_bad(e)) {
+        clock->failures = 0;
+        return e;
+    }
+    enum { TOO_MANY = 3 };
+    if (must || ++clock->failures >= TOO_MANY) return e;
+    ql_warn("%s; training goes on, the next checkpoint is tried at the next occasion", ql_err_text());
+    return ql_ok();
+}
+
+ql_err ql_save(ql_job *j, const ql_progress_counters *counters, ql_save_clock *clock, bool must, char **path) {
+    ql_err e = ql_ok();
+    if (j->place.rank == 0) e = judge_failure(write_checkpoint(j, counters, path), clock, must);
+    if (j->place.size > 1) QL_TRY(ql_agree(j->world, e, "saving a checkpoint"));
+    clock->last_save = ql_seconds();
+    clock->last_step = counters->step;
+    return e;
+}
+
+static ql_err write_adapter(ql_job *j) {
+    ql_adapter_copy copy;
+    ql_peft_config  card;
+    ql_adapter_copy_open(&j->adapter, &copy);
+    ql_adapter_card(&j->adapter, &j->config, &card);
+    ql_err e = ql_adapter_fetch(&j->adapter, &copy);
+    if (!ql_bad(e)) e = ql_peft_write(j->config.output_dir, &card, copy.module, j->adapter.shape.modules);
+    ql_peft_config_free(&card);
+    ql_adapter_copy_close(&copy);
+    return e;
+}
+
+ql_err ql_export_adapter(ql_job *j) {
+    ql_err e = j->place.rank == 0 ? write_adapter(j) : ql_ok();
+    return j->place.size > 1 ? ql_agree(j->world, e, "writing the adapter") : e;
+}

@@ -1,0 +1,133 @@
+#include "worker/step.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+int64_t ql_step_rows(const ql_job *j, int64_t step, int64_t *rows) {
+    int64_t  epoch = step / j->steps_per_epoch, first = step % j->steps_per_epoch * j->global_batch;
+    int64_t  n = ql_min(j->global_batch, j->train_rows.rows - first);
+    int64_t *order = QL_NEW_ARRAY(int64_t, (size_t)j->train_rows.rows);
+    ql_row_order(&j->train_rows, j->config.seed, (uint32_t)epoch, order);
+    for (int64_t i = 0; i < n; i++) rows[i] = order[first + i];
+    free(order);
+    return n;
+}
+
+static void add_row(ql_job *j, int64_t row, int64_t index_in_step) {
+    const ql_row_set *r = &j->train_rows;
+    ql_host_batch_add(&j->host, &j->train, r->document + r->start[row], r->start[row + 1] - r->start[row], index_in_step);
+}
+
+static ql_err run_and_count(ql_job *j, int64_t step, ql_step_result *out) {
+    QL_TRY(ql_job_run_host_batch(j, true, (uint32_t)step));
+    int64_t loss = ql_loss_sum(j->objective, j->batch.logp, j->host.targets);
+    bool    fits = loss != INT64_MAX && !__builtin_add_overflow(out->loss_fixed, loss, &out->loss_fixed);
+    if (!fits) out->loss_fixed = INT64_MAX;
+    out->targets += j->host.targets;
+    out->tokens += j->host.tokens;
+    out->rows += j->host.rows;
+    ql_host_batch_clear(&j->host);
+    return ql_ok();
+}
+
+/* This rank's rows of the step: every world-size-th, in micro-batches of whole rows. */
+static ql_err run_own_rows(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_step_result *out) {
+    ql_host_batch_clear(&j->host);
+    for (int64_t i = j->place.rank; i < n; i += j->place.size) {
+        add_row(j, rows[i], i);
+        if (j->host.rows == j->plan.micro_rows) QL_TRY(run_and_count(j, step, out));
+    }
+    return j->host.rows > 0 ? run_and_count(j, step, out) : ql_ok();
+}
+
+static ql_err exchange_gradients(ql_job *j) {
+    if (j->place.size == 1) return ql_ok();
+    QL_TRY(ql_sync(j->device));
+    ql_tensor sum = j->adapter.sum;
+    int64_t  *host = ql_host_address(j->device, sum);
+    if (host) return ql_sum_i64(j->world, host, (size_t)ql_count(sum));
+    host = QL_NEW_ARRAY(int64_t, (size_t)ql_count(sum));
+    ql_err e = ql_download(j->device, host, sum);
+    if (!ql_bad(e)) e = ql_sum_i64(j->world, host, (size_t)ql_count(sum));
+    if (!ql_bad(e)) e = ql_upload(j->device, sum, host);
+    free(host);
+    return e;
+}
+
+/* Sums counts over ranks; a rank whose numbers are unusable says so here, before anyone uses them. */
+static ql_err exchange_counts(ql_job *j, ql_step_result *out) {
+    int32_t overflow = 0;
+    QL_TRY(ql_download(j->device, &overflow, j->overflow));
+    bool    bad_loss = out->loss_fixed == INT64_MAX;
+    int64_t counts[5] = {bad_loss ? 0 : out->loss_fixed, out->targets, out->tokens, bad_loss, overflow != 0};
+    if (j->place.size > 1) QL_TRY(ql_sum_i64(j->world, counts, QL_LEN(counts)));
+    QL_CHECK(counts[3] == 0, QL_DATA, "the loss is not finite; look at the data of these rows, or lower learning_rate");
+    QL_CHECK(counts[4] == 0, QL_DATA,
+             "a gradient is not finite or beyond the range of the exact sums; lower learning_rate or lora_alpha");
+    out->loss_fixed = counts[0];
+    out->targets = counts[1];
+    out->tokens = counts[2];
+    return ql_ok();
+}
+
+static ql_err norm_of_gradient(ql_job *j, double *norm) {
+    ql_adapter *a = &j->adapter;
+    QL_TRY(ql_sum_squares(j->device, &(ql_sum_squares_args){.partial = a->partial, .x = a->gradient}));
+    double *partial = QL_NEW_ARRAY(double, (size_t)ql_count(a->partial));
+    ql_err  e = ql_download(j->device, partial, a->partial);
+    double  sum = 0;
+    for (int64_t i = 0; i < ql_count(a->partial); i++) sum += partial[i];
+    free(partial);
+    *norm = sqrt(sum);
+    return e;
+}
+
+static ql_err update(ql_job *j, int64_t step, ql_step_result *out) {
+    const ql_config *c = &j->config;
+    ql_adapter      *a = &j->adapter;
+    QL_TRY(ql_grad_mean(j->device, &(ql_grad_mean_args){.g = a->gradient, .sum = a->sum, .count = (double)out->targets}));
+    QL_TRY(norm_of_gradient(j, &out->grad_norm));
+    double clip = 1;
+    if (c->max_grad_norm > 0) clip = fmin(1, c->max_grad_norm / (out->grad_norm + 1e-6));
+    return ql_adamw(j->device, &(ql_adamw_args){.p = a->value,
+                                                 .m = a->moment1,
+                                                 .v = a->moment2,
+                                                 .g = a->gradient,
+                                                 .lr = out->rate,
+                                                 .beta1 = c->adam_beta1,
+                                                 .beta2 = c->adam_beta2,
+                                                 .eps = c->adam_epsilon,
+                                                 .weight_decay = c->weight_decay,
+                                                 .clip = clip,
+                                                 .step = step + 1});
+}
+
+static ql_err compute_and_exchange(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_step_result *out) {
+    ql_err e = ql_zero(j->device, j->adapter.sum);
+    if (!ql_bad(e)) e = ql_zero(j->device, j->overflow);
+    if (!ql_bad(e)) e = run_own_rows(j, step, rows, n, out);
+    if (j->place.size > 1) QL_TRY(ql_agree(j->world, e, "the forward and backward pass"));
+    QL_TRY(e);
+    double start = ql_seconds();
+    QL_TRY(exchange_counts(j, out));
+    QL_TRY(exchange_gradients(j));
+    out->exchange_seconds = ql_seconds() - start;
+    return ql_ok();
+}
+
+ql_err ql_step(ql_job *j, const ql_schedule *s, int64_t step, ql_step_result *out) {
+    double start = ql_seconds();
+    *out = (ql_step_result){.rate = ql_schedule_rate(s, step)};
+    int64_t *rows = QL_NEW_ARRAY(int64_t, (size_t)j->global_batch);
+    int64_t  n = ql_step_rows(j, step, rows);
+    ql_err   e = compute_and_exchange(j, step, rows, n, out);
+    if (!ql_bad(e)) e = update(j, step, out);
+    out->rows = n;
+    free(rows);
+    out->loss = out->targets ? ldexp((double)out->loss_fixed, -QL_LOSS_BITS) / (double)out->targets : 0;
+    out->epoch = (double)(step + 1) / (double)j->steps_per_epoch;
+    out->seconds = ql_seconds() - start;
+    return ql_err_prefix(e, "step %lld", (long long)step + 1);
+}

@@ -1,0 +1,24 @@
+/* One optimiser step, exact (design: "How exactness works"): the rows of the step are dealt by
+ * index, each row's gradient is added as integers, the integers are summed over ranks, and every
+ * rank makes the same update. */
+#pragma once
+#include "worker/job.h"
+#include "worker/optim/schedule.h"
+
+typedef struct {
+    int64_t loss_fixed; /* sum of losses, 2^-QL_LOSS_BITS */
+    int64_t targets, tokens, rows;
+    double  loss;      /* mean over the targets of the global batch, before the update */
+    double  grad_norm; /* before clipping                                              */
+    double  rate;
+    double  epoch;     /* after the step                                               */
+    double  seconds, exchange_seconds;
+} ql_step_result;
+
+/* Collective. Step `step` counts from 0. QL_DATA on all ranks when a loss or gradient is not finite or does
+ * not fit the fixed-point sums: the adapter is then as before the step. */
+QL_RESULT ql_step(ql_job *j, const ql_schedule *s, int64_t step, ql_step_result *out);
+
+/* The rows of step `step`: indices into train_rows, in the order of its epoch; returns how many.
+ * `rows` holds j->global_batch. */
+int64_t ql_step_rows(const ql_job *j, int64_t step, int64_t *rows);

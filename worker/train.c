@@ -1,0 +1,215 @@
+#include "worker/train.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "worker/eval.h"
+#include "worker/metrics.h"
+#include "worker/save.h"
+#include "worker/step.h"
+#include "worker/stop.h"
+
+typedef struct {
+    ql_job              *job;
+    ql_schedule          schedule;
+    ql_metrics           metrics;
+    ql_progress_counters done;
+    ql_save_clock        clock;
+    double               started;
+    int64_t              first_step; /* of this process: for the time left */
+    double               last_eval_loss; /* NaN: none yet */
+    int                  stop_signal;
+} trainer;
+
+/* ---- what is written down ---- */
+
+static bool speaks(const trainer *t) {
+    return t->job->place.rank == 0;
+}
+
+static ql_err write_line(trainer *t, ql_str *line) {
+    return ql_metrics_write(&t->metrics, line);
+}
+
+static ql_err note_start(trainer *t) {
+    if (!speaks(t)) return ql_ok();
+    ql_str line = {0};
+    ql_line_begin(&line, "start");
+    ql_line_int(&line, "step", t->done.step);
+    ql_line_int(&line, "total_steps", t->job->total_steps);
+    ql_line_int(&line, "world_size", t->job->place.size);
+    ql_line_int(&line, "global_batch_size", t->job->global_batch);
+    ql_line_int(&line, "trainable_parameters", t->job->adapter.shape.trainable);
+    ql_line_text(&line, "version", QL_VERSION);
+    return write_line(t, &line);
+}
+
+static ql_err note_step(trainer *t, const ql_step_result *r) {
+    if (!speaks(t) || t->done.step % t->job->config.logging_steps != 0) return ql_ok();
+    ql_str line = {0};
+    ql_line_begin(&line, "step");
+    ql_line_int(&line, "step", t->done.step);
+    ql_line_number(&line, "epoch", r->epoch);
+    ql_line_number(&line, "loss", r->loss);
+    ql_line_number(&line, "grad_norm", r->grad_norm);
+    ql_line_number(&line, "learning_rate", r->rate);
+    ql_line_int(&line, "target_tokens", r->targets);
+    ql_line_int(&line, "num_input_tokens_seen", t->done.tokens_seen);
+    ql_line_number(&line, "step_seconds", r->seconds);
+    ql_line_number(&line, "exchange_seconds", r->exchange_seconds);
+    ql_line_number(&line, "tokens_per_second", (double)r->tokens / fmax(r->seconds, 1e-9));
+    ql_line_int(&line, "peak_memory_bytes", (int64_t)ql_device_memory(t->job->device).bytes_peak);
+    return write_line(t, &line);
+}
+
+static ql_err note_eval(trainer *t, const ql_eval_result *r) {
+    t->last_eval_loss = r->loss;
+    ql_info("step %" PRId64 ": eval_loss %.4f, perplexity %.3f, %" PRId64 " target tokens", t->done.step, r->loss,
+            r->perplexity, r->targets);
+    if (!speaks(t)) return ql_ok();
+    ql_str line = {0};
+    ql_line_begin(&line, "eval");
+    ql_line_int(&line, "step", t->done.step);
+    ql_line_number(&line, "eval_loss", r->loss);
+    ql_line_number(&line, "perplexity", r->perplexity);
+    ql_line_int(&line, "target_tokens", r->targets);
+    ql_line_number(&line, "eval_seconds", r->seconds);
+    return write_line(t, &line);
+}
+
+static ql_err note_save(trainer *t, const char *path, double seconds) {
+    if (!speaks(t) || !path) return ql_ok();
+    ql_str line = {0};
+    ql_line_begin(&line, "save");
+    ql_line_int(&line, "step", t->done.step);
+    ql_line_text(&line, "path", path);
+    ql_line_number(&line, "save_seconds", seconds);
+    return write_line(t, &line);
+}
+
+static ql_err note_end(trainer *t, const char *why) {
+    if (!speaks(t)) return ql_ok();
+    ql_str line = {0};
+    ql_line_begin(&line, "end");
+    ql_line_int(&line, "step", t->done.step);
+    ql_line_text(&line, "reason", why);
+    ql_line_number(&line, "train_seconds", ql_seconds() - t->started);
+    return write_line(t, &line);
+}
+
+static void show_progress(const trainer *t, const ql_step_result *r, bool last) {
+    double per_step = (ql_seconds() - t->started) / (double)(t->done.step - t->first_step);
+    char   left[32];
+    ql_text_duration(left, per_step * (double)(t->job->total_steps - t->done.step));
+    int64_t total = t->job->total_steps;
+    if (!ql_progress_is_bar()) {
+        ql_progress(last, "step %" PRId64 " of %" PRId64 ", loss %.4f, %.0f tokens/s, %s left", t->done.step, total, r->loss,
+                    (double)r->tokens / r->seconds, left);
+        return;
+    }
+    enum { WIDTH = 30 };
+    char bar[WIDTH + 1];
+    int  full = (int)(t->done.step * WIDTH / total);
+    for (int i = 0; i < WIDTH; i++) bar[i] = i < full ? '=' : i == full ? '>' : ' ';
+    bar[WIDTH] = 0;
+    ql_progress(last, "[%s] %" PRId64 "/%" PRId64 "  loss %.4f  %.0f tokens/s  %s left", bar, t->done.step, total, r->loss,
+                (double)r->tokens / r->seconds, left);
+}
+
+/* ---- between the steps ---- */
+
+static ql_err save_now(trainer *t, bool must) {
+    char  *path = NULL;
+    double start = ql_seconds();
+    ql_err e = ql_save(t->job, &t->done, &t->clock, must, &path);
+    if (!ql_bad(e)) e = note_save(t, path, ql_seconds() - start);
+    free(path);
+    return e;
+}
+
+static bool eval_is_due(const trainer *t) {
+    const ql_config *c = &t->job->config;
+    if (t->job->eval_rows.rows == 0) return false;
+    if (!strcmp(c->eval_strategy, "epoch")) return t->done.step % t->job->steps_per_epoch == 0;
+    if (strcmp(c->eval_strategy, "steps")) return false;
+    int64_t every = c->eval_steps > 0 ? c->eval_steps : c->logging_steps;
+    return t->done.step % every == 0;
+}
+
+static ql_err evaluate_now(trainer *t) {
+    ql_eval_result r;
+    QL_TRY(ql_evaluate(t->job, NULL, NULL, &r));
+    return note_eval(t, &r);
+}
+
+/* All ranks leave the loop, save or go on together: what one of them wants, all do. */
+static ql_err vote(trainer *t, bool *save) {
+    int64_t wish[2] = {ql_stop_requested(), t->job->place.rank == 0 && ql_save_is_due(t->job, &t->clock, t->done.step)};
+    if (t->job->place.size > 1) QL_TRY(ql_max_i64(t->job->world, wish, 2));
+    t->stop_signal = (int)wish[0];
+    *save = wish[1] != 0;
+    return ql_ok();
+}
+
+static ql_err one_step(trainer *t) {
+    ql_step_result r;
+    QL_TRY(ql_step(t->job, &t->schedule, t->done.step, &r));
+    t->done.step++;
+    t->done.rows_done += r.rows;
+    t->done.tokens_seen += r.tokens;
+    t->done.targets_seen += r.targets;
+    show_progress(t, &r, t->done.step == t->job->total_steps);
+    QL_TRY(note_step(t, &r));
+    return eval_is_due(t) ? evaluate_now(t) : ql_ok();
+}
+
+static ql_err loop(trainer *t) {
+    while (t->done.step < t->job->total_steps) {
+        bool save;
+        QL_TRY(vote(t, &save));
+        if (t->stop_signal) return ql_ok();
+        if (save) QL_TRY(save_now(t, false));
+        QL_TRY(one_step(t));
+    }
+    return ql_ok();
+}
+
+static ql_err stop_on_request(trainer *t) {
+    if (t->clock.last_step != t->done.step) QL_TRY(save_now(t, true));
+    QL_TRY(note_end(t, "stopped"));
+    return ql_fail(QL_STOPPED, "%s: stopped after step %" PRId64 " of %" PRId64 " with a verified checkpoint in %s; run the same command to go on",
+                   ql_stop_name(t->stop_signal), t->done.step, t->job->total_steps, t->job->config.output_dir);
+}
+
+static ql_err finish(trainer *t) {
+    if (strcmp(t->job->config.save_strategy, "no") && t->clock.last_step != t->done.step) QL_TRY(save_now(t, true));
+    if (t->job->eval_rows.rows > 0 && isnan(t->last_eval_loss)) QL_TRY(evaluate_now(t));
+    QL_TRY(ql_export_adapter(t->job));
+    QL_TRY(note_end(t, "done"));
+    char took[32];
+    ql_text_duration(took, ql_seconds() - t->started);
+    ql_info("done: %" PRId64 " steps, %s; adapter in %s", t->done.step, took, t->job->config.output_dir);
+    return ql_ok();
+}
+
+ql_err ql_train(ql_job *j) {
+    trainer t = {.job = j, .metrics = {-1, NULL}, .last_eval_loss = NAN};
+    QL_TRY(ql_schedule_open(&j->config, j->total_steps, &t.schedule));
+    QL_TRY(ql_resume(j, &t.done));
+    t.first_step = t.done.step;
+    t.clock = (ql_save_clock){ql_seconds(), t.done.step > 0 ? t.done.step : -1, 0};
+    t.started = ql_seconds();
+    ql_err e = ql_ok();
+    if (speaks(&t)) e = ql_metrics_open(j->config.output_dir, t.done.step > 0 ? t.done.step : -1, &t.metrics);
+    if (j->place.size > 1) e = ql_agree(j->world, e, "opening metrics.jsonl");
+    if (!ql_bad(e)) e = note_start(&t);
+    if (!ql_bad(e)) e = loop(&t);
+    if (!ql_bad(e)) e = t.stop_signal ? stop_on_request(&t) : finish(&t);
+    ql_metrics_close(&t.metrics);
+    return e;
+}
