@@ -1,0 +1,55 @@
+/* Inside of the CPU back end: its state, its threads, and its functions of ops.h. */
+#pragma once
+#include "kernels/backend.h"
+#include "kernels/cpu/simd/simd.h"
+
+enum {
+    QL_LEFT_FLOATS = 4 << 20, /* the packed left operand of a product, shared by the threads */
+    QL_OWN_FLOATS  = 512 << 10, /* scratch of each thread                                    */
+};
+
+typedef struct {
+    int            threads;
+    const ql_simd *simd;
+    float         *left; /* QL_LEFT_FLOATS                */
+    float         *own;  /* threads times QL_OWN_FLOATS   */
+    size_t         scratch_bytes;
+} ql_cpu;
+
+static inline ql_cpu *ql_cpu_of(ql_device *d) { return d->state; }
+static inline float  *ql_cpu_scratch(const ql_cpu *cpu, int thread) {
+    return cpu->own + (size_t)thread * QL_OWN_FLOATS;
+}
+
+/* Calls work(context, thread, from, to) for parts of [0, items) of at most `grain` items, on
+ * whichever thread is free; returns when all are done. The parts may come in any order, so
+ * `work` must not let one part's result depend on another's. */
+typedef void ql_cpu_work(void *context, int thread, int64_t from, int64_t to);
+void ql_cpu_parallel(const ql_cpu *cpu, int64_t items, int64_t grain, ql_cpu_work *work, void *context);
+/* Items of `cost` elements each: as many at a time as make a part worth a thread's while. */
+int64_t ql_cpu_grain(int64_t cost);
+
+/* host.c */
+QL_RESULT ql_cpu_choose_simd(const ql_simd **out); /* CPU's best, or what QLORA_CPU asks for */
+int       ql_cpu_allowed_threads(void);
+void      ql_cpu_describe_host(ql_device_info *out);
+
+/* y[rows, cols] = chains over depth, see ql_matmul_args. */
+typedef struct {
+    const float *x;
+    int64_t      x_stride;
+    float        alpha;
+    ql_source    weight;
+    bool         transposed_weight; /* right[k, n] = weight[n, k], the forward pass */
+    const float *y_start;           /* NULL, or y itself                            */
+    ql_source    bias;              /* data NULL: none                              */
+    float       *y;
+    int64_t      y_stride, rows, cols, depth;
+} ql_cpu_product;
+void ql_cpu_multiply(const ql_cpu *cpu, const ql_cpu_product *p);
+/* The packers' view of a weight; `view` must outlive it. */
+ql_source ql_cpu_source(const ql_weight *w, ql_quant_view *view);
+
+#define QL_CPU_DECLARE(NAME) ql_err ql_cpu_##NAME(ql_device *d, const ql_##NAME##_args *a);
+QL_OPS(QL_CPU_DECLARE)
+#undef QL_CPU_DECLARE

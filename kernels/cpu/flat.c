@@ -1,0 +1,170 @@
+/* Operations that take elements one by one, whatever row they are in. */
+#include "kernels/cpu/cpu.h"
+
+#include <math.h>
+
+enum { PART = 16384 }; /* elements a thread takes at a time; whole blocks of sum_squares */
+
+typedef struct {
+    const ql_simd *simd;
+    float         *y, *y2;
+    const float   *a, *b, *c;
+} flat_work;
+
+static void add_part(void *context, int thread, int64_t from, int64_t to) {
+    (void)thread;
+    const flat_work *w = context;
+    w->simd->add(w->y + from, w->a + from, w->b + from, to - from);
+}
+
+ql_err ql_cpu_add(ql_device *d, const ql_add_args *a) {
+    const ql_cpu *cpu = ql_cpu_of(d);
+    flat_work     w = {.simd = cpu->simd, .y = ql_address(a->y), .a = ql_address(a->a), .b = ql_address(a->b)};
+    ql_cpu_parallel(cpu, ql_count(a->y), PART, add_part, &w);
+    return ql_ok();
+}
+
+static void swiglu_part(void *context, int thread, int64_t from, int64_t to) {
+    (void)thread;
+    const flat_work *w = context;
+    w->simd->swiglu(w->y + from, w->a + from, w->b + from, to - from);
+}
+
+ql_err ql_cpu_swiglu(ql_device *d, const ql_swiglu_args *a) {
+    const ql_cpu *cpu = ql_cpu_of(d);
+    flat_work     w = {.simd = cpu->simd, .y = ql_address(a->y), .a = ql_address(a->gate), .b = ql_address(a->up)};
+    ql_cpu_parallel(cpu, ql_count(a->y), PART, swiglu_part, &w);
+    return ql_ok();
+}
+
+static void swiglu_grad_part(void *context, int thread, int64_t from, int64_t to) {
+    (void)thread;
+    const flat_work *w = context;
+    w->simd->swiglu_grad(w->y + from, w->y2 + from, w->c + from, w->a + from, w->b + from, to - from);
+}
+
+ql_err ql_cpu_swiglu_grad(ql_device *d, const ql_swiglu_grad_args *a) {
+    const ql_cpu *cpu = ql_cpu_of(d);
+    flat_work     w = {.simd = cpu->simd,
+                       .y = ql_address(a->dgate),
+                       .y2 = ql_address(a->dup),
+                       .a = ql_address(a->gate),
+                       .b = ql_address(a->up),
+                       .c = ql_address(a->dy)};
+    ql_cpu_parallel(cpu, ql_count(a->dy), PART, swiglu_grad_part, &w);
+    return ql_ok();
+}
+
+typedef struct {
+    const ql_simd         *simd;
+    const ql_dropout_args *a;
+    int64_t                first; /* element of the packed row in y and x */
+    uint32_t               row_id;
+} dropout_work;
+
+static void dropout_part(void *context, int thread, int64_t from, int64_t to) {
+    (void)thread;
+    const dropout_work *w = context;
+    float              *y = (float *)ql_address(w->a->y) + w->first;
+    const float        *x = (const float *)ql_address(w->a->x) + w->first;
+    w->simd->dropout(y + from, x + from, w->a, w->row_id, from, to - from);
+}
+
+ql_err ql_cpu_dropout(ql_device *d, const ql_dropout_args *a) {
+    const ql_cpu  *cpu = ql_cpu_of(d);
+    const int32_t *start = ql_address(a->row_start), *id = ql_address(a->row_id);
+    int64_t        rows = a->row_id.rows;
+    QL_CHECK(start[0] == 0 && start[rows] == a->x.rows, QL_BUG, "dropout: row_start does not cover the %lld tokens",
+             (long long)a->x.rows);
+    for (int64_t r = 0; r < rows; r++)
+        QL_CHECK(start[r] <= start[r + 1], QL_BUG, "dropout: row_start falls at row %lld", (long long)r);
+    for (int64_t r = 0; r < rows; r++) {
+        dropout_work w = {cpu->simd, a, start[r] * a->x.cols, (uint32_t)id[r]};
+        ql_cpu_parallel(cpu, (start[r + 1] - start[r]) * a->x.cols, PART, dropout_part, &w);
+    }
+    return ql_ok();
+}
+
+typedef struct {
+    const int64_t *sum;
+    float         *g;
+    double         count;
+} mean_work;
+
+static void mean_part(void *context, int thread, int64_t from, int64_t to) {
+    (void)thread;
+    const mean_work *w = context;
+    const double     unit = 1.0 / (double)((int64_t)1 << QL_GRAD_BITS);
+    for (int64_t i = from; i < to; i++) w->g[i] = (float)((double)w->sum[i] * unit / w->count);
+}
+
+ql_err ql_cpu_grad_mean(ql_device *d, const ql_grad_mean_args *a) {
+    mean_work w = {.sum = ql_address(a->sum), .g = ql_address(a->g), .count = a->count};
+    ql_cpu_parallel(ql_cpu_of(d), ql_count(a->g), PART, mean_part, &w);
+    return ql_ok();
+}
+
+typedef struct {
+    const float *x;
+    double      *partial;
+    int64_t      n;
+} squares_work;
+
+/* A square of a float is exact in double, so only the additions round. */
+static void squares_blocks(void *context, int thread, int64_t from, int64_t to) {
+    (void)thread;
+    const squares_work *w = context;
+    for (int64_t b = from; b < to; b++) {
+        double sum = 0.0;
+        for (int64_t i = b * QL_NORM_BLOCK, end = ql_min(w->n, i + QL_NORM_BLOCK); i < end; i++)
+            sum += (double)w->x[i] * (double)w->x[i];
+        w->partial[b] = sum;
+    }
+}
+
+ql_err ql_cpu_sum_squares(ql_device *d, const ql_sum_squares_args *a) {
+    squares_work w = {.x = ql_address(a->x), .partial = ql_address(a->partial), .n = ql_count(a->x)};
+    ql_cpu_parallel(ql_cpu_of(d), ql_count(a->partial), PART / QL_NORM_BLOCK, squares_blocks, &w);
+    return ql_ok();
+}
+
+typedef struct {
+    const ql_simd   *simd;
+    float           *p, *m, *v;
+    const float     *g;
+    ql_adamw_scalars scalars;
+} adamw_work;
+
+static void adamw_part(void *context, int thread, int64_t from, int64_t to) {
+    (void)thread;
+    const adamw_work *w = context;
+    w->simd->adamw(w->p + from, w->m + from, w->v + from, w->g + from, &w->scalars, to - from);
+}
+
+/* base^n by repeated squaring: the same bits with every C library. */
+static double power(double base, int64_t n) {
+    double result = 1.0;
+    for (; n > 0; n /= 2, base *= base)
+        if (n % 2) result *= base;
+    return result;
+}
+
+
+ql_err ql_cpu_adamw(ql_device *d, const ql_adamw_args *a) {
+    double     correct1 = 1.0 - power(a->beta1, a->step), correct2 = 1.0 - power(a->beta2, a->step);
+    adamw_work w = {.simd = ql_cpu_of(d)->simd,
+                    .p = ql_address(a->p),
+                    .m = ql_address(a->m),
+                    .v = ql_address(a->v),
+                    .g = ql_address(a->g),
+                    .scalars = {.clip = (float)a->clip,
+                                .decay = (float)(1.0 - a->lr * a->weight_decay),
+                                .take1 = (float)(1.0 - a->beta1),
+                                .beta2 = (float)a->beta2,
+                                .take2 = (float)(1.0 - a->beta2),
+                                .rate = (float)(a->lr / correct1),
+                                .root2 = (float)sqrt(correct2),
+                                .eps = (float)a->eps}};
+    ql_cpu_parallel(ql_cpu_of(d), ql_count(a->p), PART, adamw_part, &w);
+    return ql_ok();
+}

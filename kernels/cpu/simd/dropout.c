@@ -1,0 +1,47 @@
+/* Dropout with Philox4x32-10 (base/random.h), sixteen counters at a time. */
+#include "kernels/cpu/simd/routines.h"
+
+typedef struct {
+    w16 word[4];
+} counters;
+
+static counters philox(w16 c0, w16 c1, w16 c2, w16 c3, uint64_t key) {
+    const w16 multiplier0 = w_all(0xD2511F53u), multiplier1 = w_all(0xCD9E8D57u);
+    uint32_t  k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+    for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
+        w16 low0, high0, low1, high1;
+        w_multiply(c0, multiplier0, &low0, &high0);
+        w_multiply(c2, multiplier1, &low1, &high1);
+        c0 = w_xor(w_xor(high1, c1), w_all(k0));
+        c1 = low1;
+        c2 = w_xor(w_xor(high0, c3), w_all(k1));
+        c3 = low0;
+    }
+    return (counters){{c0, c1, c2, c3}};
+}
+
+/* Lane 4q + i takes counter 4i + q, so that w_transpose4 brings the 64 words into order:
+ * word[i] then holds those of elements 16 i .. 16 i + 15. */
+static const uint32_t lane_counter[LANES] = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
+
+static void apply(float *y, const float *x, int64_t lanes, m16 dropped, v16 keep, bool accumulate) {
+    v16 value = v_select(dropped, v_zero(), v_div(v_get(x, lanes), keep));
+    v_put(y, accumulate ? v_add(v_get(y, lanes), value) : value, lanes);
+}
+
+void ISA(ql_simd_dropout)(float *y, const float *x, const ql_dropout_args *a, uint32_t row, int64_t first, int64_t n) {
+    enum { STRIDE = 4 * LANES };
+    /* uniform(word) < p, in integers: word < ceil(p * 2^24) * 2^8. */
+    float    exact = a->p * 0x1p24f;
+    uint32_t whole = (uint32_t)exact, threshold = (whole + ((float)whole < exact)) << 8;
+    v16      keep = v_all(1.0f - a->p);
+    for (int64_t e = 0; e < n; e += STRIDE) {
+        w16      c0 = w_all(a->step), c1 = w_all(row), c2 = w_all(a->site);
+        w16      c3 = w_add(w_load(lane_counter), w_all((uint32_t)((uint64_t)(first + e) >> 2)));
+        counters r = philox(c0, c1, c2, c3, a->key);
+        w_transpose4(&r.word[0], &r.word[1], &r.word[2], &r.word[3]);
+        for (int i = 0; i < 4 && e + i * LANES < n; i++)
+            apply(y + e + i * LANES, x + e + i * LANES, ql_min(LANES, n - e - i * LANES),
+                  w_less(r.word[i], w_all(threshold)), keep, a->accumulate);
+    }
+}

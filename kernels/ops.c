@@ -1,0 +1,232 @@
+/* The checked front doors of the operations: shapes and element types are compared with ops.h,
+ * then the device's table is called. A mismatch is a mistake of ours, hence QL_BUG. */
+#include "kernels/backend.h"
+
+/* Any element type that weights, tables and biases may have. */
+enum { ANY_FLOAT = -1 };
+
+static bool type_fits(ql_dtype have, int want) {
+    if (want == ANY_FLOAT) return have == QL_F32 || have == QL_BF16 || have == QL_F16;
+    return (int)have == want;
+}
+
+/* `name` is "operation: tensor" for the message. */
+static ql_err check(const char *name, ql_tensor t, int dtype, int64_t rows, int64_t cols) {
+    QL_CHECK(ql_present(t), QL_BUG, "%s is absent", name);
+    QL_CHECK(type_fits(t.dtype, dtype), QL_BUG, "%s has elements of type %s", name, ql_dtype_name(t.dtype));
+    QL_CHECK(t.rows == rows && t.cols == cols, QL_BUG, "%s is [%lld, %lld], not [%lld, %lld]", name, (long long)t.rows,
+             (long long)t.cols, (long long)rows, (long long)cols);
+    QL_CHECK(rows >= 0 && cols >= 0 && t.offset <= t.buffer->bytes && ql_bytes(t) <= t.buffer->bytes - t.offset, QL_BUG,
+             "%s lies outside its buffer", name);
+    QL_CHECK(t.offset % ql_dtype_size(t.dtype) == 0, QL_BUG, "%s begins in the middle of an element", name);
+    return ql_ok();
+}
+#define CHECK(op, t, dtype, rows, cols) QL_TRY(check(op ": " #t, a->t, (dtype), (rows), (cols)))
+
+static ql_err check_quantised(const char *op, const ql_weight *w) {
+    int64_t n = w->out * w->in, blocks = ql_ceil_div(n, w->blocksize);
+    QL_CHECK(w->blocksize >= 32 && w->blocksize <= 4096 && !(w->blocksize & (w->blocksize - 1)), QL_BUG,
+             "%s: blocks of %d elements", op, w->blocksize);
+    QL_TRY(check("weight: data", w->data, QL_U8, 1, (n + 1) / 2));
+    QL_TRY(check("weight: code", w->code, QL_F32, 1, 16));
+    QL_TRY(check("weight: absmax", w->absmax, ql_is_nested(w) ? QL_U8 : QL_F32, 1, blocks));
+    if (!ql_is_nested(w)) return ql_ok();
+    QL_CHECK(w->nested_blocksize > 0, QL_BUG, "%s: nested blocks of %d elements", op, w->nested_blocksize);
+    QL_TRY(check("weight: nested_code", w->nested_code, QL_F32, 1, 256));
+    return check("weight: nested_absmax", w->nested_absmax, QL_F32, 1, ql_ceil_div(blocks, w->nested_blocksize));
+}
+
+static ql_err check_weight(const char *op, const ql_weight *w, int64_t out, int64_t in) {
+    QL_CHECK(w, QL_BUG, "%s: the weight is absent", op);
+    QL_CHECK(w->out == out && w->in == in && out > 0 && in > 0, QL_BUG, "%s: the weight is [%lld, %lld], not [%lld, %lld]",
+             op, (long long)w->out, (long long)w->in, (long long)out, (long long)in);
+    return w->quant ? check_quantised(op, w) : check("weight: data", w->data, ANY_FLOAT, out, in);
+}
+
+#define RUN(NAME) return d->backend->ops.NAME(d, a)
+
+ql_err ql_embed(ql_device *d, const ql_embed_args *a) {
+    CHECK("embed", table, ANY_FLOAT, a->table.rows, a->y.cols);
+    CHECK("embed", ids, QL_I32, a->y.rows, 1);
+    CHECK("embed", y, QL_F32, a->ids.rows, a->table.cols);
+    RUN(embed);
+}
+
+/* Shared by both directions; x is checked by the caller. */
+static ql_err check_norm(const char *op, ql_tensor x, ql_tensor rstd, ql_tensor weight) {
+    QL_CHECK(weight.cols > 0 && x.cols % weight.cols == 0, QL_BUG, "%s: %lld columns in groups of %lld", op,
+             (long long)x.cols, (long long)weight.cols);
+    QL_TRY(check("norm: weight", weight, ANY_FLOAT, 1, weight.cols));
+    return check("norm: rstd", rstd, QL_F32, x.rows, x.cols / weight.cols);
+}
+
+ql_err ql_rmsnorm(ql_device *d, const ql_rmsnorm_args *a) {
+    CHECK("rmsnorm", x, QL_F32, a->y.rows, a->y.cols);
+    CHECK("rmsnorm", y, QL_F32, a->x.rows, a->x.cols);
+    QL_TRY(check_norm("rmsnorm", a->x, a->rstd, a->weight));
+    RUN(rmsnorm);
+}
+
+ql_err ql_rmsnorm_grad(ql_device *d, const ql_rmsnorm_grad_args *a) {
+    CHECK("rmsnorm_grad", x, QL_F32, a->dy.rows, a->dy.cols);
+    CHECK("rmsnorm_grad", dy, QL_F32, a->x.rows, a->x.cols);
+    CHECK("rmsnorm_grad", dx, QL_F32, a->x.rows, a->x.cols);
+    QL_TRY(check_norm("rmsnorm_grad", a->x, a->rstd, a->weight));
+    RUN(rmsnorm_grad);
+}
+
+ql_err ql_matmul(ql_device *d, const ql_matmul_args *a) {
+    int64_t left = a->x.cols, right = a->y.cols;
+    QL_TRY(check_weight("matmul", a->weight, a->transposed ? left : right, a->transposed ? right : left));
+    CHECK("matmul", x, QL_F32, a->y.rows, left);
+    CHECK("matmul", y, QL_F32, a->x.rows, right);
+    QL_CHECK(!ql_present(a->bias) || (!a->transposed && !a->accumulate), QL_BUG,
+             "matmul: a bias goes with neither a transposed nor an accumulated product");
+    if (ql_present(a->bias)) CHECK("matmul", bias, ANY_FLOAT, 1, right);
+    RUN(matmul);
+}
+
+ql_err ql_weight_grad(ql_device *d, const ql_weight_grad_args *a) {
+    CHECK("weight_grad", sum, QL_I64, a->dy.cols, a->x.cols);
+    CHECK("weight_grad", dy, QL_F32, a->x.rows, a->sum.rows);
+    CHECK("weight_grad", x, QL_F32, a->dy.rows, a->sum.cols);
+    CHECK("weight_grad", row_start, QL_I32, ql_max(1, a->row_start.rows), 1);
+    CHECK("weight_grad", overflow, QL_I32, 1, 1);
+    RUN(weight_grad);
+}
+
+ql_err ql_dropout(ql_device *d, const ql_dropout_args *a) {
+    CHECK("dropout", x, QL_F32, a->y.rows, a->y.cols);
+    CHECK("dropout", y, QL_F32, a->x.rows, a->x.cols);
+    CHECK("dropout", row_id, QL_I32, a->row_start.rows - 1, 1);
+    CHECK("dropout", row_start, QL_I32, a->row_id.rows + 1, 1);
+    QL_CHECK(a->p >= 0.0f && a->p < 1.0f, QL_BUG, "dropout: p is %g", (double)a->p);
+    RUN(dropout);
+}
+
+ql_err ql_rope(ql_device *d, const ql_rope_args *a) {
+    CHECK("rope", x, QL_F32, a->y.rows, a->y.cols);
+    CHECK("rope", y, QL_F32, a->x.rows, a->x.cols);
+    CHECK("rope", positions, QL_I32, a->x.rows, 1);
+    CHECK("rope", cos, QL_F32, a->sin.rows, a->sin.cols);
+    CHECK("rope", sin, QL_F32, a->cos.rows, a->cos.cols);
+    QL_CHECK(a->head_dim > 0 && a->x.cols % a->head_dim == 0 && 2 * a->cos.cols <= a->head_dim, QL_BUG,
+             "rope: %lld columns, heads of %lld, %lld angles", (long long)a->x.cols, (long long)a->head_dim,
+             (long long)a->cos.cols);
+    RUN(rope);
+}
+
+enum { HEAD_DIM_MAX = 256 };
+
+static ql_err check_heads(const char *op, ql_tensor q, ql_tensor k, int64_t heads, int64_t kv_heads, int64_t window) {
+    QL_CHECK(heads > 0 && kv_heads > 0 && heads % kv_heads == 0 && window >= 0, QL_BUG,
+             "%s: %lld heads, %lld key heads, window %lld", op, (long long)heads, (long long)kv_heads,
+             (long long)window);
+    int64_t head_dim = q.cols / heads;
+    QL_CHECK(head_dim > 0 && head_dim <= HEAD_DIM_MAX && q.cols == heads * head_dim && k.cols == kv_heads * head_dim,
+             QL_BUG, "%s: q has %lld columns and k %lld, for %lld and %lld heads of 1 to %d", op, (long long)q.cols,
+             (long long)k.cols, (long long)heads, (long long)kv_heads, HEAD_DIM_MAX);
+    return ql_ok();
+}
+
+ql_err ql_attention(ql_device *d, const ql_attention_args *a) {
+    CHECK("attention", q, QL_F32, a->o.rows, a->o.cols);
+    CHECK("attention", o, QL_F32, a->q.rows, a->q.cols);
+    CHECK("attention", lse, QL_F32, a->q.rows, a->heads);
+    CHECK("attention", k, QL_F32, a->v.rows, a->v.cols);
+    CHECK("attention", v, QL_F32, a->k.rows, a->k.cols);
+    CHECK("attention", q_start, QL_I32, ql_max(1, a->k_start.rows), 1);
+    CHECK("attention", k_start, QL_I32, ql_max(1, a->q_start.rows), 1);
+    QL_TRY(check_heads("attention", a->q, a->k, a->heads, a->kv_heads, a->window));
+    RUN(attention);
+}
+
+ql_err ql_attention_grad(ql_device *d, const ql_attention_grad_args *a) {
+    CHECK("attention_grad", q, QL_F32, a->o.rows, a->o.cols);
+    CHECK("attention_grad", o, QL_F32, a->q.rows, a->q.cols);
+    CHECK("attention_grad", d_o, QL_F32, a->q.rows, a->q.cols);
+    CHECK("attention_grad", dq, QL_F32, a->q.rows, a->q.cols);
+    CHECK("attention_grad", lse, QL_F32, a->q.rows, a->heads);
+    CHECK("attention_grad", delta, QL_F32, a->q.rows, a->heads);
+    CHECK("attention_grad", k, QL_F32, a->v.rows, a->v.cols);
+    CHECK("attention_grad", v, QL_F32, a->k.rows, a->k.cols);
+    CHECK("attention_grad", dk, QL_F32, a->k.rows, a->k.cols);
+    CHECK("attention_grad", dv, QL_F32, a->k.rows, a->k.cols);
+    CHECK("attention_grad", q_start, QL_I32, ql_max(1, a->k_start.rows), 1);
+    CHECK("attention_grad", k_start, QL_I32, ql_max(1, a->q_start.rows), 1);
+    QL_TRY(check_heads("attention_grad", a->q, a->k, a->heads, a->kv_heads, a->window));
+    RUN(attention_grad);
+}
+
+ql_err ql_swiglu(ql_device *d, const ql_swiglu_args *a) {
+    CHECK("swiglu", y, QL_F32, a->gate.rows, a->gate.cols);
+    CHECK("swiglu", gate, QL_F32, a->y.rows, a->y.cols);
+    CHECK("swiglu", up, QL_F32, a->y.rows, a->y.cols);
+    RUN(swiglu);
+}
+
+ql_err ql_swiglu_grad(ql_device *d, const ql_swiglu_grad_args *a) {
+    CHECK("swiglu_grad", dy, QL_F32, a->gate.rows, a->gate.cols);
+    CHECK("swiglu_grad", gate, QL_F32, a->dy.rows, a->dy.cols);
+    CHECK("swiglu_grad", up, QL_F32, a->dy.rows, a->dy.cols);
+    CHECK("swiglu_grad", dgate, QL_F32, a->dy.rows, a->dy.cols);
+    CHECK("swiglu_grad", dup, QL_F32, a->dy.rows, a->dy.cols);
+    RUN(swiglu_grad);
+}
+
+ql_err ql_add(ql_device *d, const ql_add_args *a) {
+    CHECK("add", y, QL_F32, a->a.rows, a->a.cols);
+    CHECK("add", a, QL_F32, a->y.rows, a->y.cols);
+    CHECK("add", b, QL_F32, a->y.rows, a->y.cols);
+    RUN(add);
+}
+
+ql_err ql_gather(ql_device *d, const ql_gather_args *a) {
+    CHECK("gather", y, QL_F32, a->index.rows, a->x.cols);
+    CHECK("gather", x, QL_F32, a->x.rows, a->y.cols);
+    CHECK("gather", index, QL_I32, a->y.rows, 1);
+    RUN(gather);
+}
+
+ql_err ql_scatter(ql_device *d, const ql_scatter_args *a) {
+    CHECK("scatter", y, QL_F32, a->index.rows, a->x.cols);
+    CHECK("scatter", x, QL_F32, a->x.rows, a->y.cols);
+    CHECK("scatter", index, QL_I32, a->y.rows, 1);
+    RUN(scatter);
+}
+
+ql_err ql_logprob(ql_device *d, const ql_logprob_args *a) {
+    QL_CHECK(a->head, QL_BUG, "logprob: the head is absent");
+    QL_TRY(check_weight("logprob", a->head, a->logits.cols, a->h.cols));
+    CHECK("logprob", h, QL_F32, a->targets.rows, a->head->in);
+    CHECK("logprob", targets, QL_I32, a->h.rows, 1);
+    CHECK("logprob", logp, QL_F32, a->h.rows, 1);
+    CHECK("logprob", logits, QL_F32, ql_max(1, a->logits.rows), a->head->out);
+    if (ql_present(a->dh)) {
+        CHECK("logprob", dh, QL_F32, a->h.rows, a->h.cols);
+        CHECK("logprob", coef, QL_F32, a->h.rows, 1);
+    }
+    RUN(logprob);
+}
+
+ql_err ql_grad_mean(ql_device *d, const ql_grad_mean_args *a) {
+    CHECK("grad_mean", g, QL_F32, 1, a->sum.cols);
+    CHECK("grad_mean", sum, QL_I64, 1, a->g.cols);
+    QL_CHECK(a->count > 0.0, QL_BUG, "grad_mean: the count is %g", a->count);
+    RUN(grad_mean);
+}
+
+ql_err ql_sum_squares(ql_device *d, const ql_sum_squares_args *a) {
+    CHECK("sum_squares", x, QL_F32, 1, a->x.cols);
+    CHECK("sum_squares", partial, QL_F64, 1, ql_ceil_div(a->x.cols, QL_NORM_BLOCK));
+    RUN(sum_squares);
+}
+
+ql_err ql_adamw(ql_device *d, const ql_adamw_args *a) {
+    CHECK("adamw", p, QL_F32, 1, a->g.cols);
+    CHECK("adamw", m, QL_F32, 1, a->p.cols);
+    CHECK("adamw", v, QL_F32, 1, a->p.cols);
+    CHECK("adamw", g, QL_F32, 1, a->p.cols);
+    QL_CHECK(a->step >= 1, QL_BUG, "adamw: step %lld", (long long)a->step);
+    RUN(adamw);
+}
