@@ -34,6 +34,8 @@ const ql_stored *ql_tensor_set_find(const ql_tensor_set *s, const char *name); /
 uint64_t ql_tensor_set_fingerprint(const ql_tensor_set *s);
 /* Says that the bytes of t were used and their pages may go. */
 void ql_stored_release(const ql_stored *t);
+/* False when a F32, BF16 or F16 tensor holds a NaN or an infinity. Reads it all and releases it. */
+bool ql_stored_is_finite(const ql_stored *t);
 
 /* Writing: metadata {"format":"pt"}, order and padding as the reference writer, complete and
  * durable or not at all (ql_file_replace). */

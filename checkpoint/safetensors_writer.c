@@ -172,7 +172,7 @@ ql_err ql_tensor_file_write(const char *path, const ql_tensor_to_write *tensors,
     }
     ql_err e = ql_tensor_writer_open(path, plan, n, &w);
     for (size_t i = 0; i < n && !ql_bad(e); i++) {
-        size_t bytes = ql_dtype_size(tensors[i].dtype);
+        size_t bytes = (size_t)ql_stored_dtype_of(tensors[i].dtype)->bits / 8;
         for (int d = 0; d < tensors[i].rank; d++) bytes *= (size_t)tensors[i].dim[d];
         e = ql_tensor_writer_put(w, tensors[i].name, tensors[i].data, bytes);
     }
