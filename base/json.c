@@ -8,9 +8,48 @@
 
 #include "base/file.h"
 
+/* The text of an integer: does it fit into 64 bits? */
+static bool fits(const char *number, size_t n) {
+    bool negative = number[0] == '-';
+    int order = (n -= negative) > 19 ? 1 : n < 19 ? -1 : memcmp(number + negative, "9223372036854775808", 19);
+    return negative ? order <= 0 : order < 0;
+}
+
+/* jansson refuses integers beyond 64 bits, which are good JSON: model_max_length in
+ * tokenizer_config.json often is 1000000000000000019884624838656, and records carry 64-bit hashes.
+ * Copies the text with ".0" behind each such integer, so that it is read as a real. */
+static void widen_integers(const char *text, size_t n, ql_str *out) {
+    for (size_t at = 0, end; at < n; at = end) {
+        end = at + 1;
+        if (text[at] == '"') {
+            while (end < n && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
+            end = end < n ? end + 1 : n;
+            ql_str_put(out, text + at, end - at);
+            continue;
+        }
+        bool digit = text[at] >= '0' && text[at] <= '9';
+        while ((digit || text[at] == '-') && end < n && text[end] && strchr("0123456789.eE+-", text[end])) end++;
+        ql_str_put(out, text + at, end - at);
+        bool integer = digit || (text[at] == '-' && end > at + 1);
+        for (size_t i = at + 1; i < end; i++) integer = integer && text[i] >= '0' && text[i] <= '9';
+        if (integer && !fits(text + at, end - at)) ql_str_puts(out, ".0");
+    }
+}
+
+static ql_json *load(const char *text, size_t n, json_error_t *problem) {
+    enum { FLAGS = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL };
+    ql_json *v = json_loadb(text, n, FLAGS, problem);
+    if (v || json_error_code(problem) != json_error_numeric_overflow) return v;
+    ql_str wide = {0};
+    widen_integers(text, n, &wide);
+    v = json_loadb(wide.data, wide.size, FLAGS, problem);
+    ql_str_free(&wide);
+    return v;
+}
+
 ql_err ql_json_parse(const char *text, size_t n, const char *name, size_t first_line, ql_json **out) {
     json_error_t problem;
-    *out = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &problem);
+    *out = load(text, n, &problem);
     if (*out) return ql_ok();
     size_t line = first_line + (problem.line > 0 ? (size_t)problem.line - 1 : 0);
     return ql_fail(QL_DATA, "%s:%zu: is not valid JSON: %s (column %d)", name, line, problem.text, problem.column);
