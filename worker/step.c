@@ -117,17 +117,23 @@ static ql_err compute_and_exchange(ql_job *j, int64_t step, const int64_t *rows,
     return ql_ok();
 }
 
-ql_err ql_step(ql_job *j, const ql_schedule *s, int64_t step, ql_step_result *out) {
+ql_err ql_step_on_rows(ql_job *j, const ql_schedule *s, int64_t step, const int64_t *rows, int64_t n,
+                       ql_step_result *out) {
     double start = ql_seconds();
     *out = (ql_step_result){.rate = ql_schedule_rate(s, step)};
-    int64_t *rows = QL_NEW_ARRAY(int64_t, (size_t)j->global_batch);
-    int64_t  n = ql_step_rows(j, step, rows);
-    ql_err   e = compute_and_exchange(j, step, rows, n, out);
+    ql_err e = compute_and_exchange(j, step, rows, n, out);
     if (!ql_bad(e)) e = update(j, step, out);
     out->rows = n;
-    free(rows);
     out->loss = out->targets ? ldexp((double)out->loss_fixed, -QL_LOSS_BITS) / (double)out->targets : 0;
     out->epoch = (double)(step + 1) / (double)j->steps_per_epoch;
     out->seconds = ql_seconds() - start;
     return ql_err_prefix(e, "step %lld", (long long)step + 1);
+}
+
+ql_err ql_step(ql_job *j, const ql_schedule *s, int64_t step, ql_step_result *out) {
+    int64_t *rows = QL_NEW_ARRAY(int64_t, (size_t)j->global_batch);
+    int64_t  n = ql_step_rows(j, step, rows);
+    ql_err   e = ql_step_on_rows(j, s, step, rows, n, out);
+    free(rows);
+    return e;
 }

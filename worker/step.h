@@ -19,6 +19,10 @@ typedef struct {
  * not fit the fixed-point sums: the adapter is then as before the step. */
 QL_RESULT ql_step(ql_job *j, const ql_schedule *s, int64_t step, ql_step_result *out);
 
+/* The same with rows given by the caller: indices into train_rows. */
+QL_RESULT ql_step_on_rows(ql_job *j, const ql_schedule *s, int64_t step, const int64_t *rows, int64_t n,
+                          ql_step_result *out);
+
 /* The rows of step `step`: indices into train_rows, in the order of its epoch; returns how many.
  * `rows` holds j->global_batch. */
 int64_t ql_step_rows(const ql_job *j, int64_t step, int64_t *rows);

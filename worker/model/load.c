@@ -49,7 +49,7 @@ static ql_err lay_out_prequantised(ql_model *m, const ql_slot *s, ql_weight *w) 
         w->nested_blocksize = b.view.nested_blocksize;
         w->nested_offset = b.view.nested_offset;
     }
-    ql_bnb_free(&b);
+    ql_bnb_weight_free(&b);
     if (!ql_bad(e)) reserve_blocks(m, w, nested);
     return e;
 }
@@ -183,8 +183,8 @@ static ql_err load_prequantised(ql_model *m, const ql_slot *s, ql_weight *w) {
                    .absmax_q = (uint8_t *)(uintptr_t)b.view.absmax_q,
                    .nested_absmax = (float *)(uintptr_t)b.view.nested_absmax};
     ql_err e = upload_blocks(m, w, &q, b.view.code, b.view.nested_code);
-    ql_bnb_free(&b);
-    ql_stored_release(ql_tensor_set_find(m->tensors, s->name));
+    ql_bnb_weight_free(&b);
+    ql_bnb_release(m->tensors, s->name);
     return e;
 }
 

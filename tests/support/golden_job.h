@@ -1,0 +1,29 @@
+/* A job on one of the tiny golden models (tests/golden/README.md), without a tokenizer: its
+ * documents and rows come from expected.json. */
+#pragma once
+#include "base/json.h"
+#include "checkpoint/safetensors.h"
+#include "worker/job.h"
+
+typedef struct {
+    char          *folder;
+    ql_json       *expected;
+    const ql_json *base; /* expected.bases.BASE */
+    ql_tensor_set *tensors;
+    ql_job         job;
+} golden;
+
+typedef struct {
+    const char *model, *base;  /* "qwen3", "nf4" */
+    double      epsilon;
+    int64_t     micro_rows;    /* 0: choose */
+    bool        recompute, training, adapter;
+    int         threads;
+} golden_request;
+
+/* Fails the running test when something does not work. */
+void golden_open(const golden_request *r, golden *out);
+void golden_close(golden *g);
+/* A tensor of expected.safetensors, as f32; borrowed, maybe unaligned. */
+const ql_stored *golden_tensor(const golden *g, const char *fmt, ...) QL_PRINTF(2, 3);
+float            golden_value(const ql_stored *t, int64_t i);
