@@ -73,7 +73,7 @@ static void put_foreign(ql_str *out) {
 
 static const char intro[] =
     "# Configuration\n\n"
-    "<!-- Made by `qlora-worker --help-config=markdown`; a test compares. -->\n\n"
+    "<!-- Made from the tables in base/config by `build/bin/test_config_help write`; the test compares. -->\n\n"
     "A run is described by a flat YAML mapping; `KEY=VALUE` on the command line overrides a key. Names are Hugging Face's.\n"
     "Unknown keys, wrong types and values out of range are errors, all reported at once. `null` means the default.\n"
     "Numbers may be written as `2e-4`, sizes as `15GiB` or `15GB`. Relative paths start at the current folder.\n";

@@ -37,6 +37,7 @@ static ql_err syntax_error(const parser *p) {
     size_t line = p->yaml.problem_mark.line + 1;
     if (strstr(problem, "cannot start any token"))
         return fail_at(p, line, "this is not YAML: %s; indent with spaces, and put quotes around special characters", problem);
+    if (strstr(problem, "a tab")) return fail_at(p, line, "this is not YAML: %s; indent with spaces", problem);
     return fail_at(p, line, "this is not YAML: %s%s%s", problem, p->yaml.context ? " " : "",
                    p->yaml.context ? p->yaml.context : "");
 }
@@ -178,6 +179,10 @@ static ql_err read_stream(parser *p, ql_yaml *out) {
 
 ql_err ql_yaml_parse(const char *text, size_t n, const char *name, bool one_line, ql_yaml *out) {
     *out = (ql_yaml){0};
+    if (n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) { /* libyaml would stumble over a byte order mark */
+        text += 3;
+        n -= 3;
+    }
     parser p = {.text = text, .name = name, .one_line = one_line};
     if (n > QL_YAML_BYTES) return ql_fail(QL_USAGE, "%s: is larger than 1 MiB; this is no configuration", name);
     if (!yaml_parser_initialize(&p.yaml)) return ql_fail(QL_TEMP, "%s: out of memory", name);

@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# qlora, beside a worker and an mpirun that only print what they were given.
+# usage: test_launcher.sh QLORA
+set -euo pipefail
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+mkdir "$folder/bin" "$folder/tools"
+cp "$1" "$folder/bin/qlora"
+cat > "$folder/bin/qlora-worker" <<'END'
+#!/bin/sh
+printf 'worker'
+for word in "$@"; do printf ' <%s>' "$word"; done
+printf '\n'
+exit 7
+END
+cat > "$folder/tools/mpirun" <<'END'
+#!/bin/sh
+printf 'mpirun binding=%s root=%s' "$OMPI_MCA_hwloc_base_binding_policy" "$OMPI_ALLOW_RUN_AS_ROOT"
+for word in "$@"; do printf ' <%s>' "${word##*/}"; done
+printf '\n'
+exit 0
+END
+chmod +x "$folder/bin/qlora-worker" "$folder/tools/mpirun"
+printf 'model_name_or_path: m\ndataset: d\noutput_dir: o\n' > "$folder/good.yaml"
+printf 'model_name_or_path: m\nlora_rr: 8\n' > "$folder/bad.yaml"
+cd "$folder"
+export PATH="$folder/tools:/usr/bin:/bin" OMPI_MCA_hwloc_base_binding_policy=none
+unset OMPI_ALLOW_RUN_AS_ROOT OMPI_ALLOW_RUN_AS_ROOT_CONFIRM
+failures=0
+
+# expect STATUS OUTPUT-PATTERN ARGUMENT... (standard output and error together)
+expect() {
+    local status=$1 pattern=$2 said rc=0
+    shift 2
+    said=$(bin/qlora "$@" 2>&1) || rc=$?
+    # shellcheck disable=SC2053 # a pattern is what it is
+    if [[ $rc -ne $status || $said != $pattern ]]; then
+        printf 'qlora %s\n  expected %s: %s\n  got %s: %s\n' "$*" "$status" "$pattern" "$rc" "$said"
+        failures=$((failures + 1))
+    fi
+}
+
+expect 0 'qlora [0-9]*' --version
+expect 0 '*usage: qlora COMMAND*inspect*' --help
+expect 0 'usage: qlora inspect*--rows A:B*' inspect --help
+expect 64 '*usage: qlora COMMAND*'
+expect 64 "qlora: error: unknown command 'insepct'; did you mean inspect?; see qlora --help" insepct
+expect 64 "*unknown option '--jsno'; did you mean --json?; see qlora plan --help" plan --jsno good.yaml
+expect 64 '*qlora run: the config file is missing; usage: qlora run *' run
+expect 64 "*qlora inspect: 'x' is not KEY=VALUE; usage: *" inspect good.yaml x
+expect 64 "*--rows is '3'; expected A:B: *" inspect --rows 3 good.yaml
+expect 64 '*qlora tokenize: --model DIR is missing; usage: *' tokenize
+expect 64 "*--type is 'int8'; expected nf4|fp4: *" quantize --model a --out b --type int8
+expect 64 '*--json takes no value' plan --json=1 good.yaml
+expect 64 '*--model needs a value: DIR' tokenize --model
+expect 64 '*doctor is not in version *; it comes with version *' doctor
+expect 64 '*submit is not in version *; it comes with version *' submit c.yaml --nodes 2
+
+expect 7 'worker <--plan> <--json> <good.yaml> <seed=1>' plan good.yaml seed=1 --json
+expect 7 'worker <--do> <inspect> <--rows> <2:5> <--json> <good.yaml>' inspect --rows=2:5 good.yaml --json
+expect 7 'worker <--do> <tokenize> <--model> <a b> <--no-special>' tokenize --model 'a b' --no-special
+expect 7 'worker <--do> <quantize> <--model> <a> <--out> <b>' quantize --model a --out b
+# shellcheck disable=SC2016 # nothing is to be expanded, here and in qlora
+expect 7 'worker <--do> <generate> <--model> <m> <--seed> <3> <load_in_4bit=no> <$(touch x); "y">' \
+    generate --model m --seed 3 load_in_4bit=no '$(touch x); "y"'
+expect 7 'worker <--do> <generate> <--model> <m> <--> <-5 + 3 =>' generate --model m -- '-5 + 3 ='
+expect 7 'worker <good.yaml> <lora_r=4>' run good.yaml lora_r=4
+expect 7 'worker <--threads> <2> <good.yaml>' run -n 1 --threads 2 good.yaml
+expect 64 "*bad.yaml:2: unknown key 'lora_rr'*bad.yaml: dataset is missing*" run bad.yaml
+expect 64 "*none.yaml: cannot be opened*" run none.yaml
+expect 64 "*command line: lora_r=0: lora_r is '0'*" run good.yaml lora_r=0
+expect 64 "*-n is '0'; expected N: *" run -n 0 good.yaml
+expect 0 'mpirun binding=none root=* <-np> <2> *<qlora-worker> <good.yaml> <seed=3>' run -n 2 --allow-root good.yaml seed=3
+expect 0 'mpirun * <-np> <4000> <--map-by> <:OVERSUBSCRIBE> <qlora-worker> <good.yaml>' run -n 4000 --allow-root good.yaml
+
+rm bin/qlora-worker
+expect 74 '*qlora-worker lies neither beside qlora nor in PATH; build it with scripts/build.sh' plan good.yaml
+
+if [[ $failures -ne 0 ]]; then
+    echo "$failures failed"
+    exit 1
+fi
