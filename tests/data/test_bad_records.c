@@ -138,6 +138,23 @@ static void test_odd_but_sound(void **state) {
     done_with(&r);
 }
 
+/* Numbers that no field of ours holds do not matter, however long. */
+static void test_long_numbers(void **state) {
+    (void)state;
+    reading r = reading_of(file_of_text(
+        0,
+        "{\"id\": 18446744073709551615, \"text\": \"12345678901234567890 \\\"1\\\" \", \"a\": [-9223372036854775809,7,"
+        "-9223372036854775808,12345678901234567890123,1.5e3,9223372036854775807]}"));
+    read_with(&r, "");
+    if (ql_bad(r.verdict)) fail_msg("%s", ql_err_text());
+    char *text = shown(&r.corpus, 0);
+    assert_string_equal(text, "<s>{12345678901234567890 \"1\" </s>}");
+    free(text);
+    done_with(&r);
+    expect_refusal("{\"text\": 12345678901234567890}", "the field \"text\" is a number", NULL);
+    expect_refusal("{\"text\": \"a\", \"b\": 1e999}", "is not valid JSON: real number overflow", NULL);
+}
+
 static void test_huge_line(void **state) {
     (void)state;
     enum { SIZE = 50 << 20 };
@@ -163,6 +180,7 @@ int main(void) {
         cmocka_unit_test(test_empty_and_foreign), cmocka_unit_test(test_not_a_file),
         cmocka_unit_test(test_deep_nesting),      cmocka_unit_test(test_first_mistake_counts),
         cmocka_unit_test(test_odd_but_sound),     cmocka_unit_test(test_huge_line),
+        cmocka_unit_test(test_long_numbers),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }

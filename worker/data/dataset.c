@@ -197,9 +197,8 @@ static ql_err collect(builder *b, ql_reader *r, bool *more) {
     return ql_ok();
 }
 
-static void show_progress(const builder *b, const ql_reader *r) {
+static void show_progress(const builder *b, const ql_reader *r, bool last) {
     if (ql_seconds() - b->began < patience) return;
-    bool last = r->at == r->map.size;
     ql_progress(last, "reading %s: %3.0f %%, %lld records, %zu tokens", b->path,
                 100.0 * (double)r->at / (double)r->map.size, (long long)b->corpus->records, b->corpus->count);
 }
@@ -218,7 +217,7 @@ static ql_err read_records(builder *b, ql_reader *r) {
         free(sentence);
         QL_TRY(e);
         ql_reader_release(r);
-        show_progress(b, r);
+        show_progress(b, r, !more);
     }
     return ql_ok();
 }
