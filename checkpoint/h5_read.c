@@ -56,24 +56,36 @@ out:
     return e;
 }
 
-/* Where the bytes of a dataset are: in this file, as they are or with a checksum. */
-static ql_err check_storage(hid_t set, const char *name, uint64_t bytes) {
+/* At most one filter, and that a checksum. */
+static bool has_plain_filters(hid_t list) {
+    unsigned flags = 0, config = 0;
+    size_t   values = 0;
+    int      n = H5Pget_nfilters(list);
+    return n == 0 || (n == 1 && H5Pget_filter2(list, 0, &flags, &values, NULL, 0, NULL, &config) == H5Z_FILTER_FLETCHER32);
+}
+
+/* The bytes that a complete matrix takes on disk in its layout: whole chunks of whole rows. 0: no layout of ours. */
+static uint64_t stored_bytes(hid_t list, uint64_t rows, uint64_t cols, uint64_t element) {
+    H5D_layout_t layout = H5Pget_layout(list);
+    if (layout == H5D_CONTIGUOUS) return rows * cols * element;
+    hsize_t chunk[2];
+    if (layout != H5D_CHUNKED || H5Pget_chunk(list, 2, chunk) != 2) return 0;
+    if (chunk[1] != cols || chunk[0] == 0 || chunk[0] > rows) return 0;
+    return (rows + chunk[0] - 1) / chunk[0] * chunk[0] * cols * element;
+}
+
+/* Where the bytes of a dataset are: in this file, all of them, as they are or with a checksum. */
+static ql_err check_storage(hid_t set, const char *name, uint64_t rows, uint64_t cols, uint64_t element) {
     hid_t list = H5Dget_create_plist(set);
     if (list < 0) return ql_h5_fail(QL_DATA, "%s: its layout cannot be read", name);
-    H5D_layout_t layout = H5Pget_layout(list);
-    int          external = H5Pget_external_count(list), filters = H5Pget_nfilters(list);
-    bool         plain = filters == 0;
-    if (filters == 1) {
-        unsigned flags = 0, config = 0;
-        size_t   values = 0;
-        plain = H5Pget_filter2(list, 0, &flags, &values, NULL, 0, NULL, &config) == H5Z_FILTER_FLETCHER32;
-    }
+    bool     inside = H5Pget_external_count(list) == 0, plain = has_plain_filters(list);
+    uint64_t needed = stored_bytes(list, rows, cols, element);
     H5Pclose(list);
-    QL_CHECK(layout == H5D_CONTIGUOUS || layout == H5D_CHUNKED, QL_DATA, "%s: has a layout that a checkpoint never has", name);
-    QL_CHECK(external == 0, QL_DATA, "%s: its data would lie outside of the file", name);
+    QL_CHECK(inside, QL_DATA, "%s: its data would lie outside of the file", name);
     QL_CHECK(plain, QL_DATA, "%s: has a filter that a checkpoint never has", name);
-    /* Less would be read as zeros without a word. */
-    QL_CHECK(H5Dget_storage_size(set) >= bytes, QL_DATA, "%s: is not stored completely", name);
+    QL_CHECK(needed > 0, QL_DATA, "%s: has a layout that a checkpoint never has", name);
+    /* What is not stored would be read as zeros without a word. */
+    QL_CHECK(H5Dget_storage_size(set) >= needed, QL_DATA, "%s: is not stored completely", name);
     return ql_ok();
 }
 
@@ -98,7 +110,7 @@ static ql_err check_array(hid_t set, const ql_state_tensor *t) {
     H5Tclose(type);
     QL_CHECK(f32, QL_DATA, "%s: is not of little-endian 32-bit floats", t->name);
     QL_TRY(check_shape(set, t));
-    return check_storage(set, t->name, (uint64_t)t->rows * (uint64_t)t->cols * sizeof(float));
+    return check_storage(set, t->name, (uint64_t)t->rows, (uint64_t)t->cols, sizeof(float));
 }
 
 static ql_err check_finite(const float *data, size_t n, const char *name) {
@@ -187,7 +199,7 @@ static ql_err text_size(hid_t set, const char *key, size_t *size) {
     if (type >= 0) H5Tclose(type);
     if (space >= 0) H5Sclose(space);
     QL_CHECK(good && *size > 0 && *size <= TEXT_LIMIT, QL_DATA, "%s: is not one text of fixed length", key);
-    return check_storage(set, key, *size);
+    return check_storage(set, key, 1, 1, *size);
 }
 
 static ql_err read_text(hid_t group, const char *key, char **text) {
