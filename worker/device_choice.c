@@ -27,6 +27,9 @@ ql_err ql_choose_device(ql_job *j, const char *kind, int threads) {
         kind = ql_device_preferred();
         if (!strcmp(kind, "cpu")) ql_info("device: auto: this build has no accelerator back end; computing on the CPU");
     }
+    const char *wanted = j->config.bnb_4bit_compute_dtype;
+    if (!strcmp(kind, "cpu") && strcmp(wanted, "auto") && strcmp(wanted, "float32"))
+        ql_info("note: bnb_4bit_compute_dtype: %s: the CPU computes in float32", wanted);
     return ql_device_open(kind, 0, threads, &j->device);
 }
 

@@ -20,14 +20,26 @@ static void remember(identity *id, const char *key, char *value) {
     QL_PUSH(id->item, id->count, id->capacity, entry);
 }
 
+/* Keys whose wording may differ while the run is the same; what they came to is compared instead. */
+static bool is_resolved(const char *key) {
+    static const char *const keys[] = {"dataset", "global_batch_size", "bnb_4bit_compute_dtype"};
+    for (size_t i = 0; i < QL_LEN(keys); i++)
+        if (!strcmp(keys[i], key)) return true;
+    return false;
+}
+
 static void identify(const ql_job *j, identity *id) {
     remember(id, "model", ql_format("%s %016" PRIx64, j->model.config.arch->title, j->model.fingerprint));
     remember(id, "dataset", ql_format("%" PRId64 " records %016" PRIx64, j->train.records, j->train.fingerprint));
     remember(id, "global_batch_size", ql_format("%" PRId64, j->global_batch));
+    remember(id, "compute dtype", ql_strdup("float32"));
     remember(id, "total steps", ql_format("%" PRId64, j->total_steps));
     ql_config_fact *fact;
     size_t          n = ql_config_facts(&j->config, &fact);
-    for (size_t i = 0; i < n; i++) remember(id, fact[i].key, fact[i].value);
+    for (size_t i = 0; i < n; i++) {
+        if (is_resolved(fact[i].key)) free(fact[i].value);
+        else remember(id, fact[i].key, fact[i].value);
+    }
     free(fact);
 }
 
