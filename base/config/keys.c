@@ -214,6 +214,8 @@ typedef struct {
 } candidate;
 
 static void consider(candidate *c, const char *word, const char *name) {
+    size_t n = strlen(word), m = strlen(name);
+    if ((n > m ? n - m : m - n) >= c->distance) return; /* each missing letter is one mistake */
     size_t d = ql_edit_distance(word, name);
     if (d < c->distance) *c = (candidate){name, d};
 }
