@@ -1,0 +1,55 @@
+# For shell tests: `. shell.sh BIN_FOLDER`. Gives a scratch folder that is removed at the end, the
+# environment for mpirun on any machine, and checks that say what was expected.
+set -uo pipefail
+bin=$1
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+worker=$bin/qlora-worker
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/qlora-test.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl_vader_single_copy_mechanism=none
+export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
+export OMP_WAIT_POLICY=passive
+checks=0
+failures=0
+
+pass() {
+  checks=$((checks + 1))
+  printf 'ok: %s\n' "$1"
+}
+
+flunk() {
+  checks=$((checks + 1))
+  failures=$((failures + 1))
+  printf 'FAILED: %s\n' "$1"
+}
+
+# expect_status NAME WANTED COMMAND...: runs it with output in $scratch/out and $scratch/err
+expect_status() {
+  local name=$1 wanted=$2
+  shift 2
+  "$@" >"$scratch/out" 2>"$scratch/err"
+  local got=$?
+  if [ "$got" = "$wanted" ]; then
+    pass "$name"
+  else
+    flunk "$name: exit status $got instead of $wanted; it said: $(tail -n 3 "$scratch/err")"
+  fi
+}
+
+# expect_line NAME PATTERN: standard error of the last command has a line that matches
+expect_line() {
+  if grep -Eq -- "$2" "$scratch/err"; then pass "$1"; else flunk "$1: no line like '$2' in: $(tail -n 3 "$scratch/err")"; fi
+}
+
+need_mpirun() {
+  if ! command -v mpirun >/dev/null; then
+    echo "skipped: there is no mpirun on this machine"
+    exit 77
+  fi
+}
+
+finish() {
+  printf '%d checks, %d failed\n' "$checks" "$failures"
+  [ "$failures" = 0 ]
+}
