@@ -1,0 +1,134 @@
+/* Weight gradients: chains per packed row, rounded once, added as integers. */
+#include "tests/kernels/rig.h"
+
+#include <math.h>
+
+typedef struct {
+    int64_t        tokens, out, in, rows;
+    const float   *dy, *x;
+    const int64_t *sum;
+    const int32_t *row_start;
+} grad_case;
+
+static void run(rig *r, void *context) {
+    const grad_case *c = context;
+    int32_t          clear = 0;
+    must(ql_weight_grad(r->d, &(ql_weight_grad_args){.sum = rig_changed(r, QL_I64, c->out, c->in, c->sum),
+                                                     .overflow = rig_changed(r, QL_I32, 1, 1, &clear),
+                                                     .dy = rig_input(r, QL_F32, c->tokens, c->out, c->dy),
+                                                     .x = rig_input(r, QL_F32, c->tokens, c->in, c->x),
+                                                     .row_start = rig_input(r, QL_I32, c->rows + 1, 1, c->row_start)}));
+}
+
+static void add_by_hand(const grad_case *c, int64_t *sum) {
+    for (int64_t r = 0; r < c->rows; r++)
+        for (int64_t o = 0; o < c->out; o++)
+            for (int64_t i = 0; i < c->in; i++) {
+                float g = 0.0f;
+                for (int64_t t = c->row_start[r]; t < c->row_start[r + 1]; t++)
+                    g = fmaf(c->dy[t * c->out + o], c->x[t * c->in + i], g);
+                sum[o * c->in + i] += llrint((double)g * 0x1p40);
+            }
+}
+
+static void check(int64_t out, int64_t in, const int32_t *row_start, int64_t rows, float scale) {
+    int64_t  tokens = row_start[rows], n = out * in;
+    float   *dy = random_floats(tokens * out, 11, scale), *x = random_floats(tokens * in, 12, 1.0f);
+    int64_t *sum = QL_NEW_ARRAY(int64_t, n);
+    for (int64_t i = 0; i < n; i++) sum[i] = (i * 7919 - n) * 1000003;
+    grad_case c = {tokens, out, in, rows, dy, x, sum, row_start};
+    int64_t  *got = rig_run(run, &c);
+    add_by_hand(&c, sum);
+    assert_same_bits("weight_grad", got, sum, (size_t)n * sizeof *sum);
+    assert_int_equal(((int32_t *)(got + n))[0], 0);
+    free(dy), free(x), free(sum), free(got);
+}
+
+static void shapes(void **state) {
+    (void)state;
+    static const int32_t one[] = {0, 37}, several[] = {0, 1, 1, 330, 347, 700}, none[] = {0}, empty[] = {0, 0, 0};
+    static const int64_t sizes[][2] = {{1, 1}, {16, 57}, {57, 16}, {8, 300}, {300, 8}, {33, 14}, {170, 40}, {2, 800}};
+    for (size_t i = 0; i < QL_LEN(sizes); i++) {
+        check(sizes[i][0], sizes[i][1], one, 1, 1.0f);
+        check(sizes[i][0], sizes[i][1], several, 5, 1.0f);
+    }
+    check(16, 33, none, 0, 1.0f);
+    check(16, 33, empty, 2, 1.0f);
+}
+
+/* Values whose fixed-point form has more or fewer bits than a double's or a float's fraction. */
+static void sizes_of_values(void **state) {
+    (void)state;
+    static const int32_t rows[] = {0, 5, 9};
+    for (float scale = 0x1p-60f; scale < 0x1p18f; scale *= 8.0f) check(9, 35, rows, 2, scale);
+}
+
+typedef struct {
+    float   dy;
+    int64_t sum;
+    int     overflow;
+} limit;
+
+static void overflow_is_flagged(void **state) {
+    (void)state;
+    static const limit limits[] = {{0x1p22f, 0, 0},          {-0x1p22f, 0, 0},
+                                   {0x1.000002p22f, 0, 1},   {-0x1.000002p22f, 0, 1},
+                                   {INFINITY, 0, 1},         {NAN, 0, 1},
+                                   {0x1p21f, 1ll << 61, 0},  {0x1p21f, (1ll << 61) + 1, 1},
+                                   {-0x1p21f, -(1ll << 61), 0}, {-0x1p21f, -(1ll << 61) - 1, 1},
+                                   {0x1p22f, 1ll << 62, 1},  {-0x1p22f, -(1ll << 62), 1}};
+    static const int32_t rows[] = {0, 1};
+    for (size_t i = 0; i < QL_LEN(limits); i++) {
+        float     dy[20] = {0}, x[1] = {1.0f};
+        int64_t   sum[20] = {0};
+        grad_case c = {1, 20, 1, 1, dy, x, sum, rows};
+        dy[i] = limits[i].dy;
+        sum[i] = limits[i].sum;
+        int64_t *got = rig_run(run, &c);
+        if (((int32_t *)(got + 20))[0] != limits[i].overflow) fail_msg("limit %zu", i);
+        free(got);
+    }
+}
+
+/* Any split of the packed rows adds up to the same integers. */
+static void splits_add_up(void **state) {
+    (void)state;
+    enum { OUT = 19, IN = 45 };
+    static const int32_t all[] = {0, 50, 51, 200}, first[] = {0, 50}, rest[] = {0, 1, 150};
+    float  *dy = random_floats(200 * OUT, 13, 1), *x = random_floats(200 * IN, 14, 1);
+    int64_t zero[OUT * IN] = {0};
+    grad_case together = {200, OUT, IN, 3, dy, x, zero, all};
+    int64_t  *want = rig_run(run, &together);
+    grad_case later = {150, OUT, IN, 2, dy + 50 * OUT, x + 50 * IN, zero, rest};
+    int64_t  *half = rig_run(run, &later);
+    grad_case sooner = {50, OUT, IN, 1, dy, x, half, first};
+    int64_t  *got = rig_run(run, &sooner);
+    assert_same_bits("splits", got, want, sizeof zero);
+    free(dy), free(x), free(want), free(half), free(got);
+}
+
+static void bad_rows_are_refused(void **state) {
+    (void)state;
+    ql_device *d = open_device("portable", 1);
+    rig        r = {.d = d};
+    float      x[4] = {0};
+    int64_t    sum[1] = {0};
+    int32_t    none = 0, falling[] = {0, 3, 2, 4}, shorter[] = {0, 1, 2, 3};
+    ql_weight_grad_args a = {.sum = rig_changed(&r, QL_I64, 1, 1, sum),
+                             .overflow = rig_changed(&r, QL_I32, 1, 1, &none),
+                             .dy = rig_input(&r, QL_F32, 4, 1, x),
+                             .x = rig_input(&r, QL_F32, 4, 1, x)};
+    a.row_start = rig_input(&r, QL_I32, 4, 1, falling);
+    must_fail(ql_weight_grad(d, &a), QL_BUG, "falls at row 1");
+    a.row_start = rig_input(&r, QL_I32, 4, 1, shorter);
+    must_fail(ql_weight_grad(d, &a), QL_BUG, "does not cover the 4 tokens");
+    for (int i = 0; i < r.count; i++) ql_buffer_free(d, r.made[i].t.buffer);
+    ql_device_close(d);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(shapes), cmocka_unit_test(sizes_of_values),
+                                       cmocka_unit_test(overflow_is_flagged), cmocka_unit_test(splits_add_up),
+                                       cmocka_unit_test(bad_rows_are_refused)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
