@@ -153,7 +153,7 @@ ql_err ql_replace_all(const ql_part *part, ql_matcher *m, const char *text, size
     size_t    done = 0;
     bool      found;
     if (first) *first = true;
-    for (;;) {
+    while (n > 0) { /* an empty text has no matches, not even empty ones */
         QL_TRY(ql_search_next(part->pattern, m, &s, &found));
         if (!found) break;
         ql_str_put(out, text + done, s.start - done);

@@ -4,10 +4,13 @@
  *   \h \v \O     hexadecimal digit, vertical tab, any character
  *   [a[bc]] [a&&b] [[:alpha:]]  nested classes, intersections, Unicode POSIX classes
  *   x{1,3}+ x{,3} x{3}? x**     a repetition of the repetition; {0,3}; optional; nested
+ *   \p{Han} \p{Letter}  the script alone, not its extensions; long names of categories
  *   (?m) and (?i) inside a group  dot matches newline; holds up to the end of the group
  * Everything else means the same in both, or is refused by name. */
+#define PCRE2_CODE_UNIT_WIDTH 8
 #include "worker/data/tokenizer/regex.h"
 
+#include <pcre2.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,11 +82,56 @@ static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 static bool is_hex(char c) { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
 
-/* Copies \p{...} and \x{...} up to the brace. */
-static ql_err copy_braced(translation *t, ql_str *out) {
-    const char *close = memchr(t->p, '}', (size_t)(t->end - t->p));
+/* Names of categories and classes that PCRE2 spells otherwise, without case, '_', '-' and ' '. */
+static const struct {
+    const char *name, *as;
+} property_names[] = {
+    {"letter", "L"},           {"uppercaseletter", "Lu"}, {"lowercaseletter", "Ll"},   {"titlecaseletter", "Lt"},
+    {"modifierletter", "Lm"},  {"otherletter", "Lo"},     {"mark", "M"},               {"nonspacingmark", "Mn"},
+    {"spacingmark", "Mc"},     {"enclosingmark", "Me"},   {"number", "N"},             {"decimalnumber", "Nd"},
+    {"letternumber", "Nl"},    {"othernumber", "No"},     {"punctuation", "P"},        {"symbol", "S"},
+    {"mathsymbol", "Sm"},      {"currencysymbol", "Sc"},  {"modifiersymbol", "Sk"},    {"othersymbol", "So"},
+    {"separator", "Z"},        {"spaceseparator", "Zs"},  {"other", "C"},              {"control", "Cc"},
+    {"format", "Cf"},          {"unassigned", "Cn"},      {"alpha", "Alphabetic"},     {"digit", "Nd"},
+    {"upper", "Uppercase"},    {"lower", "Lowercase"},    {"space", "White_Space"},
+};
+
+static bool is_script(const char *name, size_t n) {
+    char       *text = ql_format("\\p{sc:%.*s}", (int)n, name);
+    int         code;
+    PCRE2_SIZE  at;
+    pcre2_code *compiled = n > 2 ? pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED, PCRE2_UTF, &code, &at, NULL)
+                                 : NULL;
+    pcre2_code_free(compiled);
+    free(text);
+    return compiled != NULL;
+}
+
+static void put_property(ql_str *out, const char *name, size_t n) {
+    char   plain[32];
+    size_t length = 0;
+    for (size_t i = 0; i < n && length + 1 < sizeof plain; i++) {
+        if (!strchr("_- ", name[i])) plain[length++] = (char)(name[i] | 0x20);
+    }
+    plain[length] = 0;
+    for (size_t i = 0; i < QL_LEN(property_names); i++) {
+        if (strcmp(plain, property_names[i].name) != 0) continue;
+        ql_str_puts(out, property_names[i].as);
+        return;
+    }
+    if (is_script(name, n)) ql_str_puts(out, "sc:");
+    ql_str_put(out, name, n);
+}
+
+/* The rest of \p{...}, \P{...} and \x{...}; t->p is at the brace. */
+static ql_err copy_braced(translation *t, bool property, ql_str *out) {
+    const char *name = t->p + 1, *close = memchr(t->p, '}', (size_t)(t->end - t->p));
     QL_CHECK(close, QL_DATA, "%s: the regular expression has a '{' without '}'", t->where);
-    ql_str_put(out, t->p, (size_t)(close + 1 - t->p));
+    ql_str_puts(out, "{");
+    if (property && *name == '^') ql_str_put(out, name++, 1);
+    if (property) put_property(out, name, (size_t)(close - name));
+    else ql_str_put(out, name, (size_t)(close - name));
+    ql_str_puts(out, "}");
     t->p = close + 1;
     return ql_ok();
 }
@@ -95,7 +143,7 @@ static ql_err plain_escape(translation *t, ql_str *out) {
     if ((c == 'p' || c == 'P' || c == 'x') && t->p + 1 < t->end && t->p[1] == '{') {
         ql_str_printf(out, "\\%c", c);
         t->p++;
-        return copy_braced(t, out);
+        return copy_braced(t, c != 'x', out);
     }
     if (c == 'u') {
         bool four = t->end - t->p >= 5 && is_hex(t->p[1]) && is_hex(t->p[2]) && is_hex(t->p[3]) && is_hex(t->p[4]);

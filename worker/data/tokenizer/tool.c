@@ -66,6 +66,7 @@ static ql_err do_lines(tool *t, line_fn *fn, FILE *in, FILE *out) {
     ql_err  e = ql_ok();
     while (!ql_bad(e) && (n = getline(&line, &capacity, in)) >= 0) {
         t->line++;
+        if (n > 0 && line[n - 1] == '\n') n--; /* a JSON error at the end belongs to this line */
         e = do_line(t, fn, line, (size_t)n, out);
     }
     free(line);
