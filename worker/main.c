@@ -136,7 +136,6 @@ static ql_err evaluate(ql_job *j, const ql_options *o) {
         else
             print_summary(&r);
         ql_info("eval_loss %.6f, perplexity %.4f, %lld target tokens", r.loss, r.perplexity, (long long)r.targets);
-        if (fflush(stdout) != 0) e = ql_fail_errno("standard output");
     }
     free(loss);
     free(targets);
@@ -206,7 +205,7 @@ int main(int argc, char **argv) {
     ql_err     e = ql_options_read(argc, argv, &o);
     if (!ql_bad(e)) e = run(argc, argv, &o);
     free(o.overrides);
-    if (!ql_bad(e) && fflush(stdout) != 0) e = ql_fail_errno("standard output");
+    if (!ql_bad(e) && (fflush(stdout) != 0 || ferror(stdout))) e = ql_fail_errno("standard output");
     if (!ql_bad(e)) return 0;
     if (e.code == QL_STOPPED) ql_info("%s", ql_err_text());
     else say_errors(ql_err_text());

@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Every command of the contract on the example model, and what it prints.   commands.sh BIN_FOLDER
+# shellcheck source=tests/support/shell.sh
+. "$(dirname "$0")/../support/shell.sh" "$1"
+cd "$top" || exit 1
+qlora=$bin/qlora
+out=$scratch/run
+head -n 40 examples/data/train.jsonl >"$scratch/data.jsonl"
+head -n 6 examples/data/eval.jsonl >"$scratch/eval.jsonl"
+keys=(output_dir="$out" dataset="$scratch/data.jsonl" eval_dataset="$scratch/eval.jsonl" max_steps=3 eval_strategy=steps eval_steps=2
+  num_train_epochs=1 device=cpu)
+
+has() { # NAME PATTERN FILE
+  if grep -Eq -- "$2" "$3"; then pass "$1"; else flunk "$1: no '$2' in $3: $(head -c 300 "$3")"; fi
+}
+
+expect_status "train" 0 "$worker" examples/demo.yaml "${keys[@]}"
+expect_line "train says the model" '^model .*Llama'
+expect_line "train says the data" '^data .*40 records \(question\+answer\)'
+expect_line "train says the plan" '^plan '
+for file in adapter_model.safetensors adapter_config.json metrics.jsonl config.yaml run.log checkpoint-00000003/state.h5; do
+  if [ -s "$out/$file" ]; then pass "$file"; else flunk "$file is not there"; fi
+done
+if [ "$(grep -c '"event": "step"' "$out/metrics.jsonl")" = 3 ]; then pass "three step lines"; else flunk "step lines"; fi
+has "step line" '"event": "step", "step": 2, "epoch": .*"loss": .*"grad_norm": .*"learning_rate": .*"target_tokens": .*"num_input_tokens_seen": .*"step_seconds": .*"tokens_per_second": .*"peak_memory_bytes": ' "$out/metrics.jsonl"
+has "eval line" '"event": "eval", "step": 2, "eval_loss": .*"perplexity": .*"target_tokens": ' "$out/metrics.jsonl"
+if grep -q $'\033' "$scratch/err"; then flunk "control characters on a pipe"; else pass "no control characters on a pipe"; fi
+
+# The resolved configuration can be run again, and gives the same bytes.
+expect_status "resolved configuration" 0 "$worker" "$out/config.yaml" output_dir="$scratch/again"
+if cmp -s "$out/adapter_model.safetensors" "$scratch/again/adapter_model.safetensors"; then pass "same bytes"; else flunk "the resolved configuration gives other bytes"; fi
+
+expect_status "plan" 0 "$qlora" plan examples/demo.yaml
+has "plan table" '^  total +[0-9.]+ [MG]iB' "$scratch/out"
+expect_status "plan as JSON" 0 "$worker" --plan --json examples/demo.yaml
+has "plan JSON" '"total_bytes": [0-9]+' "$scratch/out"
+expect_status "check" 0 "$worker" --check examples/demo.yaml "${keys[@]}"
+expect_status "probe" 0 "$worker" --probe --json
+has "probe JSON" '"kind": "cpu"' "$scratch/out"
+
+expect_status "eval per record" 0 "$worker" --eval --per-record examples/demo.yaml "${keys[@]}"
+if [ "$(wc -l <"$scratch/out")" = 6 ]; then pass "a line per record"; else flunk "lines per record: $(wc -l <"$scratch/out")"; fi
+has "record line" '^\{"record": 0, "nll": [0-9.]+, "tokens": [0-9]+\}$' "$scratch/out"
+cp "$scratch/out" "$scratch/base-records"
+expect_status "eval with the adapter" 0 "$worker" --eval --per-record --adapter "$out" examples/demo.yaml "${keys[@]}"
+if cmp -s "$scratch/out" "$scratch/base-records"; then flunk "the adapter changes nothing"; else pass "the adapter changes the scores"; fi
+expect_status "eval without packing" 0 "$worker" --eval --per-record examples/demo.yaml "${keys[@]}" packing=false
+if cmp -s "$scratch/out" "$scratch/base-records"; then pass "packing does not change a bit of the scores"; else flunk "packing changes scores"; fi
+
+expect_status "inspect" 0 "$qlora" inspect examples/demo.yaml --rows 0:2 "${keys[@]}"
+expect_status "inspect as JSON" 0 "$qlora" inspect examples/demo.yaml --json "${keys[@]}"
+has "inspect JSON" '^\{"row": 0, "input_ids": \[.*"labels": \[.*-100.*"documents": \[\{"record": [0-9]+, "start": 0, "length": [0-9]+\}' "$scratch/out"
+
+printf '"Hello world"\n"a\\nb"\n' >"$scratch/texts"
+"$qlora" tokenize --model examples/model <"$scratch/texts" >"$scratch/ids" 2>"$scratch/err" && pass "tokenize" || flunk "tokenize: $(cat "$scratch/err")"
+has "ids" '^\[[0-9]+(, [0-9]+)*\]$' "$scratch/ids"
+"$qlora" tokenize --no-special --model examples/model <"$scratch/texts" >"$scratch/ids" 2>"$scratch/err"
+"$qlora" detokenize --model examples/model <"$scratch/ids" >"$scratch/back" 2>"$scratch/err"
+if cmp -s "$scratch/texts" "$scratch/back"; then pass "there and back"; else flunk "there and back: $(cat "$scratch/back")"; fi
+
+expect_status "quantize" 0 "$qlora" quantize --model examples/model --out "$scratch/model-4bit"
+expect_status "eval of the original" 0 "$worker" --eval --per-record examples/demo.yaml "${keys[@]}"
+cp "$scratch/out" "$scratch/original"
+expect_status "eval of the 4-bit folder" 0 "$worker" --eval --per-record examples/demo.yaml "${keys[@]}" model_name_or_path="$scratch/model-4bit"
+if cmp -s "$scratch/out" "$scratch/original"; then pass "quantised before or while loading: same scores"; else flunk "the 4-bit folder scores otherwise"; fi
+expect_status "quantize refuses what is there" 64 "$qlora" quantize --model examples/model --out "$scratch/model-4bit"
+
+expect_status "generate" 0 "$qlora" generate --model examples/model --adapter "$out" --json --max-new-tokens 8 load_in_4bit=false "Tom has 3 apples"
+has "generate JSON" '^\{"prompt": "Tom has 3 apples", "text": ".*", "tokens": \[[0-9, ]+\]\}$' "$scratch/out"
+cp "$scratch/out" "$scratch/greedy"
+expect_status "generate again" 0 "$qlora" generate --model examples/model --adapter "$out" --json --max-new-tokens 8 load_in_4bit=false "Tom has 3 apples"
+if cmp -s "$scratch/out" "$scratch/greedy"; then pass "greedy is repeatable"; else flunk "greedy text differs"; fi
+expect_status "generate sampled" 0 "$qlora" generate --model examples/model --temperature 0.8 --top-p 0.9 --seed 3 --max-new-tokens 8 "Tom has 3 apples"
+
+# More files at once than a device that is full can take: the old checkpoint survives.
+if mount -t tmpfs -o size=6m none "$scratch/again" 2>/dev/null; then
+  expect_status "disk full" 74 "$worker" examples/demo.yaml "${keys[@]}" output_dir="$scratch/again" lora_r=64
+  expect_line "disk full is named" "$scratch/again.*(No space left|free)"
+  umount "$scratch/again"
+else
+  echo "not here: mounting a small disk"
+fi
+finish
