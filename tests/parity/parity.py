@@ -89,7 +89,7 @@ class Case:
         return done.stdout
 
     def inspect(self, *arguments):
-        return [json.loads(line) for line in self.call("qlora", "inspect", self.config(), *arguments, "--json")
+        return [json.loads(line) for line in self.call("qlora", "inspect", "--json", self.config(), *arguments)
                 .splitlines()]
 
     def per_record(self, *arguments):
@@ -134,18 +134,22 @@ def check_adapter(case, state, say):
     compare_nll(case, state.adapted(), state.documents, say, "nll with PEFT's adapter", "--adapter", state.adapter)
 
 
-def steps_of(case):
-    rows = case.inspect("--rows", f"0:{case.keys['global_batch_size'] * TRAINING['max_steps']}")
+def steps_of(case, length):
+    """The documents of each step. Rows short enough that all steps lie in the first epoch."""
     size = case.keys["global_batch_size"]
+    rows = case.inspect("--rows", f"0:{size * TRAINING['max_steps']}", f"max_length={length}")
+    if len(rows) < size * TRAINING["max_steps"]:
+        raise ValueError(f"{len(rows)} rows are too few for {TRAINING['max_steps']} steps of {size}: take more records")
     return [[d for row in rows[i:i + size] for _, d in split_row(row)] for i in range(0, len(rows), size)]
 
 
 def check_train(case, state, say):
     model = state.adapted()
-    theirs = oracle.train(model, steps_of(case), case.keys)
+    length = max(len(d["ids"]) for d in state.documents)
+    theirs = oracle.train(model, steps_of(case, length), case.keys)
     out = Path(case.keys["output_dir"])
     shutil.rmtree(out, ignore_errors=True)
-    case.call("qlora-worker", case.config(adapter_name_or_path=str(state.adapter)))
+    case.call("qlora-worker", case.config(adapter_name_or_path=str(state.adapter), max_length=length))
     ours = [e for e in map(json.loads, (out / "metrics.jsonl").read_text().splitlines()) if e["event"] == "step"]
     for key in ("loss", "grad_norm"):
         say.relative(f"train: {key}", [e[key] for e in ours], [e[key] for e in theirs], LIMITS[key])
