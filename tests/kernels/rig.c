@@ -4,7 +4,8 @@
 
 #include "base/random.h"
 
-enum { GUARD = 256, GUARD_BYTE = 0xa5, UNWRITTEN = 0xff };
+/* Around inputs lies not-a-number, so that reading it shows; around outputs something to recognise. */
+enum { GUARD = 256, INPUT_GUARD = 0xff, OUTPUT_GUARD = 0xa5, UNWRITTEN = 0xff };
 
 void must(ql_err e) {
     if (ql_bad(e)) fail_msg("verdict %d: %s", e.code, ql_err_text());
@@ -21,7 +22,7 @@ static ql_tensor guarded(rig *r, ql_dtype dtype, int64_t rows, int64_t cols, boo
     ql_buffer *buffer = NULL;
     must(ql_buffer_new(r->d, bytes + 2 * GUARD, &buffer));
     assert_int_equal((uintptr_t)buffer->memory % 64, 0);
-    memset(buffer->memory, GUARD_BYTE, buffer->bytes);
+    memset(buffer->memory, output ? OUTPUT_GUARD : INPUT_GUARD, buffer->bytes);
     ql_tensor t = {buffer, GUARD, dtype, rows, cols};
     memset(ql_address(t), filling, bytes);
     r->made[r->count].t = t;
@@ -47,10 +48,10 @@ ql_tensor rig_changed(rig *r, ql_dtype dtype, int64_t rows, int64_t cols, const 
 
 static void check_guards(const rig *r, int i) {
     const ql_tensor t = r->made[i].t;
-    const uint8_t  *p = t.buffer->memory;
+    const uint8_t  *p = t.buffer->memory, guard = r->made[i].output ? OUTPUT_GUARD : INPUT_GUARD;
     for (size_t b = 0; b < t.buffer->bytes; b++) {
         if (b == GUARD) b += ql_bytes(t);
-        if (p[b] != GUARD_BYTE) fail_msg("byte %zd outside of tensor %d was written", (ssize_t)b - GUARD, i);
+        if (p[b] != guard) fail_msg("byte %zd outside of tensor %d was written", (ssize_t)b - GUARD, i);
     }
 }
 
