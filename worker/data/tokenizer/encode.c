@@ -205,5 +205,5 @@ ql_err ql_encode(ql_encoder *e, const char *text, size_t n, bool add_special, ql
     size_t before = out->count;
     ql_err verdict = add_special ? encode_template(e, text, n, out) : encode_text(e, text, n, out);
     if (ql_bad(verdict)) out->count = before;
-    return verdict;
+    return ql_one_line(verdict);
 }

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "worker/data/tokenizer/state.h"
+#include "worker/data/tokenizer/text.h"
 
 enum { FILE_LIMIT = 100 << 20 };
 
@@ -121,7 +122,7 @@ ql_err ql_tokenizer_open(const char *folder, ql_tokenizer **out) {
     ql_tokenizer *t = QL_NEW(ql_tokenizer);
     t->bos_id = t->eos_id = -1;
     char  *file = ql_path_join(folder, "tokenizer.json");
-    ql_err e = open_folder(t, folder, file);
+    ql_err e = ql_one_line(open_folder(t, folder, file));
     free(file);
     if (ql_bad(e)) {
         ql_tokenizer_close(t);

@@ -152,3 +152,16 @@ void ql_byte_map(ql_str *out, const char *bytes, size_t n) {
     out->size = (size_t)(p - out->data);
     out->data[out->size] = 0;
 }
+
+ql_err ql_one_line(ql_err e) {
+    if (!ql_bad(e)) return e;
+    ql_str      line = {0};
+    const char *text = ql_err_text();
+    ql_utf8_lossy(&line, text, strlen(text));
+    for (size_t i = 0; i < line.size; i++) {
+        if ((uint8_t)line.data[i] < ' ' || line.data[i] == 0x7F) line.data[i] = '?';
+    }
+    e = ql_fail(e.code, "%s", line.data ? line.data : "");
+    ql_str_free(&line);
+    return e;
+}

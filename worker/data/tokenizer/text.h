@@ -1,6 +1,7 @@
 /* UTF-8 and the character classes that tokenizers ask about. Text that reaches the inner
  * functions has passed ql_utf8_check. */
 #pragma once
+#include "base/err.h"
 #include "base/mem.h"
 
 /* The number of leading bytes that are valid UTF-8; n when all are. */
@@ -23,3 +24,6 @@ bool ql_is_punctuation(uint32_t c); /* P, and the ASCII characters that C calls 
 uint32_t ql_byte_to_char(uint8_t byte);
 int      ql_char_to_byte(uint32_t character); /* -1: stands for no byte */
 void     ql_byte_map(ql_str *out, const char *bytes, size_t n);
+
+/* Messages quote what files contain: makes a bad verdict's sentence one line of valid UTF-8. */
+QL_RESULT ql_one_line(ql_err e);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "worker/data/tokenizer/text.h"
 #include "worker/data/tokenizer/tokenizer.h"
 
 typedef struct {
@@ -50,7 +51,7 @@ static ql_err detokenize_line(tool *t, const ql_json *value) {
 
 static ql_err do_line(tool *t, line_fn *fn, const char *line, size_t n, FILE *out) {
     ql_json *value = NULL;
-    QL_TRY(ql_json_parse(line, n, "<stdin>", t->line, &value));
+    QL_TRY(ql_one_line(ql_json_parse(line, n, "<stdin>", t->line, &value)));
     t->out.size = 0;
     ql_err e = ql_err_prefix(fn(t, value), "<stdin>:%zu", t->line);
     ql_json_free(value);
