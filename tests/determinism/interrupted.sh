@@ -9,7 +9,7 @@ cd "$top" || exit 1
 
 head -n 160 examples/data/train.jsonl >"$scratch/data.jsonl"
 steps=12
-common=(dataset="$scratch/data.jsonl" eval_dataset=null eval_strategy=no max_length=256 max_steps=$steps lora_dropout=0.1
+common=(dataset="$scratch/data.jsonl" eval_dataset=null eval_strategy=no max_length=256 max_steps="$steps" lora_dropout=0.1
   learning_rate=5e-3 global_batch_size=5 save_steps=1 save_minutes=0 save_total_limit=2)
 
 # start RANKS OUT KEY=VALUE...

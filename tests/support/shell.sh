@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # For shell tests: `. shell.sh BIN_FOLDER`. Gives a scratch folder that is removed at the end, the
 # environment for mpirun on any machine, and checks that say what was expected.
 set -uo pipefail
@@ -9,7 +10,6 @@ trap 'rm -rf "$scratch"' EXIT
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl_vader_single_copy_mechanism=none
 export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
-export OMP_WAIT_POLICY=passive
 checks=0
 failures=0
 
