@@ -23,11 +23,13 @@ static ql_err unknown_option(const ql_command *c, const char *word) {
                    nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "", c->name);
 }
 
-/* "A:B", "A:" or ":B", rows from 0. */
+/* "A:B", "A:", ":B" or "A", rows from 0. */
 static bool is_row_range(const char *text) {
-    const char *colon = strchr(text, ':');
+    enum { DIGITS = 18 };
     size_t      n = strspn(text, "0123456789");
-    return colon && text + n == colon && n <= 18 && strspn(colon + 1, "0123456789") == strlen(colon + 1) && strlen(colon + 1) <= 18;
+    const char *second = text + n + (text[n] == ':');
+    size_t      m = strspn(second, "0123456789");
+    return *text && n <= DIGITS && m <= DIGITS && !second[m];
 }
 
 static bool is_choice(const char *choices, const char *text) {

@@ -8,7 +8,7 @@
 static const ql_option run_options[] = {
     {"-n", "N", "number of workers; default 1", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
     {"--device", "auto|cuda|cpu", "where to compute", .kind = QL_ARG_CHOICE},
-    {"--threads", "N", "threads of each worker", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
+    {"--threads", "N", "threads of each worker", .kind = QL_ARG_WHOLE, .low = 1, .high = 1024},
     {"--check", NULL, "everything up to the first step, then stop", .kind = QL_ARG_FLAG},
     {"--allow-root", NULL, "start more than one worker as root outside a container", .kind = QL_ARG_FLAG},
     {0},
@@ -16,16 +16,12 @@ static const ql_option run_options[] = {
 static const ql_option plan_options[] = {
     {"--json", NULL, "one JSON object instead of a table", .kind = QL_ARG_FLAG},
     {"--device", "auto|cuda|cpu", "where to compute", .kind = QL_ARG_CHOICE},
-    {"--threads", "N", "threads of each worker", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
+    {"--threads", "N", "threads of each worker", .kind = QL_ARG_WHOLE, .low = 1, .high = 1024},
     {0},
 };
 static const ql_option inspect_options[] = {
-    {"--rows", "A:B", "the rows A to B - 1; default 0:1", .kind = QL_ARG_ROWS},
+    {"--rows", "A:B", "rows from A up to, but not with, B; default 0:3, or all with --json", .kind = QL_ARG_ROWS},
     {"--json", NULL, "one JSON object per row", .kind = QL_ARG_FLAG},
-    {0},
-};
-static const ql_option prepare_options[] = {
-    {"--threads", "N", "threads", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
     {0},
 };
 static const ql_option tokenize_options[] = {
@@ -47,13 +43,13 @@ static const ql_option quantize_options[] = {
 static const ql_option generate_options[] = {
     {"--model", "DIR", "folder of the base model", .kind = QL_ARG_TEXT, .required = true},
     {"--adapter", "DIR", "folder of a PEFT adapter", .kind = QL_ARG_TEXT},
-    {"--max-new-tokens", "N", "most tokens to add; default 128", .kind = QL_ARG_WHOLE, .low = 1, .high = 1e9},
-    {"--temperature", "T", "0, the default, is greedy", .kind = QL_ARG_REAL, .low = 0, .high = 1e6},
-    {"--top-p", "P", "sample from the most likely tokens that make up P; default 1", .kind = QL_ARG_REAL, .low = 0, .high = 1},
-    {"--seed", "S", "of sampling; default 42", .kind = QL_ARG_WHOLE, .low = 0},
+    {"--max-new-tokens", "N", "most tokens to add; default 128", .kind = QL_ARG_WHOLE, .low = 1, .high = 1 << 20},
+    {"--temperature", "T", "0, the default, is greedy", .kind = QL_ARG_REAL, .low = 0, .high = 100},
+    {"--top-p", "P", "sample from the most likely tokens that make up P; default 1", .kind = QL_ARG_REAL, .low = 1e-6, .high = 1},
+    {"--seed", "S", "of sampling; default 42", .kind = QL_ARG_WHOLE, .low = 0, .high = 0x1p53},
     {"--json", NULL, "one JSON object: prompt, text, tokens", .kind = QL_ARG_FLAG},
     {"--device", "auto|cuda|cpu", "where to compute", .kind = QL_ARG_CHOICE},
-    {"--threads", "N", "threads", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
+    {"--threads", "N", "threads", .kind = QL_ARG_WHOLE, .low = 1, .high = 1024},
     {0},
 };
 
@@ -99,7 +95,7 @@ const ql_command ql_commands[] = {
      "Shows what will be trained on: rows, documents, tokens, which of them are targets.", QL_REST_CONFIG, inspect_options,
      start_worker_tool},
     {"prepare", "qlora prepare CONFIG.yaml [KEY=VALUE ...]", "Tokenises and packs the data once, ahead of the run.", QL_REST_CONFIG,
-     prepare_options, start_worker_tool},
+     NULL, start_worker_tool},
     {"tokenize", "qlora tokenize --model DIR [--no-special]",
      "Standard input: one JSON string per line. Standard output: one JSON array of ids per line.", QL_REST_NONE, tokenize_options,
      start_worker_tool},

@@ -1,4 +1,5 @@
 /* What is accepted, and what it means. */
+#include <glob.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -270,6 +271,28 @@ static void odd_files(void **state) {
     }
 }
 
+static size_t read_folder(const char *folder) {
+    char  *pattern = ql_format("%s/%s/*.yaml", QL_SOURCE, folder);
+    glob_t found;
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        ql_config c;
+        if (ql_bad(ql_config_read(found.gl_pathv[i], NULL, 0, &c, NULL))) fail_msg("%s", ql_err_text());
+        ql_config_free(&c);
+    }
+    size_t n = found.gl_pathc;
+    globfree(&found);
+    free(pattern);
+    return n;
+}
+
+/* What we hand out is what we accept. */
+static void shipped_files(void **state) {
+    (void)state;
+    assert_true(read_folder("configs") >= 3);
+    assert_true(read_folder("examples") >= 1);
+}
+
 static const char *fact(const ql_config_fact *facts, size_t n, const char *key) {
     for (size_t i = 0; i < n; i++)
         if (!strcmp(facts[i].key, key)) return facts[i].value;
@@ -299,6 +322,7 @@ int main(void) {
         cmocka_unit_test(data_sets),     cmocka_unit_test(tables_agree),  cmocka_unit_test(aliases),
         cmocka_unit_test(notes),         cmocka_unit_test(overrides),     cmocka_unit_test(keys_together),
         cmocka_unit_test(rows_per_step), cmocka_unit_test(odd_files),     cmocka_unit_test(facts),
+        cmocka_unit_test(shipped_files),
     };
     return cmocka_run_group_tests(tests, fixture_start, fixture_end);
 }

@@ -49,7 +49,7 @@ expect 64 "qlora: error: unknown command 'insepct'; did you mean inspect?; see q
 expect 64 "*unknown option '--jsno'; did you mean --json?; see qlora plan --help" plan --jsno good.yaml
 expect 64 '*qlora run: the config file is missing; usage: qlora run *' run
 expect 64 "*qlora inspect: 'x' is not KEY=VALUE; usage: *" inspect good.yaml x
-expect 64 "*--rows is '3'; expected A:B: *" inspect --rows 3 good.yaml
+expect 64 "*--rows is '3-5'; expected A:B: *" inspect --rows 3-5 good.yaml
 expect 64 '*qlora tokenize: --model DIR is missing; usage: *' tokenize
 expect 64 "*--type is 'int8'; expected nf4|fp4: *" quantize --model a --out b --type int8
 expect 64 '*--json takes no value' plan --json=1 good.yaml
