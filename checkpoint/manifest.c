@@ -151,7 +151,7 @@ static ql_err parse(const ql_json *v, const char *path, ql_manifest *m) {
 
 static ql_err read_text(const char *path, ql_str *text) {
     int      fd;
-    uint64_t size;
+    uint64_t size = 0;
     size_t   got = 0;
     QL_TRY(open_regular(path, &fd, &size));
     ql_err e = ql_ok();
@@ -197,7 +197,7 @@ static ql_err check_size(const ql_manifest_file *f, uint64_t size, const char *p
 
 static ql_err check_file(const ql_manifest_file *f, const char *path, bool with_digest) {
     int       fd;
-    uint64_t  size;
+    uint64_t  size = 0;
     ql_sha256 digest = {0};
     QL_TRY(open_regular(path, &fd, &size));
     ql_err e = check_size(f, size, path);
