@@ -26,7 +26,7 @@ size_t ql_edit_distance(const char *a, const char *b) {
 
 size_t ql_edit_limit(const char *word) {
     size_t n = strlen(word);
-    return n < 3 ? 0 : n < 5 ? 1 : n < 8 ? 2 : n / 3;
+    return n < 3 ? 0 : n / 3 + 1;
 }
 
 const char *ql_nearest(const char *word, const char *const *names, size_t n) {
