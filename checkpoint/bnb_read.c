@@ -62,12 +62,16 @@ static ql_err collect(const ql_tensor_set *s, parts *p) {
     return e;
 }
 
-bool ql_bnb_is_quantised(const ql_tensor_set *s, const char *weight_name) {
-    char *prefix = ql_format("%s.", weight_name);
+static bool has_name_beginning(const ql_tensor_set *s, const char *weight_name, const char *suffix) {
+    char *prefix = ql_format("%s%s", weight_name, suffix);
     size_t i = first_from(s, prefix);
     bool found = i < ql_tensor_set_size(s) && !strncmp(ql_tensor_set_at(s, i)->name, prefix, strlen(prefix));
     free(prefix);
     return found;
+}
+
+bool ql_bnb_is_quantised(const ql_tensor_set *s, const char *weight_name) {
+    return has_name_beginning(s, weight_name, ".quant_") || has_name_beginning(s, weight_name, ".absmax");
 }
 
 static ql_err find_parts(const ql_tensor_set *s, parts *p) {

@@ -25,6 +25,12 @@ static ql_err choose(ql_quantize_job *j, const ql_stored *t, bool quantised, ql_
     return ql_ok();
 }
 
+static size_t count_quantised(const ql_quantize_job *j) {
+    size_t n = 0;
+    for (size_t i = 0; i < j->n; i++) n += j->item[i].quantised;
+    return n;
+}
+
 static void make_room(ql_quantize_job *j) {
     size_t most = 0;
     for (size_t i = 0; i < j->n; i++)
@@ -58,6 +64,8 @@ ql_err ql_quantize_survey(ql_quantize_job *j, const ql_tensor_set *s, bool (*is_
         const ql_stored *t = ql_tensor_set_at(s, i);
         QL_TRY(choose(j, t, is_quantised(t->name, ctx), &j->item[i]));
     }
+    QL_CHECK(count_quantised(j) > 0, QL_DATA,
+             "the model has no linear layers to quantise: none of its weights was chosen");
     make_room(j);
     for (size_t i = 0; i < j->n; i++) {
         QL_CHECK(ql_stored_is_finite(j->item[i].from), QL_DATA,
