@@ -262,6 +262,8 @@ def export_command(args):
     held = {n: np.load(args.work / f"{n}.held.npy") for n in WEIGHTS}
     print("held-out loss:", held_out_loss(model, held))
     model.to(torch.bfloat16).save_pretrained(args.out)
+    (args.out / "generation_config.json").unlink(missing_ok=True)
+    (args.out / "model.safetensors").chmod(0o644)
     (args.out / "tokenizer.json").write_bytes((args.work / "tokenizer.json").read_bytes())
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": BOS, "eos_token": EOS,
                 "model_max_length": CONTEXT, "clean_up_tokenization_spaces": False}
