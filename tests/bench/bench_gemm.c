@@ -1,0 +1,189 @@
+/* Speed of the matrix product, alternating with OpenBLAS where that was found at build time:
+ *
+ *   bench_gemm [SECONDS per shape and setting, default 0.6] [THREADS ...]
+ *
+ * One line per shape and number of threads: GFLOP/s of ours and of OpenBLAS, best and median of
+ * the alternating runs, for y = x W^T (NT, forward) and y = x W (NN, backward), and with NF4
+ * weights. A ratio above 1 means that ours is faster. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "base/random.h"
+#include "kernels/backend.h"
+#include "kernels/quant/quant.h"
+#ifdef QL_OPENBLAS
+#include <cblas.h>
+#endif
+
+enum { RUNS_MAX = 400 };
+
+typedef struct {
+    int64_t   rows, in, out;
+    ql_device *d;
+    ql_tensor x_in, x_out, y_in, y_out; /* [rows, in] or [rows, out] */
+    ql_weight dense, nf4;
+} work;
+
+typedef enum { OURS, OURS_NF4, OPENBLAS, KINDS } kind;
+
+static void must(ql_err e) {
+    if (!ql_bad(e)) return;
+    fprintf(stderr, "%s\n", ql_err_text());
+    exit(e.code);
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static ql_tensor tensor(ql_device *d, ql_dtype dtype, int64_t rows, int64_t cols) {
+    ql_tensor t = {NULL, 0, dtype, rows, cols};
+    must(ql_buffer_new(d, ql_bytes(t), &t.buffer));
+    return t;
+}
+
+static ql_tensor random_tensor(ql_device *d, int64_t rows, int64_t cols) {
+    ql_tensor t = tensor(d, QL_F32, rows, cols);
+    float    *x = ql_address(t);
+    uint32_t  state = 1;
+    for (int64_t i = 0; i < ql_count(t); i++) x[i] = ql_uniform(state = state * 1664525u + 1013904223u) - 0.5f;
+    return t;
+}
+
+static ql_weight nf4_weight(ql_device *d, ql_weight dense) {
+    size_t    n = (size_t)(dense.out * dense.in), blocks = n / QL_BLOCK;
+    ql_weight w = {.quant = &ql_quant_nf4, .out = dense.out, .in = dense.in, .blocksize = QL_BLOCK};
+    w.nested_blocksize = QL_NESTED_BLOCK;
+    w.data = tensor(d, QL_U8, 1, (int64_t)n / 2);
+    w.absmax = tensor(d, QL_U8, 1, (int64_t)blocks);
+    w.nested_absmax = tensor(d, QL_F32, 1, ql_ceil_div((int64_t)blocks, QL_NESTED_BLOCK));
+    w.code = tensor(d, QL_F32, 1, 16);
+    w.nested_code = tensor(d, QL_F32, 1, 256);
+    float *absmax = QL_NEW_ARRAY(float, blocks);
+    ql_quantize(w.quant, ql_address(dense.data), QL_F32, n, QL_BLOCK, ql_address(w.data), absmax);
+    ql_quantize_absmax(absmax, blocks, ql_address(w.absmax), ql_address(w.nested_absmax), &w.nested_offset);
+    must(ql_upload(d, w.code, w.quant->code));
+    must(ql_upload(d, w.nested_code, ql_dynamic_map()));
+    free(absmax);
+    return w;
+}
+
+static void run(const work *w, kind k, bool transposed) {
+    if (k == OPENBLAS) {
+#ifdef QL_OPENBLAS
+        int m = (int)w->rows, n = (int)(transposed ? w->in : w->out), depth = (int)(transposed ? w->out : w->in);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, transposed ? CblasNoTrans : CblasTrans, m, n, depth, 1.0f,
+                    ql_address(transposed ? w->x_out : w->x_in), depth, ql_address(w->dense.data), (int)w->in, 0.0f,
+                    ql_address(transposed ? w->y_in : w->y_out), n);
+#endif
+        return;
+    }
+    must(ql_matmul(w->d, &(ql_matmul_args){.x = transposed ? w->x_out : w->x_in,
+                                           .y = transposed ? w->y_in : w->y_out,
+                                           .weight = k == OURS ? &w->dense : &w->nf4,
+                                           .alpha = 1.0f,
+                                           .transposed = transposed}));
+}
+
+static int by_size(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+typedef struct {
+    double best[KINDS], median[KINDS]; /* GFLOP/s */
+} speeds;
+
+static speeds measure(const work *w, bool transposed, double seconds) {
+    static double taken[KINDS][RUNS_MAX];
+    double        flop = 2e-9 * (double)w->rows * (double)w->in * (double)w->out, start = now();
+    int           runs = 0;
+    for (int k = 0; k < KINDS; k++) run(w, (kind)k, transposed);
+    while (runs < 3 || (now() - start < seconds * KINDS && runs < RUNS_MAX)) {
+        for (int k = 0; k < KINDS; k++) {
+            double begin = now();
+            run(w, (kind)k, transposed);
+            taken[k][runs] = now() - begin;
+        }
+        runs++;
+    }
+    speeds s;
+    for (int k = 0; k < KINDS; k++) {
+        qsort(taken[k], (size_t)runs, sizeof taken[k][0], by_size);
+        s.best[k] = flop / taken[k][0];
+        s.median[k] = flop / taken[k][runs / 2];
+    }
+    return s;
+}
+
+static work prepare(ql_device *d, int64_t rows, int64_t in, int64_t out) {
+    work w = {.rows = rows, .in = in, .out = out, .d = d};
+    w.x_in = random_tensor(d, rows, in);
+    w.x_out = random_tensor(d, rows, out);
+    w.y_in = tensor(d, QL_F32, rows, in);
+    w.y_out = tensor(d, QL_F32, rows, out);
+    w.dense = ql_dense(random_tensor(d, out, in));
+    w.nf4 = nf4_weight(d, w.dense);
+    return w;
+}
+
+static void dispose(work *w) {
+    ql_tensor all[] = {w->x_in, w->x_out, w->y_in, w->y_out, w->dense.data, w->nf4.data, w->nf4.absmax,
+                       w->nf4.nested_absmax, w->nf4.code, w->nf4.nested_code};
+    for (size_t i = 0; i < QL_LEN(all); i++) ql_buffer_free(w->d, all[i].buffer);
+}
+
+static const int64_t shapes[][3] = {{2048, 576, 576},   {2048, 576, 1536},   {2048, 1536, 576},  {2048, 2048, 2048},
+                                    {2048, 2048, 5632}, {2048, 5632, 2048},  {2048, 4096, 4096}, {2048, 4096, 11008},
+                                    {2048, 11008, 4096}};
+
+static void bench(int threads, double seconds) {
+    ql_device     *d = NULL;
+    ql_device_info info;
+    must(ql_device_open("cpu", 0, threads, &d));
+    must(ql_device_describe(d, &info));
+#ifdef QL_OPENBLAS
+    openblas_set_num_threads(threads);
+#endif
+    printf("%s, %d thread%s; GFLOP/s as best/median\n", info.name, threads, threads == 1 ? "" : "s");
+    double ratio = 0.0, lowest = INFINITY, count = 0.0;
+    for (size_t i = 0; i < QL_LEN(shapes); i++) {
+        work w = prepare(d, shapes[i][0], shapes[i][1], shapes[i][2]);
+        for (int transposed = 0; transposed < 2; transposed++) {
+            speeds s = measure(&w, transposed, seconds);
+            double r = s.best[OURS] / s.best[OPENBLAS];
+            printf("%5lld x %5lld -> %5lld %s  ours %4.0f/%4.0f  nf4 %4.0f/%4.0f", (long long)w.rows, (long long)w.in,
+                   (long long)w.out, transposed ? "NN" : "NT", s.best[OURS], s.median[OURS], s.best[OURS_NF4],
+                   s.median[OURS_NF4]);
+#ifdef QL_OPENBLAS
+            printf("  openblas %4.0f/%4.0f  ratio %.2f/%.2f nf4 %.2f", s.best[OPENBLAS], s.median[OPENBLAS], r,
+                   s.median[OURS] / s.median[OPENBLAS], s.best[OURS_NF4] / s.best[OPENBLAS]);
+#endif
+            printf("\n");
+            fflush(stdout);
+            ratio += r, count += 1.0;
+            lowest = r < lowest ? r : lowest;
+        }
+        dispose(&w);
+    }
+#ifdef QL_OPENBLAS
+    printf("ratio to OpenBLAS: %.3f on average, %.3f at least\n", ratio / count, lowest);
+#endif
+    ql_device_close(d);
+}
+
+int main(int argc, char **argv) {
+    double seconds = argc > 1 ? atof(argv[1]) : 0.6;
+    if (argc <= 2) {
+        bench(1, seconds);
+        bench(2, seconds);
+    }
+    for (int i = 2; i < argc; i++) bench(atoi(argv[i]), seconds);
+    return 0;
+}
