@@ -10,7 +10,8 @@ It reads four Debian packages, unpacked but not installed, and two record files 
     scripts/pretrain-example.py --work work export --out examples/model
 
 Made with Python 3.11, torch 2.15.0, transformers 5.23.0, tokenizers 0.23.3. Sources and licences are listed in
-examples/README.md. No text of gsm8k is read: the demonstration fine-tunes on it.
+examples/README.md. No text in the notation of gsm8k is read: the demonstration
+fine-tunes on that.
 """
 import argparse
 import gzip
