@@ -1,0 +1,14 @@
+/* Model folders of any size with random bf16 weights, written tensor by tensor. For tests and
+ * benchmarks; a failure ends the program with its sentence. */
+#pragma once
+#include "base/err.h"
+
+typedef struct {
+    const char *name;
+    int         hidden, layers, heads, kv_heads, ffn, vocab;
+    bool        tied;
+} random_model;
+
+/* config.json and model.safetensors (Llama) into an existing folder. */
+void random_model_write(const random_model *m, const char *folder);
+void must(ql_err e);
