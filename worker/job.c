@@ -95,8 +95,15 @@ static uint64_t memory_limit(const ql_job *j) {
     return info.bytes_free / 5 * 4 / (uint64_t)j->place.local_size;
 }
 
+static void warn_of_length(const ql_job *j) {
+    if (longest_row(j) > j->model.config.max_positions)
+        ql_info("note: rows of up to %lld tokens, the model was made for %lld (max_position_embeddings)",
+                (long long)longest_row(j), (long long)j->model.config.max_positions);
+}
+
 ql_err ql_job_plan(ql_job *j, ql_job_purpose purpose) {
     bool training = purpose == QL_JOB_TRAIN;
+    warn_of_length(j);
     if (j->global_batch == 0) resolve_batch(j);
     int64_t            rows = training ? ql_ceil_div(j->global_batch, j->place.size) : ql_max(1, j->eval_rows.rows);
     ql_memory_question q = {.graph = &j->model.graph,

@@ -172,7 +172,8 @@ static ql_err run_world(int *argc, char ***argv, const ql_options *o) {
     QL_TRY(ql_world_open(argc, argv, &j.world));
     j.place = ql_world_place(j.world);
     QL_TRY(ql_log_open(NULL, j.place.rank, j.place.size));
-    ql_stop_watch();
+    /* Only training has something to save; everything else just ends on a signal. */
+    if (o->mode == QL_MODE_TRAIN) ql_stop_watch();
     ql_err e = run_job(&j, o);
     if (!ql_bad(e) || e.code == QL_STOPPED) {
         e = ql_world_close(j.world, e);
