@@ -14,10 +14,10 @@ static size_t characters(const char *text, size_t n) {
 /* Golden offsets count characters; empty matches are not in them. */
 static void check_matches(const ql_pattern *p, const char *regex, const ql_json *text, const ql_json *want) {
     ql_matcher *m = ql_matcher_open();
-    ql_search   s = {0};
-    size_t      n = 0;
+    size_t      n = 0, size;
     bool        found;
-    s.text = ql_json_text(text, &s.size);
+    const char *all = ql_json_text(text, &size);
+    ql_search   s = ql_search_begin(p, m, all, size);
     for (;;) {
         good(ql_search_next(p, m, &s, &found));
         if (!found) break;

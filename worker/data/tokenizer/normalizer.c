@@ -5,6 +5,7 @@
 
 #include "worker/data/tokenizer/part.h"
 #include "worker/data/tokenizer/text.h"
+#include "worker/data/tokenizer/unicode_age.h"
 
 /* Below U+0300 every character is its own NFC. */
 static bool plain_nfc(const char *text, size_t n) {
@@ -21,27 +22,42 @@ static bool plain_ascii(const char *text, size_t n) {
     return true;
 }
 
-static ql_err normal_form(ql_text *t, utf8proc_option_t options) {
-    const utf8proc_uint8_t *text = (const utf8proc_uint8_t *)t->data;
-    /* No character has more than 18 in its decomposition, and few have more than one. */
-    size_t room = t->size + 32;
+/* Appends the normal form of a text that has no character outside normal forms. */
+static ql_err append_normal(ql_text *t, const char *text, size_t size, utf8proc_option_t options, ql_str *out) {
+    /* Few characters have more than one in their decomposition: this room is nearly always enough. */
+    size_t           room = size + 32;
     utf8proc_ssize_t n;
     for (;;) {
         t->wide.size = 0;
         ql_str_reserve(&t->wide, (room + 1) * sizeof(utf8proc_int32_t));
-        n = utf8proc_decompose(text, (utf8proc_ssize_t)t->size, (utf8proc_int32_t *)(void *)t->wide.data,
-                               (utf8proc_ssize_t)room, options);
+        n = utf8proc_decompose((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)size,
+                               (utf8proc_int32_t *)(void *)t->wide.data, (utf8proc_ssize_t)room, options);
         if (n < 0) return ql_fail(QL_DATA, "the text cannot be normalised: %s", utf8proc_errmsg(n));
         if ((size_t)n <= room) break;
         room = (size_t)n;
     }
     utf8proc_int32_t *point = (utf8proc_int32_t *)(void *)t->wide.data;
     if (options & UTF8PROC_COMPOSE) n = utf8proc_normalize_utf32(point, n, options);
-    ql_str *out = ql_text_other(t);
     ql_str_reserve(out, 4 * (size_t)n);
     for (utf8proc_ssize_t i = 0; i < n; i++) {
         out->size += ql_utf8_put(out->data + out->size, (uint32_t)point[i]);
     }
+    return ql_ok();
+}
+
+/* A character that the tables of Unicode 9 do not know begins anew: nothing moves across it. */
+static ql_err normal_form(ql_text *t, utf8proc_option_t options) {
+    ql_str *out = ql_text_other(t);
+    size_t  done = 0;
+    for (size_t at = 0, n; at < t->size; at += n) {
+        uint32_t c;
+        n = ql_utf8_get(t->data + at, &c);
+        if (!ql_outside_normal_forms(c)) continue;
+        QL_TRY(append_normal(t, t->data + done, at - done, options, out));
+        ql_str_put(out, t->data + at, n);
+        done = at + n;
+    }
+    QL_TRY(append_normal(t, t->data + done, t->size - done, options, out));
     ql_text_swap(t);
     return ql_ok();
 }

@@ -149,7 +149,7 @@ ql_err ql_metaspace_load(ql_part *part, const ql_json *json, const char *where) 
 }
 
 ql_err ql_replace_all(const ql_part *part, ql_matcher *m, const char *text, size_t n, ql_str *out, bool *first) {
-    ql_search s = {.text = text, .size = n};
+    ql_search s = ql_search_begin(part->pattern, m, text, n);
     size_t    done = 0;
     bool      found;
     if (first) *first = true;

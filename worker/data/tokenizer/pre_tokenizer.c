@@ -59,8 +59,8 @@ static void swap_pieces(ql_pieces *p) {
 static ql_err cut_by_pattern(ql_pieces *p, const ql_pattern *pattern, ql_matcher *m, ql_behavior behavior, bool invert) {
     for (size_t i = 0; i < p->n_piece; i++) {
         const ql_piece *whole = &p->piece[i];
-        ql_search       s = {.text = p->text.data + whole->start, .size = whole->end - whole->start};
-        size_t          done = 0;
+        size_t          size = whole->end - whole->start, done = 0;
+        ql_search       s = ql_search_begin(pattern, m, p->text.data + whole->start, size);
         p->n_span = 0;
         for (;;) {
             bool found;
@@ -70,7 +70,7 @@ static ql_err cut_by_pattern(ql_pieces *p, const ql_pattern *pattern, ql_matcher
             span(p, s.start, s.end, !invert);
             done = s.end;
         }
-        if (done != s.size) span(p, done, s.size, invert);
+        if (done != size) span(p, done, size, invert);
         emit_spans(p, whole, behavior);
     }
     swap_pieces(p);

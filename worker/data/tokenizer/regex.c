@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "worker/data/tokenizer/text.h"
+#include "worker/data/tokenizer/unicode_age.h"
 
 struct ql_pattern {
     pcre2_code *code; /* NULL: `literal` */
@@ -23,6 +24,7 @@ struct ql_matcher {
     pcre2_match_data    *data;
     pcre2_match_context *context;
     pcre2_jit_stack     *stack;
+    ql_str               young; /* a text with stand-ins for young characters */
 };
 
 ql_err ql_pattern_literal(const char *text, size_t n, const char *where, ql_pattern **out) {
@@ -95,7 +97,12 @@ void ql_matcher_close(ql_matcher *m) {
     pcre2_match_data_free(m->data);
     pcre2_match_context_free(m->context);
     pcre2_jit_stack_free(m->stack);
+    ql_str_free(&m->young);
     free(m);
+}
+
+ql_search ql_search_begin(const ql_pattern *p, ql_matcher *m, const char *text, size_t n) {
+    return (ql_search){.text = p->code ? ql_stand_in_text(text, n, &m->young) : text, .size = n};
 }
 
 static int run(const ql_pattern *p, ql_matcher *m, const ql_search *s) {

@@ -3,6 +3,8 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "worker/data/tokenizer/unicode_age.h"
+
 /* Bytes in a valid sequence that starts at p, 0 when there is none. `*bad` is then the length
  * of the maximal part that a decoder replaces as a whole. */
 static size_t sequence(const uint8_t *p, size_t n, size_t *bad) {
@@ -96,6 +98,10 @@ bool ql_is_space(uint32_t c) {
            c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
+static utf8proc_category_t category(uint32_t c) {
+    return utf8proc_category((utf8proc_int32_t)ql_stand_in(c));
+}
+
 static bool letter_or_mark(utf8proc_category_t k) {
     return k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_ME;
 }
@@ -108,13 +114,13 @@ static bool symbol_letter(uint32_t c) {
 }
 
 bool ql_is_word(uint32_t c) {
-    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
+    utf8proc_category_t k = category(c);
     return letter_or_mark(k) || k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_PC ||
            c == 0x200C || c == 0x200D || symbol_letter(c);
 }
 
 bool ql_is_numeric(uint32_t c) {
-    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
+    utf8proc_category_t k = category(c);
     return k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
 }
 
@@ -122,7 +128,7 @@ bool ql_is_punctuation(uint32_t c) {
     if (c < 0x80) {
         return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
     }
-    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
+    utf8proc_category_t k = category(c);
     return k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO;
 }
 

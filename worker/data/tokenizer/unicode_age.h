@@ -1,0 +1,14 @@
+/* Hugging Face tokenizers carry Unicode tables of their own: version 16 for regular expressions and version 9
+ * for normal forms. The libraries here are of another age; these two lists make up for that, so
+ * that ids do not depend on the distribution. */
+#pragma once
+#include "base/mem.h"
+
+/* A character that came with Unicode 15 to 16 is exchanged for an older one of the same category
+ * and the same length in UTF-8; every other one is itself. Good for matching, never for text. */
+uint32_t ql_stand_in(uint32_t c);
+/* The same for a text; `store` holds the result where one differs, else the text is returned. */
+const char *ql_stand_in_text(const char *text, size_t n, ql_str *store);
+
+/* Younger than Unicode 9, and reordered, composed or decomposed by younger tables. */
+bool ql_outside_normal_forms(uint32_t c);
