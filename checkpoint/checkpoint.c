@@ -37,7 +37,7 @@ static ql_err check_one(const char *output_dir, int64_t step) {
     ql_manifest m;
     QL_TRY(ql_checkpoint_manifest(output_dir, step, &m));
     ql_manifest_free(&m);
-    char  *path = ql_checkpoint_path(output_dir, step);
+    char *path = ql_checkpoint_path(output_dir, step);
     ql_err e = ql_checkpoint_verify(path);
     free(path);
     return e;
@@ -45,18 +45,21 @@ static ql_err check_one(const char *output_dir, int64_t step) {
 
 ql_err ql_checkpoint_newest(const char *output_dir, char **path) {
     int64_t *steps;
-    size_t   n;
+    size_t n;
     *path = NULL;
     ql_err e = ql_checkpoint_list(output_dir, &steps, &n);
     for (size_t i = 0; i < n && !ql_bad(e) && !*path; i++) {
         ql_err bad = check_one(output_dir, steps[i]);
-        if (ql_bad(bad)) ql_warn("checkpoint of step %" PRId64 " is skipped: %s", steps[i], ql_err_text());
-        else *path = ql_checkpoint_path(output_dir, steps[i]);
+        if (ql_bad(bad))
+            ql_warn("checkpoint of step %" PRId64 " is skipped: %s", steps[i], ql_err_text());
+        else
+            *path = ql_checkpoint_path(output_dir, steps[i]);
     }
     free(steps);
     if (!ql_bad(e) && n > 0 && !*path)
-        e = ql_fail(QL_DATA, "%s: holds checkpoints, but no good one; restore one, or use another output_dir or "
-                             "resume_from_checkpoint: false",
+        e = ql_fail(QL_DATA,
+                    "%s: holds checkpoints, but no good one; restore one, or use another output_dir or "
+                    "resume_from_checkpoint: false",
                     output_dir);
     return e;
 }
@@ -64,7 +67,7 @@ ql_err ql_checkpoint_newest(const char *output_dir, char **path) {
 ql_err ql_checkpoint_load(const char *path, ql_state *s) {
     int64_t step;
     QL_TRY(verify_state(path, &step));
-    char  *state = ql_path_join(path, QL_STATE_NAME);
+    char *state = ql_path_join(path, QL_STATE_NAME);
     ql_err e = ql_checkpoint_read_state(state, s);
     if (!ql_bad(e) && s->step != step)
         e = ql_fail(QL_DATA, "%s: is of step %" PRId64 ", its manifest of step %" PRId64, state, s->step, step);

@@ -48,8 +48,11 @@ QL_RESULT ql_checkpoint_save(const char *output_dir, const ql_state *s, const ql
 QL_RESULT ql_checkpoint_newest(const char *output_dir, char **path);
 /* Verifies digests of one checkpoint folder. */
 QL_RESULT ql_checkpoint_verify(const char *path);
-/* Fills the arrays of `s` and its counters. Names, shapes and identity must be those in the file
- * (QL_USAGE naming the differing key and both values). Values must be finite. */
+/* Fills the arrays of `s` and its counters, after checking the manifest and the digest of state.h5.
+ * Identity must be that in the file (QL_USAGE naming the differing key, both values and the cure);
+ * so must names and shapes, and values must be finite (QL_DATA). On failure the arrays hold
+ * nothing of use. Forks a child to read in. */
 QL_RESULT ql_checkpoint_load(const char *path, ql_state *s);
-/* Removes unfinished saves of ours (.tmp-checkpoint-*) left by a dead process. */
+/* Removes unfinished saves of ours (.tmp-checkpoint-*) left by a dead process, and puts back a
+ * checkpoint that one was about to replace. For one rank, before ql_checkpoint_newest. */
 void ql_checkpoint_clean(const char *output_dir);

@@ -19,16 +19,16 @@ static const char *const ROLE[] = {"new", "old", "gone"};
 
 /* Who made a temporary folder. */
 typedef struct {
-    int64_t  step;
-    int      role;
+    int64_t step;
+    int role;
     unsigned host;
-    long     pid;
+    long pid;
     uint64_t start; /* clock ticks after boot; tells a process from a later one with its number */
 } maker;
 
 char *ql_checkpoint_path(const char *output_dir, int64_t step) {
-    char  *name = ql_format("checkpoint-%08" PRId64, step);
-    char  *path = ql_path_join(output_dir, name);
+    char *name = ql_format("checkpoint-%08" PRId64, step);
+    char *path = ql_path_join(output_dir, name);
     free(name);
     return path;
 }
@@ -49,15 +49,17 @@ static uint64_t start_of(long pid) {
     fclose(f);
     text[n] = 0;
     const char *at = strrchr(text, ')'); /* the name of the program may hold anything */
-    uint64_t    start = 0;
-    if (!at || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64, &start) != 1)
+    uint64_t start = 0;
+    if (!at || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64,
+                      &start) != 1)
         return 0;
     return start;
 }
 
 char *ql_checkpoint_tmp_path(const char *output_dir, int64_t step, ql_tmp_role role) {
-    long  pid = getpid();
-    char *name = ql_format(".tmp-checkpoint-%08" PRId64 "-%s-%08x-%ld-%" PRIu64, step, ROLE[role], host_tag(), pid, start_of(pid));
+    long pid = getpid();
+    char *name = ql_format(".tmp-checkpoint-%08" PRId64 "-%s-%08x-%ld-%" PRIu64, step, ROLE[role], host_tag(), pid,
+                           start_of(pid));
     char *path = ql_path_join(output_dir, name);
     free(name);
     return path;
@@ -67,16 +69,17 @@ int64_t ql_checkpoint_step_of(const char *name) {
     static const char prefix[] = "checkpoint-";
     if (strncmp(name, prefix, strlen(prefix)) != 0) return -1;
     const char *digits = name + strlen(prefix);
-    size_t      n = strspn(digits, "0123456789");
+    size_t n = strspn(digits, "0123456789");
     if (digits[n] || n < 8 || n > 18 || (n > 8 && digits[0] == '0')) return -1;
     return strtoll(digits, NULL, 10);
 }
 
 static bool tmp_maker(const char *name, maker *m) {
     char role[5];
-    int  end = 0;
-    if (sscanf(name, ".tmp-checkpoint-%18" SCNd64 "-%4[a-z]-%8x-%ld-%" SCNu64 "%n", &m->step, role, &m->host, &m->pid, &m->start,
-               &end) != 5 || name[end])
+    int end = 0;
+    if (sscanf(name, ".tmp-checkpoint-%18" SCNd64 "-%4[a-z]-%8x-%ld-%" SCNu64 "%n", &m->step, role, &m->host, &m->pid,
+               &m->start, &end) != 5 ||
+        name[end])
         return false;
     for (m->role = 0; m->role < (int)QL_LEN(ROLE); m->role++)
         if (!strcmp(role, ROLE[m->role])) return m->step >= 0 && m->pid > 0;
@@ -105,7 +108,7 @@ static void clean_one(const char *output_dir, const char *name) {
     if (!tmp_maker(name, &m)) return;
     char *path = ql_path_join(output_dir, name), *final = ql_checkpoint_path(output_dir, m.step);
     if (is_own_folder(path) && !is_alive(&m, path)) {
-        bool   restored = m.role == QL_TMP_OLD && !ql_file_exists(final) && rename(path, final) == 0;
+        bool restored = m.role == QL_TMP_OLD && !ql_file_exists(final) && rename(path, final) == 0;
         ql_err e = restored ? ql_ok() : ql_dir_remove(path);
         if (ql_bad(e)) ql_warn("%s; remove it by hand", ql_err_text());
     }
@@ -147,7 +150,8 @@ ql_err ql_checkpoint_list(const char *output_dir, int64_t **steps, size_t *n) {
 static ql_err read_manifest(const char *path, int64_t step, ql_manifest *out) {
     struct stat st;
     if (lstat(path, &st) != 0) return ql_fail_errno("%s: cannot be looked at", path);
-    QL_CHECK(S_ISDIR(st.st_mode), QL_DATA, "%s: is %s, not a folder", path, S_ISLNK(st.st_mode) ? "a symbolic link" : "a file");
+    QL_CHECK(S_ISDIR(st.st_mode), QL_DATA, "%s: is %s, not a folder", path,
+             S_ISLNK(st.st_mode) ? "a symbolic link" : "a file");
     QL_TRY(ql_manifest_read(path, out));
     if (out->step == step) return ql_ok();
     ql_err e = ql_fail(QL_DATA, "%s: holds step %" PRId64, path, out->step);
@@ -165,7 +169,7 @@ ql_err ql_checkpoint_manifest(const char *output_dir, int64_t step, ql_manifest 
 
 /* Under its own name a half-removed one would look like a damaged checkpoint. */
 static ql_err remove_checkpoint(const char *output_dir, int64_t step) {
-    char  *path = ql_checkpoint_path(output_dir, step), *gone = ql_checkpoint_tmp_path(output_dir, step, QL_TMP_GONE);
+    char *path = ql_checkpoint_path(output_dir, step), *gone = ql_checkpoint_tmp_path(output_dir, step, QL_TMP_GONE);
     ql_err e = rename(path, gone) == 0 ? ql_dir_remove(gone) : ql_fail_errno("%s: cannot be removed", path);
     free(gone);
     free(path);
@@ -176,7 +180,7 @@ static bool is_complete(const char *output_dir, int64_t step) {
     ql_manifest m;
     if (ql_bad(ql_checkpoint_manifest(output_dir, step, &m))) return false;
     char *path = ql_checkpoint_path(output_dir, step);
-    bool  complete = is_own_folder(path) && !ql_bad(ql_manifest_check_sizes(&m, path));
+    bool complete = is_own_folder(path) && !ql_bad(ql_manifest_check_sizes(&m, path));
     free(path);
     ql_manifest_free(&m);
     return complete;
@@ -184,9 +188,9 @@ static bool is_complete(const char *output_dir, int64_t step) {
 
 ql_err ql_checkpoint_prune(const char *output_dir, int64_t newest, int keep) {
     int64_t *steps = NULL;
-    size_t   n;
-    int      kept = 1;
-    ql_err   e = ql_checkpoint_list(output_dir, &steps, &n);
+    size_t n;
+    int kept = 1;
+    ql_err e = ql_checkpoint_list(output_dir, &steps, &n);
     for (size_t i = 0; i < n && keep > 0 && !ql_bad(e); i++) {
         if (steps[i] >= newest || !is_complete(output_dir, steps[i])) continue;
         if (++kept > keep) e = remove_checkpoint(output_dir, steps[i]);

@@ -51,7 +51,7 @@ static void limit(int what, rlim_t value) {
 /* Address space that this process uses now; 0: unknown. */
 static uint64_t address_space(void) {
     unsigned long pages = 0;
-    FILE         *f = fopen("/proc/self/statm", "r");
+    FILE *f = fopen("/proc/self/statm", "r");
     if (!f) return 0;
     if (fscanf(f, "%lu", &pages) != 1) pages = 0;
     fclose(f);
@@ -73,7 +73,7 @@ static void limit_child(const ql_state *s) {
 static QL_NORETURN void be_child(int fd, const char *path, const ql_state *s) {
     limit_child(s);
     ql_h5_sink sink = {.self = &fd, .counters = send_counters, .array = send_array};
-    ql_err     e = ql_h5_read(path, s, &sink);
+    ql_err e = ql_h5_read(path, s, &sink);
     const char *text = ql_bad(e) ? ql_err_text() : "";
     e = send_message(fd, ql_bad(e) ? FAILED : DONE, e.code, text, strlen(text));
     _exit(ql_bad(e));
@@ -84,8 +84,8 @@ static QL_NORETURN void be_child(int fd, const char *path, const ql_state *s) {
 /* What the parent got so far; `array` counts value, moment1, moment2 of tensor 0, 1, ... */
 typedef struct {
     ql_state *s;
-    size_t    array;
-    bool      counted, done;
+    size_t array;
+    bool counted, done;
 } progress;
 
 static bool read_exactly(int fd, void *bytes, size_t n) {
@@ -113,8 +113,8 @@ static bool take_counters(int fd, progress *p, uint64_t bytes) {
 static bool take_array(int fd, progress *p, uint64_t bytes) {
     if (!p->counted || p->array == 3 * p->s->n_tensors) return false;
     ql_state_tensor *t = &p->s->tensor[p->array / 3];
-    float           *to[3] = {t->value, t->moment1, t->moment2};
-    size_t           expected = (size_t)t->rows * (size_t)t->cols * sizeof(float);
+    float *to[3] = {t->value, t->moment1, t->moment2};
+    size_t expected = (size_t)t->rows * (size_t)t->cols * sizeof(float);
     return bytes == expected && read_exactly(fd, to[p->array++ % 3], expected);
 }
 
@@ -147,9 +147,10 @@ static ql_err bury(pid_t child, const char *path, bool done) {
         if (errno != EINTR) break; /* somebody else collects our children: their loss, we know what we read */
     if (done) return ql_ok();
     if (WIFSIGNALED(status))
-        return ql_fail(QL_DATA, "%s: libhdf5 crashed on it (signal %d); the file is damaged or was made to do that", path,
-                       WTERMSIG(status));
-    return ql_fail(QL_DATA, "%s: reading it needs more memory than its contents; the file is damaged or was made to do that",
+        return ql_fail(QL_DATA, "%s: libhdf5 crashed on it (signal %d); the file is damaged or was made to do that",
+                       path, WTERMSIG(status));
+    return ql_fail(QL_DATA,
+                   "%s: reading it ended before all was read; it needs more memory than its contents, or is damaged",
                    path);
 }
 
@@ -169,10 +170,12 @@ ql_err ql_checkpoint_read_state(const char *path, ql_state *s) {
         return e;
     }
     progress p = {.s = s};
-    ql_err   told = take_messages(ends[0], &p);
+    ql_err told = take_messages(ends[0], &p);
     close(ends[0]);
     ql_err end = ql_ok();
-    if (!ql_bad(told)) end = bury(child, path, p.done);
-    else waitpid(child, NULL, 0);
+    if (!ql_bad(told))
+        end = bury(child, path, p.done);
+    else
+        waitpid(child, NULL, 0);
     return ql_bad(told) ? told : end;
 }

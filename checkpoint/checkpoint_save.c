@@ -20,13 +20,13 @@ static const char *const FILES[] = {QL_STATE_NAME, "adapter_model.safetensors", 
 
 /* One save under way. */
 typedef struct {
-    const char           *output_dir;
-    const ql_state       *state;
+    const char *output_dir;
+    const ql_state *state;
     const ql_peft_config *peft;
     const ql_peft_module *modules;
-    size_t                n_modules;
-    char                 *temporary, *final;
-    ql_manifest           manifest;
+    size_t n_modules;
+    char *temporary, *final;
+    ql_manifest manifest;
 } save;
 
 static uint64_t bytes_needed(const save *s) {
@@ -38,21 +38,22 @@ static uint64_t bytes_needed(const save *s) {
 
 static ql_err check_space(const save *s) {
     struct statvfs fs;
-    uint64_t       needed = bytes_needed(s);
+    uint64_t needed = bytes_needed(s);
     if (statvfs(s->output_dir, &fs) != 0) return ql_fail_errno("%s: cannot be looked at", s->output_dir);
     uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
-    char     has[32], needs[32];
-    QL_CHECK(fs.f_blocks == 0 || free_bytes >= needed, QL_IO,
-             "%s: a checkpoint needs %s, only %s are free: No space left on device; free some or lower save_total_limit",
-             s->output_dir, ql_text_bytes(needs, needed), ql_text_bytes(has, free_bytes));
+    char has[32], needs[32];
+    QL_CHECK(
+        fs.f_blocks == 0 || free_bytes >= needed, QL_IO,
+        "%s: a checkpoint needs %s, only %s are free: No space left on device; free some or lower save_total_limit",
+        s->output_dir, ql_text_bytes(needs, needed), ql_text_bytes(has, free_bytes));
     return ql_ok();
 }
 
 /* Makes a file durable, and lets go of the cached pages: what is read next comes from the disk. */
 static ql_err sync_file(const char *folder, const char *name) {
-    char  *path = ql_path_join(folder, name);
+    char *path = ql_path_join(folder, name);
     ql_err e = ql_ok();
-    int    fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 || fsync(fd) != 0) e = ql_fail_errno("%s: cannot be made durable", path);
     if (fd >= 0) {
         posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
@@ -68,7 +69,7 @@ static void discard(const char *folder) {
 }
 
 static ql_err write_files(save *s) {
-    char  *state = ql_path_join(s->temporary, QL_STATE_NAME);
+    char *state = ql_path_join(s->temporary, QL_STATE_NAME);
     ql_err e = ql_h5_write(state, s->state);
     free(state);
     QL_TRY(e);
@@ -85,27 +86,30 @@ static ql_err fill(save *s) {
     for (size_t i = 0; i < QL_LEN(FILES); i++) QL_TRY(sync_file(s->temporary, FILES[i]));
     QL_TRY(ql_manifest_write(&s->manifest, s->temporary));
     QL_TRY(ql_dir_sync(s->temporary));
-    return ql_err_as(ql_err_prefix(ql_checkpoint_verify(s->temporary), "what was written reads back differently"), QL_IO);
+    return ql_err_as(ql_err_prefix(ql_checkpoint_verify(s->temporary), "what was written reads back differently"),
+                     QL_IO);
 }
 
 /* What is in the way and is no good checkpoint of ours may be somebody's only copy of something. */
 static ql_err set_aside(const char *final) {
-    char       *aside = NULL;
+    char *aside = NULL;
     struct stat st;
     for (int i = 1; !aside || lstat(aside, &st) == 0; i++) {
         free(aside);
         aside = ql_format("%s.set-aside-%d", final, i);
     }
     ql_err e = ql_ok();
-    if (rename(final, aside) != 0) e = ql_fail_errno("%s: is in the way of a new checkpoint and cannot be moved", final);
-    else ql_warn("%s: was in the way of a new checkpoint and is no good one; moved to %s", final, aside);
+    if (rename(final, aside) != 0)
+        e = ql_fail_errno("%s: is in the way of a new checkpoint and cannot be moved", final);
+    else
+        ql_warn("%s: was in the way of a new checkpoint and is no good one; moved to %s", final, aside);
     free(aside);
     return e;
 }
 
 /* For file systems that cannot exchange two names. ql_checkpoint_clean mends a crash in between. */
 static ql_err replace_in_two_steps(const save *s) {
-    char  *old = ql_checkpoint_tmp_path(s->output_dir, s->state->step, QL_TMP_OLD);
+    char *old = ql_checkpoint_tmp_path(s->output_dir, s->state->step, QL_TMP_OLD);
     ql_err e = ql_ok();
     if (rename(s->final, old) != 0) {
         e = ql_fail_errno("%s: cannot be replaced", s->final);
@@ -129,9 +133,9 @@ static ql_err exchange(const save *s) {
 /* The step was saved before: by this run, when the same bytes are there; or by an earlier one. */
 static ql_err replace(const save *s) {
     ql_manifest old = {0};
-    bool        good = !ql_bad(ql_checkpoint_manifest(s->output_dir, s->state->step, &old)) &&
+    bool good = !ql_bad(ql_checkpoint_manifest(s->output_dir, s->state->step, &old)) &&
                 !ql_bad(ql_manifest_check(&old, s->final, NULL));
-    bool        same = good && ql_manifest_equal(&old, &s->manifest);
+    bool same = good && ql_manifest_equal(&old, &s->manifest);
     ql_manifest_free(&old);
     if (same) return ql_ok();
     if (good) return exchange(s);
@@ -170,10 +174,12 @@ ql_err ql_checkpoint_save(const char *output_dir, const ql_state *state, const q
               .temporary = ql_checkpoint_tmp_path(output_dir, state->step, QL_TMP_NEW),
               .final = ql_checkpoint_path(output_dir, state->step)};
     ql_err e = run(&s);
-    char  *sentence = ql_strdup(ql_err_text()); /* discarding may fail in its own words */
+    char *sentence = ql_strdup(ql_err_text()); /* discarding may fail in its own words */
     discard(s.temporary);
-    if (ql_bad(e)) e = ql_fail(e.code, "%s", sentence);
-    else prune(output_dir, state->step, keep);
+    if (ql_bad(e))
+        e = ql_fail(e.code, "%s", sentence);
+    else
+        prune(output_dir, state->step, keep);
     if (path) *path = ql_bad(e) ? NULL : ql_strdup(s.final);
     free(sentence);
     ql_manifest_free(&s.manifest);

@@ -11,8 +11,8 @@ const char *const ql_h5_counter[4] = {"step", "rows_done", "tokens_seen", "targe
 /* The library would load code from these places, or lock files (which some network file systems
  * refuse and which publishing by rename makes needless). */
 static void set_environment(void) {
-    static const char *const dangerous[] = {"HDF5_PLUGIN_PATH", "HDF5_PLUGIN_PRELOAD", "HDF5_VOL_CONNECTOR", "HDF5_DRIVER",
-                                            "HDF5_DRIVER_CONFIG"};
+    static const char *const dangerous[] = {"HDF5_PLUGIN_PATH", "HDF5_PLUGIN_PRELOAD", "HDF5_VOL_CONNECTOR",
+                                            "HDF5_DRIVER", "HDF5_DRIVER_CONFIG"};
     for (size_t i = 0; i < QL_LEN(dangerous); i++) unsetenv(dangerous[i]);
     setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);
 }
@@ -33,13 +33,15 @@ ql_err ql_h5_init(void) {
 static herr_t take_cause(unsigned depth, const H5E_error2_t *entry, void *cause) {
     if (depth > 0 || !entry->desc) return 0;
     const char *number = strstr(entry->desc, "errno = ");
-    if (number) snprintf(cause, 256, "%s", strerror(atoi(number + strlen("errno = "))));
-    else snprintf(cause, 256, "libhdf5: %s", entry->desc);
+    if (number)
+        snprintf(cause, 256, "%s", strerror(atoi(number + strlen("errno = "))));
+    else
+        snprintf(cause, 256, "libhdf5: %s", entry->desc);
     return 0;
 }
 
 ql_err ql_h5_fail(ql_code code, const char *fmt, ...) {
-    char    text[1024], cause[256] = "";
+    char text[1024], cause[256] = "";
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);

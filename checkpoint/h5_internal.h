@@ -17,12 +17,12 @@ static inline float *ql_h5_array(const ql_state_tensor *t, int which) {
 
 /* A bad verdict that ends in what libhdf5, or the operating system below it, gave as the cause. */
 ql_err ql_h5_fail(ql_code code, const char *fmt, ...) QL_PRINTF(2, 3);
-#define QL_H5_TRY_TO(label, e, cond, code, ...)     \
-    do {                                            \
-        if (!(cond)) {                              \
-            (e) = ql_h5_fail((code), __VA_ARGS__);  \
-            goto label;                             \
-        }                                           \
+#define QL_H5_TRY_TO(label, e, cond, code, ...)                                                                        \
+    do {                                                                                                               \
+        if (!(cond)) {                                                                                                 \
+            (e) = ql_h5_fail((code), __VA_ARGS__);                                                                     \
+            goto label;                                                                                                \
+        }                                                                                                              \
     } while (0)
 
 /* Access list: plain files, one format version, closing a file closes what is in it. */

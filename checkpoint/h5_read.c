@@ -37,7 +37,7 @@ static ql_err member_count(hid_t group, uint64_t *n) {
 }
 
 static ql_err read_number(hid_t file, const char *name, int64_t *out) {
-    hid_t  attribute = H5Aopen(file, name, H5P_DEFAULT), type = H5I_INVALID_HID, space = H5I_INVALID_HID;
+    hid_t attribute = H5Aopen(file, name, H5P_DEFAULT), type = H5I_INVALID_HID, space = H5I_INVALID_HID;
     ql_err e = ql_ok();
     QL_H5_TRY_TO(out, e, attribute >= 0, QL_DATA, "%s: is missing", name);
     type = H5Aget_type(attribute);
@@ -59,9 +59,10 @@ out:
 /* At most one filter, and that a checksum. */
 static bool has_plain_filters(hid_t list) {
     unsigned flags = 0, config = 0;
-    size_t   values = 0;
-    int      n = H5Pget_nfilters(list);
-    return n == 0 || (n == 1 && H5Pget_filter2(list, 0, &flags, &values, NULL, 0, NULL, &config) == H5Z_FILTER_FLETCHER32);
+    size_t values = 0;
+    int n = H5Pget_nfilters(list);
+    return n == 0 ||
+           (n == 1 && H5Pget_filter2(list, 0, &flags, &values, NULL, 0, NULL, &config) == H5Z_FILTER_FLETCHER32);
 }
 
 /* The bytes that a complete matrix takes on disk in its layout: whole chunks of whole rows. 0: no layout of ours. */
@@ -78,7 +79,7 @@ static uint64_t stored_bytes(hid_t list, uint64_t rows, uint64_t cols, uint64_t 
 static ql_err check_storage(hid_t set, const char *name, uint64_t rows, uint64_t cols, uint64_t element) {
     hid_t list = H5Dget_create_plist(set);
     if (list < 0) return ql_h5_fail(QL_DATA, "%s: its layout cannot be read", name);
-    bool     inside = H5Pget_external_count(list) == 0, plain = has_plain_filters(list);
+    bool inside = H5Pget_external_count(list) == 0, plain = has_plain_filters(list);
     uint64_t needed = stored_bytes(list, rows, cols, element);
     H5Pclose(list);
     QL_CHECK(inside, QL_DATA, "%s: its data would lie outside of the file", name);
@@ -93,8 +94,8 @@ static ql_err check_shape(hid_t set, const ql_state_tensor *t) {
     hid_t space = H5Dget_space(set);
     if (space < 0) return ql_h5_fail(QL_DATA, "%s: its shape cannot be read", t->name);
     hsize_t dims[2] = {0, 0};
-    int     rank = H5Sget_simple_extent_ndims(space);
-    bool    known = rank == 2 && H5Sget_simple_extent_dims(space, dims, NULL) == 2;
+    int rank = H5Sget_simple_extent_ndims(space);
+    bool known = rank == 2 && H5Sget_simple_extent_dims(space, dims, NULL) == 2;
     H5Sclose(space);
     QL_CHECK(rank == 2, QL_DATA, "%s: is not a matrix", t->name);
     QL_CHECK(known && dims[0] == (hsize_t)t->rows && dims[1] == (hsize_t)t->cols, QL_DATA,
@@ -114,13 +115,14 @@ static ql_err check_array(hid_t set, const ql_state_tensor *t) {
 }
 
 static ql_err check_finite(const float *data, size_t n, const char *name) {
-    for (size_t i = 0; i < n; i++) QL_CHECK(isfinite(data[i]), QL_DATA, "%s: element %zu is not a finite number", name, i);
+    for (size_t i = 0; i < n; i++)
+        QL_CHECK(isfinite(data[i]), QL_DATA, "%s: element %zu is not a finite number", name, i);
     return ql_ok();
 }
 
 static ql_err read_array(hid_t group, const ql_state_tensor *t, float *buffer, const ql_h5_sink *sink) {
     const size_t n = (size_t)t->rows * (size_t)t->cols;
-    hid_t        set;
+    hid_t set;
     QL_TRY(open_member(group, t->name, H5I_DATASET, &set));
     ql_err e = check_array(set, t);
     if (!ql_bad(e) && H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, buffer) < 0)
@@ -136,8 +138,8 @@ static ql_err check_array_group(hid_t group, const ql_state *s) {
     uint64_t n = 0;
     QL_TRY(member_count(group, &n));
     for (size_t i = 0; i < s->n_tensors; i++)
-        QL_CHECK(H5Lexists(group, s->tensor[i].name, H5P_DEFAULT) > 0, QL_DATA, "%s: is missing, though this run trains it; %s",
-                 s->tensor[i].name, CURE);
+        QL_CHECK(H5Lexists(group, s->tensor[i].name, H5P_DEFAULT) > 0, QL_DATA,
+                 "%s: is missing, though this run trains it; %s", s->tensor[i].name, CURE);
     QL_CHECK(n == s->n_tensors, QL_DATA, "holds %" PRIu64 " tensors, this run trains %zu; %s", n, s->n_tensors, CURE);
     return ql_ok();
 }
@@ -161,15 +163,16 @@ static ql_err open_array_groups(hid_t file, const ql_state *s, hid_t group[QL_H5
 }
 
 static ql_err read_arrays(hid_t file, const ql_state *s, const ql_h5_sink *sink) {
-    hid_t  group[QL_H5_ARRAYS] = {H5I_INVALID_HID, H5I_INVALID_HID, H5I_INVALID_HID};
+    hid_t group[QL_H5_ARRAYS] = {H5I_INVALID_HID, H5I_INVALID_HID, H5I_INVALID_HID};
     float *buffer = NULL;
     ql_err e;
     QL_TRY_TO(out, e, open_array_groups(file, s, group));
     buffer = QL_NEW_ARRAY(float, largest_array(s));
     for (size_t i = 0; i < s->n_tensors; i++)
         for (int which = 0; which < QL_H5_ARRAYS; which++)
-            QL_TRY_TO(out, e, ql_err_prefix(read_array(group[which], &s->tensor[i], buffer, sink), "%s",
-                                            ql_h5_array_group[which]));
+            QL_TRY_TO(
+                out, e,
+                ql_err_prefix(read_array(group[which], &s->tensor[i], buffer, sink), "%s", ql_h5_array_group[which]));
 out:
     for (int which = 0; which < QL_H5_ARRAYS; which++)
         if (group[which] >= 0) H5Gclose(group[which]);
@@ -185,15 +188,15 @@ static ql_err differs(const char *key, const char *theirs, const char *ours) {
     size_t from = same < SHOWN / 2 ? 0 : same - SHOWN / 4;
     while (from > 0 && ((unsigned char)theirs[from] & 0xC0) == 0x80) from--; /* not inside a UTF-8 character */
     const char *dots = from ? "..." : "";
-    return ql_fail(QL_USAGE, "%s is \"%s%.*s%s\" in the checkpoint and \"%s%.*s%s\" now; %s", key, dots, SHOWN, theirs + from,
-                   strlen(theirs + from) > SHOWN ? "..." : "", dots, SHOWN, ours + from,
+    return ql_fail(QL_USAGE, "%s is \"%s%.*s%s\" in the checkpoint and \"%s%.*s%s\" now; %s", key, dots, SHOWN,
+                   theirs + from, strlen(theirs + from) > SHOWN ? "..." : "", dots, SHOWN, ours + from,
                    strlen(ours + from) > SHOWN ? "..." : "", CURE);
 }
 
 /* The size of a fixed-length string dataset, or QL_DATA. */
 static ql_err text_size(hid_t set, const char *key, size_t *size) {
     hid_t type = H5Dget_type(set), space = H5Dget_space(set);
-    bool  good = type >= 0 && space >= 0 && H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) == 0 &&
+    bool good = type >= 0 && space >= 0 && H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) == 0 &&
                 H5Sget_simple_extent_type(space) == H5S_SCALAR;
     *size = good ? H5Tget_size(type) : 0;
     if (type >= 0) H5Tclose(type);
@@ -203,12 +206,12 @@ static ql_err text_size(hid_t set, const char *key, size_t *size) {
 }
 
 static ql_err read_text(hid_t group, const char *key, char **text) {
-    hid_t  set;
+    hid_t set;
     size_t size = 0;
     *text = NULL;
     QL_TRY(open_member(group, key, H5I_DATASET, &set));
     ql_err e = text_size(set, key, &size);
-    hid_t  type = H5Dget_type(set);
+    hid_t type = H5Dget_type(set);
     if (!ql_bad(e)) {
         *text = ql_alloc(size + 1);
         if (type < 0 || H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, *text) < 0)
@@ -221,8 +224,8 @@ static ql_err read_text(hid_t group, const char *key, char **text) {
 
 static ql_err compare_text(hid_t group, const ql_identity *ours) {
     char *theirs;
-    QL_CHECK(H5Lexists(group, ours->key, H5P_DEFAULT) > 0, QL_USAGE, "%s is \"%.100s\" now and not known to the checkpoint; %s",
-             ours->key, ours->value, CURE);
+    QL_CHECK(H5Lexists(group, ours->key, H5P_DEFAULT) > 0, QL_USAGE,
+             "%s is \"%.100s\" now and not known to the checkpoint; %s", ours->key, ours->value, CURE);
     ql_err e = read_text(group, ours->key, &theirs);
     if (!ql_bad(e) && strcmp(theirs, ours->value) != 0) e = differs(ours->key, theirs, ours->value);
     free(theirs);
@@ -237,16 +240,17 @@ static bool is_expected_key(const ql_state *s, const char *key) {
 
 static ql_err refuse_unknown_key(hid_t group, const ql_state *s, uint64_t n) {
     for (uint64_t i = 0; i < n; i++) {
-        char    key[256] = "";
+        char key[256] = "";
         ssize_t size = H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, i, key, sizeof key, H5P_DEFAULT);
         if (size < 0) return ql_h5_fail(QL_DATA, "its keys cannot be listed");
-        QL_CHECK(is_expected_key(s, key), QL_USAGE, "the checkpoint depends on \"%s\", which this run does not know; %s", key, CURE);
+        QL_CHECK(is_expected_key(s, key), QL_USAGE,
+                 "the checkpoint depends on \"%s\", which this run does not know; %s", key, CURE);
     }
     return ql_ok();
 }
 
 static ql_err check_identity(hid_t file, const ql_state *s) {
-    hid_t    group;
+    hid_t group;
     uint64_t n = 0;
     QL_TRY(open_member(file, QL_H5_IDENTITY_GROUP, H5I_GROUP, &group));
     ql_err e = member_count(group, &n);
@@ -257,7 +261,7 @@ static ql_err check_identity(hid_t file, const ql_state *s) {
 }
 
 static ql_err read_all(hid_t file, const ql_state *s, const ql_h5_sink *sink) {
-    int64_t  version, counter[4];
+    int64_t version, counter[4];
     uint64_t members = 0;
     QL_TRY(read_number(file, QL_H5_VERSION_NAME, &version));
     QL_CHECK(version == QL_STATE_VERSION, QL_DATA, "has format version %" PRId64 ", this program reads %d", version,
@@ -272,8 +276,8 @@ static ql_err read_all(hid_t file, const ql_state *s, const ql_h5_sink *sink) {
 
 ql_err ql_h5_read(const char *path, const ql_state *s, const ql_h5_sink *sink) {
     QL_TRY(ql_h5_init());
-    hid_t  access = ql_h5_access();
-    hid_t  file = access < 0 ? H5I_INVALID_HID : H5Fopen(path, H5F_ACC_RDONLY, access);
+    hid_t access = ql_h5_access();
+    hid_t file = access < 0 ? H5I_INVALID_HID : H5Fopen(path, H5F_ACC_RDONLY, access);
     ql_err e = file < 0 ? ql_h5_fail(QL_DATA, "cannot be opened as HDF5") : read_all(file, s, sink);
     if (file >= 0) H5Fclose(file);
     if (access >= 0) H5Pclose(access);

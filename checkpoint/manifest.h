@@ -7,15 +7,15 @@ enum { QL_MANIFEST_VERSION = 1 };
 #define QL_MANIFEST_NAME "MANIFEST.json"
 
 typedef struct {
-    char     *name; /* a plain name in the folder; owned */
-    uint64_t  size;
+    char *name; /* a plain name in the folder; owned */
+    uint64_t size;
     ql_sha256 digest;
 } ql_manifest_file;
 
 typedef struct {
-    int64_t           step;
+    int64_t step;
     ql_manifest_file *file;
-    size_t            n, capacity;
+    size_t n, capacity;
 } ql_manifest;
 
 /* Measures a file of the folder and adds it. */
@@ -24,7 +24,7 @@ QL_RESULT ql_manifest_add(ql_manifest *m, const char *folder, const char *name);
 QL_RESULT ql_manifest_write(const ql_manifest *m, const char *folder);
 /* QL_DATA unless it is there, ours, of a version that we know, and names only plain files. */
 QL_RESULT ql_manifest_read(const char *folder, ql_manifest *out);
-void      ql_manifest_free(ql_manifest *m);
+void ql_manifest_free(ql_manifest *m);
 
 /* QL_DATA unless the file is in the list. */
 QL_RESULT ql_manifest_lists(const ql_manifest *m, const char *folder, const char *name);

@@ -4,8 +4,9 @@
 
 ql_err ql_wire_open(int *argc, char ***argv, ql_launch launch, ql_place *place, char kind[64]) {
     (void)argc, (void)argv, (void)launch, (void)place, (void)kind;
-    return ql_fail(QL_USAGE, "%d processes were started, but this program was built without MPI; start one process, or "
-                             "install libopenmpi-dev and build again",
+    return ql_fail(QL_USAGE,
+                   "%d processes were started, but this program was built without MPI; start one process, or "
+                   "install libopenmpi-dev and build again",
                    launch.size);
 }
 

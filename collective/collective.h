@@ -33,7 +33,7 @@ QL_RESULT ql_world_close(ql_world *w, ql_err status);
 QL_NORETURN void ql_world_leave(ql_code code);
 
 /* Local. */
-ql_place    ql_world_place(const ql_world *w);
+ql_place ql_world_place(const ql_world *w);
 const char *ql_world_kind(const ql_world *w); /* "single process", "Open MPI 4.1.4", ... */
 
 /* Collective. Element by element over all ranks, in place, in pieces of at most 32 MiB. Integers,

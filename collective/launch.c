@@ -25,7 +25,7 @@ ql_launch ql_launch_find(void) {
     int n = count_from("OMPI_COMM_WORLD_SIZE");
     if (n) return (ql_launch){QL_LAUNCH_OPEN_MPI, n};
     /* A step inherits PMI_* from an mpiexec around it, so the step's own figures go first. */
-    int  tasks = slurm_step_tasks();
+    int tasks = slurm_step_tasks();
     bool pmix = getenv("PMIX_RANK") != NULL;
     n = count_from("PMI_SIZE");
     if (tasks == 1) return (ql_launch){QL_LAUNCH_ALONE, 1};

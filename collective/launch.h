@@ -12,7 +12,7 @@ typedef enum {
 
 typedef struct {
     ql_launcher launcher;
-    int         size; /* processes; 0: several or one, the environment does not say */
+    int size; /* processes; 0: several or one, the environment does not say */
 } ql_launch;
 
 /* Local. */

@@ -12,16 +12,17 @@
 static ql_err verdict(int status, const char *doing) {
     if (status == MPI_SUCCESS) return ql_ok();
     char why[MPI_MAX_ERROR_STRING] = "unknown error";
-    int  n = 0;
+    int n = 0;
     MPI_Error_string(status, why, &n);
-    return ql_fail(QL_TEMP, "MPI failed %s: %s; a peer or the network is gone, start again to go on from the last checkpoint",
+    return ql_fail(QL_TEMP,
+                   "MPI failed %s: %s; a peer or the network is gone, start again to go on from the last checkpoint",
                    doing, why);
 }
 
 /* "Open MPI v4.1.4, package: ..." and "MPICH Version:\t4.0.2\n..." become "Open MPI 4.1.4" and "MPICH 4.0.2". */
 static void library_name(char kind[64]) {
     char text[MPI_MAX_LIBRARY_VERSION_STRING] = "MPI";
-    int  n = 0;
+    int n = 0;
     MPI_Get_library_version(text, &n);
     size_t digits = strcspn(text, "0123456789\n,");
     size_t name = digits;
@@ -35,12 +36,14 @@ static void library_name(char kind[64]) {
 
 static ql_err check_launcher(ql_launch launch) {
     if (launch.launcher == QL_LAUNCH_SRUN_BARE)
-        return ql_fail(QL_USAGE, "srun started %d tasks that cannot find each other; use srun --mpi=pmix, or mpirun -np %d",
+        return ql_fail(QL_USAGE,
+                       "srun started %d tasks that cannot find each other; use srun --mpi=pmix, or mpirun -np %d",
                        launch.size, launch.size);
 #ifdef OPEN_MPI
     if (launch.launcher == QL_LAUNCH_PMI)
-        return ql_fail(QL_USAGE, "%d processes were started by the mpiexec of MPICH or by srun --mpi=pmi2, but this program was "
-                                 "built with Open MPI; use Open MPI's mpirun -np %d, or srun --mpi=pmix",
+        return ql_fail(QL_USAGE,
+                       "%d processes were started by the mpiexec of MPICH or by srun --mpi=pmi2, but this program was "
+                       "built with Open MPI; use Open MPI's mpirun -np %d, or srun --mpi=pmix",
                        launch.size, launch.size);
 #endif
     return ql_ok();
@@ -56,7 +59,8 @@ static ql_err find_place(ql_place *place) {
     QL_TRY(verdict(MPI_Comm_free(&node), "at start"));
     const char *told = getenv("OMPI_COMM_WORLD_LOCAL_RANK");
     if (told && atoi(told) != place->local_rank)
-        ql_warn("mpirun says that this is local rank %s, shared memory says %d; going by shared memory", told, place->local_rank);
+        ql_warn("mpirun says that this is local rank %s, shared memory says %d; going by shared memory", told,
+                place->local_rank);
     return ql_ok();
 }
 
@@ -68,7 +72,8 @@ ql_err ql_wire_open(int *argc, char ***argv, ql_launch launch, ql_place *place, 
     QL_TRY(find_place(place));
     library_name(kind);
     QL_CHECK(launch.size == 0 || launch.size == place->size, QL_USAGE,
-             "%d processes were started, but %s sees %d; use the mpirun that belongs to it", launch.size, kind, place->size);
+             "%d processes were started, but %s sees %d; use the mpirun that belongs to it", launch.size, kind,
+             place->size);
     return ql_ok();
 }
 
@@ -78,7 +83,8 @@ ql_err ql_wire_close(void) {
 
 ql_err ql_wire_reduce_i64(int64_t *data, size_t n, ql_wire_op op) {
     MPI_Op mpi_op = op == QL_WIRE_SUM ? MPI_SUM : op == QL_WIRE_MAX ? MPI_MAX : MPI_MIN;
-    return verdict(MPI_Allreduce(MPI_IN_PLACE, data, (int)n, MPI_INT64_T, mpi_op, MPI_COMM_WORLD), "in a sum over ranks");
+    return verdict(MPI_Allreduce(MPI_IN_PLACE, data, (int)n, MPI_INT64_T, mpi_op, MPI_COMM_WORLD),
+                   "in a sum over ranks");
 }
 
 ql_err ql_wire_broadcast(void *data, size_t n, int root) {

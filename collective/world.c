@@ -12,7 +12,7 @@
 
 struct ql_world {
     ql_place place;
-    char     kind[64];
+    char kind[64];
 };
 
 static bool alone(const ql_world *w) {
@@ -21,7 +21,7 @@ static bool alone(const ql_world *w) {
 
 ql_err ql_world_open(int *argc, char ***argv, ql_world **out) {
     *out = NULL;
-    ql_world  world = {.place = {.size = 1, .local_size = 1}, .kind = "single process"};
+    ql_world world = {.place = {.size = 1, .local_size = 1}, .kind = "single process"};
     ql_launch launch = ql_launch_find();
     if (launch.size != 1) QL_TRY(ql_wire_open(argc, argv, launch, &world.place, world.kind));
     *out = QL_NEW(ql_world);
@@ -79,7 +79,7 @@ ql_err ql_barrier(ql_world *w) {
 /* What one rank brings to an agreement; 0 in `code`: success. */
 typedef struct {
     int32_t code;
-    char    sentence[2044];
+    char sentence[2044];
 } bad_news;
 
 static bad_news news_of(ql_err mine, const char *sentence) {
@@ -110,7 +110,7 @@ static ql_err share_failure(ql_world *w, const bad_news *mine, const char *doing
 ql_err ql_agree(ql_world *w, ql_err mine, const char *doing) {
     if (alone(w)) return mine;
     bad_news news = news_of(mine, ql_err_text());
-    ql_err   shared = share_failure(w, &news, doing);
+    ql_err shared = share_failure(w, &news, doing);
     return ql_bad(mine) ? ql_fail(mine.code, "%s", news.sentence) : shared;
 }
 
@@ -128,16 +128,17 @@ static void list_others(const uint64_t *value, int size, ql_str *out) {
 }
 
 ql_err ql_same_everywhere(ql_world *w, uint64_t value, const char *what) {
-    int       size = w->place.size;
+    int size = w->place.size;
     uint64_t *all = QL_NEW_ARRAY(uint64_t, (size_t)size);
-    ql_str    others = {0};
-    ql_err    e;
+    ql_str others = {0};
+    ql_err e;
     QL_TRY_TO(out, e, ql_gather_bytes(w, &value, sizeof value, all));
     QL_TRY_TO(out, e, ql_broadcast(w, all, (size_t)size * sizeof *all, 0));
     list_others(all, size, &others);
     if (others.size)
-        e = ql_fail(QL_DATA, "%s is not the same on all ranks: rank %s differ%s from rank 0; give all ranks the same files and "
-                             "settings",
+        e = ql_fail(QL_DATA,
+                    "%s is not the same on all ranks: rank %s differ%s from rank 0; give all ranks the same files and "
+                    "settings",
                     what, others.data, strchr(others.data, ',') ? "" : "s");
 out:
     ql_str_free(&others);
@@ -158,9 +159,9 @@ ql_err ql_world_close(ql_world *w, ql_err status) {
         free(w);
         return status;
     }
-    char   *sentence = ql_strdup(ql_err_text());
-    bool    same = false;
-    ql_err  e;
+    char *sentence = ql_strdup(ql_err_text());
+    bool same = false;
+    ql_err e;
     QL_TRY_TO(out, e, all_bring(w, status.code, &same));
     if (ql_bad(status)) (void)ql_fail(status.code, "%s", sentence);
     if (same && (!ql_bad(status) || status.code == QL_STOPPED)) {

@@ -4,6 +4,6 @@
 
 __attribute__((constructor)) static void leave_mark(void) {
     const char *path = getenv("QL_PLUGIN_MARK");
-    FILE       *f = path ? fopen(path, "w") : NULL;
+    FILE *f = path ? fopen(path, "w") : NULL;
     if (f) fclose(f);
 }

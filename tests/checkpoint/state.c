@@ -20,7 +20,7 @@ static float value_of(size_t tensor, int array, size_t i, int64_t step) {
 static void fill(ql_state *s, int64_t step) {
     for (size_t k = 0; k < s->n_tensors; k++) {
         ql_state_tensor *t = &s->tensor[k];
-        float           *array[3] = {t->value, t->moment1, t->moment2};
+        float *array[3] = {t->value, t->moment1, t->moment2};
         for (int a = 0; a < 3; a++)
             for (size_t i = 0; i < (size_t)(t->rows * t->cols); i++) array[a][i] = value_of(k, a, i, step);
     }
@@ -92,7 +92,7 @@ bool state_is(const test_state *t, int64_t step) {
     const ql_state *s = &t->s;
     for (size_t k = 0; k < s->n_tensors; k++) {
         const ql_state_tensor *x = &s->tensor[k];
-        const float           *array[3] = {x->value, x->moment1, x->moment2};
+        const float *array[3] = {x->value, x->moment1, x->moment2};
         for (int a = 0; a < 3; a++)
             for (size_t i = 0; i < (size_t)(x->rows * x->cols); i++)
                 if (array[a][i] != value_of(k, a, i, step)) return false;
@@ -107,15 +107,15 @@ ql_err state_save(const char *folder, const test_state *t, int keep) {
 
 ql_err state_save_new(const char *folder, size_t modules, int64_t step, int keep) {
     test_state *t = state_make(modules, step);
-    ql_err      e = state_save(folder, t, keep);
+    ql_err e = state_save(folder, t, keep);
     state_free(t);
     return e;
 }
 
 bool state_loads_as(const char *path, size_t modules, int64_t step) {
     test_state *t = state_empty(modules);
-    ql_err      e = ql_checkpoint_load(path, &t->s);
-    bool        same = !ql_bad(e) && state_is(t, step);
+    ql_err e = ql_checkpoint_load(path, &t->s);
+    bool same = !ql_bad(e) && state_is(t, step);
     state_free(t);
     return same;
 }
@@ -139,7 +139,7 @@ void drop_folder(char *folder) {
 
 size_t count_entries(const char *folder, const char *prefix) {
     size_t n = 0;
-    DIR   *dir = opendir(folder);
+    DIR *dir = opendir(folder);
     if (!dir) return 0;
     for (struct dirent *entry; (entry = readdir(dir));) {
         if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;

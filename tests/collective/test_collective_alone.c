@@ -23,7 +23,7 @@ static void several_processes_are_refused(void **state) {
 static void one_process_works(void **state) {
     (void)state;
     ql_world *w;
-    int64_t   x = 5, all = 0;
+    int64_t x = 5, all = 0;
     assert_false(ql_bad(ql_world_open(NULL, NULL, &w)));
     assert_false(ql_bad(ql_max_i64(w, &x, 1)));
     assert_false(ql_bad(ql_gather_bytes(w, &x, sizeof x, &all)));

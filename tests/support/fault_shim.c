@@ -13,9 +13,9 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-static int        seen, fault_at;
+static int seen, fault_at;
 static shim_fault fault;
-static bool       no_exchange, much_space;
+static bool no_exchange, much_space;
 
 void shim_arm(int at, shim_fault what) {
     seen = 0;
@@ -39,7 +39,7 @@ void shim_promise_space(bool promised) {
 
 __attribute__((constructor)) static void arm_by_environment(void) {
     static const char *const name[] = {"", "kill", "tear", "eio", "enospc"};
-    const char              *at = getenv("QL_SHIM_AT"), *does = getenv("QL_SHIM_DOES");
+    const char *at = getenv("QL_SHIM_AT"), *does = getenv("QL_SHIM_DOES");
     for (int i = 1; at && does && i < 5; i++)
         if (!strcmp(does, name[i])) shim_arm(atoi(at), (shim_fault)i);
 }
@@ -68,13 +68,13 @@ static fate next_call(bool needs_space) {
 
 #define REAL(name) ((__typeof__(&name))(uintptr_t)dlsym(RTLD_NEXT, #name))
 /* The body of a wrapper: no call, the call, or the call and then the end. */
-#define PASS(needs_space, call)              \
-    do {                                     \
-        fate f_ = next_call(needs_space);    \
-        if (f_ == FAILS) return -1;          \
-        __typeof__(call) result_ = (call);   \
-        if (f_ == IS_TORN) die();            \
-        return result_;                      \
+#define PASS(needs_space, call)                                                                                        \
+    do {                                                                                                               \
+        fate f_ = next_call(needs_space);                                                                              \
+        if (f_ == FAILS) return -1;                                                                                    \
+        __typeof__(call) result_ = (call);                                                                             \
+        if (f_ == IS_TORN) die();                                                                                      \
+        return result_;                                                                                                \
     } while (0)
 
 static size_t torn(fate f, size_t n) {
@@ -122,22 +122,32 @@ int open64(const char *path, int flags, ...) {
     return open(path, flags, mode);
 }
 
-int ftruncate(int fd, off_t size) { PASS(false, REAL(ftruncate)(fd, size)); }
+int ftruncate(int fd, off_t size) {
+    PASS(false, REAL(ftruncate)(fd, size));
+}
 
-int ftruncate64(int fd, off64_t size) { return ftruncate(fd, size); }
+int ftruncate64(int fd, off64_t size) {
+    return ftruncate(fd, size);
+}
 
-int fsync(int fd) { PASS(false, REAL(fsync)(fd)); }
+int fsync(int fd) {
+    PASS(false, REAL(fsync)(fd));
+}
 
-int fdatasync(int fd) { PASS(false, REAL(fdatasync)(fd)); }
+int fdatasync(int fd) {
+    PASS(false, REAL(fdatasync)(fd));
+}
 
 int close(int fd) {
     fate f = next_call(false);
-    int  result = REAL(close)(fd);
+    int result = REAL(close)(fd);
     if (f == IS_TORN) die();
     return f == FAILS ? errno = EIO, -1 : result;
 }
 
-int rename(const char *from, const char *to) { PASS(true, REAL(rename)(from, to)); }
+int rename(const char *from, const char *to) {
+    PASS(true, REAL(rename)(from, to));
+}
 
 int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags) {
     if (no_exchange && flags & RENAME_EXCHANGE) {
@@ -147,13 +157,21 @@ int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsign
     PASS(true, REAL(renameat2)(from_dir, from, to_dir, to, flags));
 }
 
-int mkdir(const char *path, mode_t mode) { PASS(true, REAL(mkdir)(path, mode)); }
+int mkdir(const char *path, mode_t mode) {
+    PASS(true, REAL(mkdir)(path, mode));
+}
 
-int unlink(const char *path) { PASS(false, REAL(unlink)(path)); }
+int unlink(const char *path) {
+    PASS(false, REAL(unlink)(path));
+}
 
-int unlinkat(int dir, const char *path, int flags) { PASS(false, REAL(unlinkat)(dir, path, flags)); }
+int unlinkat(int dir, const char *path, int flags) {
+    PASS(false, REAL(unlinkat)(dir, path, flags));
+}
 
-int rmdir(const char *path) { PASS(false, REAL(rmdir)(path)); }
+int rmdir(const char *path) {
+    PASS(false, REAL(rmdir)(path));
+}
 
 int statvfs(const char *path, struct statvfs *fs) {
     int result = REAL(statvfs)(path, fs);

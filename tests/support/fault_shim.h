@@ -9,10 +9,10 @@
 
 typedef enum {
     SHIM_NOTHING,
-    SHIM_KILL,    /* "kill": SIGKILL instead of the call                                     */
-    SHIM_TEAR,    /* "tear": does half of a write, or the whole of another call, and SIGKILL */
-    SHIM_EIO,     /* "eio": this one call fails                                              */
-    SHIM_ENOSPC,  /* "enospc": from here on whatever needs space fails                       */
+    SHIM_KILL,   /* "kill": SIGKILL instead of the call                                     */
+    SHIM_TEAR,   /* "tear": does half of a write, or the whole of another call, and SIGKILL */
+    SHIM_EIO,    /* "eio": this one call fails                                              */
+    SHIM_ENOSPC, /* "enospc": from here on whatever needs space fails                       */
 } shim_fault;
 
 /* Faults at the `at`-th counted call from now on, 1 the first. */
