@@ -14,12 +14,12 @@
 typedef struct {
     ql_str text;
     size_t *end;
-    size_t  n, capacity;
+    size_t n, capacity;
 } corpus;
 
 static void collect(corpus *c, const ql_json *object) {
     for (void *it = ql_json_first(object); it; it = ql_json_next(object, it)) {
-        size_t      n;
+        size_t n;
         const char *text = ql_json_text(ql_json_value(it), &n);
         if (!text) continue;
         ql_str_put(&c->text, text, n);
@@ -31,7 +31,7 @@ static ql_err read_corpus(const char *path, corpus *c) {
     ql_map map;
     QL_TRY(ql_map_open(path, &map));
     const char *p = (const char *)map.data, *end = p + map.size;
-    ql_err      e = ql_ok();
+    ql_err e = ql_ok();
     for (size_t line = 1; p < end && !ql_bad(e); line++) {
         const char *stop = memchr(p, '\n', (size_t)(end - p));
         if (!stop) stop = end;
@@ -58,10 +58,10 @@ static ql_err pass(ql_encoder *encoder, const corpus *c, ql_ids *ids, double *se
 }
 
 static ql_err run(const char *folder, const char *file, int passes) {
-    corpus        c = {0};
+    corpus c = {0};
     ql_tokenizer *tokenizer;
-    ql_ids        ids = {0};
-    double        best = 1e30, first = 0, seconds;
+    ql_ids ids = {0};
+    double best = 1e30, first = 0, seconds;
     QL_TRY(read_corpus(file, &c));
     double begin = ql_seconds();
     QL_TRY(ql_tokenizer_open(folder, &tokenizer));

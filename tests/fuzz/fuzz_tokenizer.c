@@ -13,38 +13,65 @@
 
 static const char *const seed_texts[] = {
     /* byte-level, Llama-3's regex, ignore_merges, nested post-processors */
-    "{\"version\":\"1.0\",\"truncation\":null,\"added_tokens\":[{\"id\":7,\"content\":\"<s>\",\"single_word\":false,\"lstrip\":false,"
-    "\"rstrip\":true,\"normalized\":false,\"special\":true},{\"id\":8,\"content\":\"  \",\"normalized\":true}],\"normalizer\":{\"type\":\"NFC\"},"
-    "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?i:'s|'t|'re)|[^\\\\r\\\\n"
-    "\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s+(?!\\\\S)|\\\\s+\"},\"behavior\":\"Isolated\","
-    "\"invert\":false},{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":false}]},\"post_processor\":{"
-    "\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\",\"trim_offsets\":false},{\"type\":\"TemplateProcessing\",\"single\":[{"
-    "\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"pair\":[],\"special_tokens\":{\"<s>\":{"
-    "\"id\":\"<s>\",\"ids\":[7],\"tokens\":[\"<s>\"]}}}]},\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\",\"dropout\":null,"
-    "\"unk_token\":null,\"fuse_unk\":false,\"byte_fallback\":false,\"ignore_merges\":true,\"vocab\":{\"a\":0,\"b\":1,\"\\u0120\":2,\"ab\":3,"
-    "\"\\u0120a\":4,\"\\u0120ab\":5,\"1\":6},\"merges\":[[\"a\",\"b\"],[\"\\u0120\",\"a\"],[\"\\u0120a\",\"b\"],[\"\\u0120\",\"ab\"]]}}" CUT
-    "{\"bos_token\":\"<s>\",\"eos_token\":{\"content\":\"<e>\",\"lstrip\":true},\"add_eos_token\":true,\"added_tokens_decoder\":{\"7\":{"
+    "{\"version\":\"1.0\",\"truncation\":null,\"added_tokens\":[{\"id\":7,\"content\":\"<s>\",\"single_word\":false,"
+    "\"lstrip\":false,"
+    "\"rstrip\":true,\"normalized\":false,\"special\":true},{\"id\":8,\"content\":\"  "
+    "\",\"normalized\":true}],\"normalizer\":{\"type\":\"NFC\"},"
+    "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?i:'s|'"
+    "t|'re)|[^\\\\r\\\\n"
+    "\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}| "
+    "?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s+(?!\\\\S)|\\\\s+\"},\"behavior\":\"Isolated\","
+    "\"invert\":false},{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":false}]},"
+    "\"post_processor\":{"
+    "\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\",\"trim_offsets\":false},{\"type\":"
+    "\"TemplateProcessing\",\"single\":[{"
+    "\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"pair\":[],"
+    "\"special_tokens\":{\"<s>\":{"
+    "\"id\":\"<s>\",\"ids\":[7],\"tokens\":[\"<s>\"]}}}]},\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":"
+    "\"BPE\",\"dropout\":null,"
+    "\"unk_token\":null,\"fuse_unk\":false,\"byte_fallback\":false,\"ignore_merges\":true,\"vocab\":{\"a\":0,\"b\":1,"
+    "\"\\u0120\":2,\"ab\":3,"
+    "\"\\u0120a\":4,\"\\u0120ab\":5,\"1\":6},\"merges\":[[\"a\",\"b\"],[\"\\u0120\",\"a\"],[\"\\u0120a\",\"b\"],["
+    "\"\\u0120\",\"ab\"]]}}" CUT "{\"bos_token\":\"<s>\",\"eos_token\":{\"content\":\"<e>\",\"lstrip\":true},\"add_eos_"
+                                 "token\":true,\"added_tokens_decoder\":{\"7\":{"
     "\"content\":\"<s>\",\"special\":true},\"9\":{\"content\":\"<e>\",\"lstrip\":true,\"special\":true}}}",
     /* sentencepiece-style, as 2023's files have it */
-    "{\"added_tokens\":[{\"id\":0,\"content\":\"<unk>\",\"special\":true,\"single_word\":true}],\"normalizer\":{\"type\":\"Sequence\","
-    "\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"\\u2581\"},{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\\u2581\"},"
-    "{\"type\":\"Strip\",\"strip_left\":false,\"strip_right\":true}]},\"pre_tokenizer\":null,\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{"
-    "\"type\":\"Replace\",\"pattern\":{\"String\":\"\\u2581\"},\"content\":\" \"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},{\"type\":"
-    "\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]},\"model\":{\"type\":\"BPE\",\"unk_token\":\"<unk>\",\"fuse_unk\":true,"
-    "\"byte_fallback\":true,\"vocab\":{\"<unk>\":0,\"<0x61>\":1,\"<0xC3>\":2,\"\\u2581\":3,\"b\":4,\"\\u2581b\":5,\"bb\":6,\"bbb\":7},"
-    "\"merges\":[\"\\u2581 b\",\"b b\",\"bb b\",\"b bb\"]}}" CUT "{\"unk_token\":\"<unk>\",\"pad_token\":\"<p>\",\"extra_special_tokens\":[\"<x>\"]}",
+    "{\"added_tokens\":[{\"id\":0,\"content\":\"<unk>\",\"special\":true,\"single_word\":true}],\"normalizer\":{"
+    "\"type\":\"Sequence\","
+    "\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"\\u2581\"},{\"type\":\"Replace\",\"pattern\":{\"String\":\" "
+    "\"},\"content\":\"\\u2581\"},"
+    "{\"type\":\"Strip\",\"strip_left\":false,\"strip_right\":true}]},\"pre_tokenizer\":null,\"decoder\":{\"type\":"
+    "\"Sequence\",\"decoders\":[{"
+    "\"type\":\"Replace\",\"pattern\":{\"String\":\"\\u2581\"},\"content\":\" "
+    "\"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},{\"type\":"
+    "\"Strip\",\"content\":\" "
+    "\",\"start\":1,\"stop\":0}]},\"model\":{\"type\":\"BPE\",\"unk_token\":\"<unk>\",\"fuse_unk\":true,"
+    "\"byte_fallback\":true,\"vocab\":{\"<unk>\":0,\"<0x61>\":1,\"<0xC3>\":2,\"\\u2581\":3,\"b\":4,\"\\u2581b\":5,"
+    "\"bb\":6,\"bbb\":7},"
+    "\"merges\":[\"\\u2581 b\",\"b b\",\"bb b\",\"b bb\"]}}" CUT
+    "{\"unk_token\":\"<unk>\",\"pad_token\":\"<p>\",\"extra_special_tokens\":[\"<x>\"]}",
     /* one of each remaining part */
-    "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFKC\"},{\"type\":\"Lowercase\"},{\"type\":\"StripAccents\"},{\"type\":"
-    "\"Replace\",\"pattern\":{\"Regex\":\"[[:space:]&&[^\\\\n]]{2,}+|\\\\bx(?i)y\"},\"content\":\" \"}]},\"pre_tokenizer\":{\"type\":\"Sequence\","
-    "\"pretokenizers\":[{\"type\":\"Metaspace\",\"replacement\":\"\\u2581\",\"prepend_scheme\":\"first\",\"split\":true},{\"type\":\"Digits\","
-    "\"individual_digits\":true},{\"type\":\"Punctuation\",\"behavior\":\"MergedWithNext\"},{\"type\":\"FixedLength\",\"length\":7},{\"type\":"
-    "\"ByteLevel\",\"add_prefix_space\":true,\"use_regex\":true}]},\"post_processor\":{\"type\":\"BertProcessing\",\"sep\":[\"b\",1],\"cls\":[\"a\",0]},"
-    "\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"BPEDecoder\",\"suffix\":\"</w>\"},{\"type\":\"Metaspace\",\"replacement\":"
-    "\"\\u2581\",\"add_prefix_space\":true}]},\"model\":{\"continuing_subword_prefix\":\"##\",\"end_of_word_suffix\":\"</w>\",\"vocab\":{\"a\":0,"
+    "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFKC\"},{\"type\":\"Lowercase\"},{\"type\":"
+    "\"StripAccents\"},{\"type\":"
+    "\"Replace\",\"pattern\":{\"Regex\":\"[[:space:]&&[^\\\\n]]{2,}+|\\\\bx(?i)y\"},\"content\":\" "
+    "\"}]},\"pre_tokenizer\":{\"type\":\"Sequence\","
+    "\"pretokenizers\":[{\"type\":\"Metaspace\",\"replacement\":\"\\u2581\",\"prepend_scheme\":\"first\",\"split\":"
+    "true},{\"type\":\"Digits\","
+    "\"individual_digits\":true},{\"type\":\"Punctuation\",\"behavior\":\"MergedWithNext\"},{\"type\":\"FixedLength\","
+    "\"length\":7},{\"type\":"
+    "\"ByteLevel\",\"add_prefix_space\":true,\"use_regex\":true}]},\"post_processor\":{\"type\":\"BertProcessing\","
+    "\"sep\":[\"b\",1],\"cls\":[\"a\",0]},"
+    "\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"BPEDecoder\",\"suffix\":\"</"
+    "w>\"},{\"type\":\"Metaspace\",\"replacement\":"
+    "\"\\u2581\",\"add_prefix_space\":true}]},\"model\":{\"continuing_subword_prefix\":\"##\",\"end_of_word_suffix\":"
+    "\"</w>\",\"vocab\":{\"a\":0,"
     "\"b\":1,\"##b\":2,\"##b</w>\":3,\"ab</w>\":40},\"merges\":[[\"a\",\"##b</w>\"]],\"unk_token\":\"a\"}}",
 };
 
-static const char *const texts[] = {"", "ab b  abab <s> 'S 123 bbbb", "a\xC3\xA9\xE2\x96\x81 \xF0\x9F\x98\x80" "a\xCC\x81 <unk> x", "\n\n \t<e>  <p>\xEF\xAC\x81 xY"};
+static const char *const texts[] = {"", "ab b  abab <s> 'S 123 bbbb",
+                                    "a\xC3\xA9\xE2\x96\x81 \xF0\x9F\x98\x80"
+                                    "a\xCC\x81 <unk> x",
+                                    "\n\n \t<e>  <p>\xEF\xAC\x81 xY"};
 
 static void insist(bool fact, const char *what) {
     if (fact) return;
@@ -80,11 +107,11 @@ static void use(const ql_tokenizer *t, ql_encoder *e, const char *text, bool spe
 static bool read_tokenizer(void *ctx, const uint8_t *bytes, size_t n) {
     (void)ctx;
     const char *cut = memmem(bytes, n, CUT, strlen(CUT)), *all = (const char *)bytes;
-    size_t      first = cut ? (size_t)(cut - all) : n;
+    size_t first = cut ? (size_t)(cut - all) : n;
     ql_fuzz_file("tokenizer.json", bytes, first);
     ql_fuzz_file("tokenizer_config.json", cut ? cut + strlen(CUT) : "{}", cut ? n - first - strlen(CUT) : 2);
     ql_tokenizer *t;
-    ql_err        e = ql_tokenizer_open(ql_fuzz_folder(), &t);
+    ql_err e = ql_tokenizer_open(ql_fuzz_folder(), &t);
     if (ql_bad(e)) {
         check_refusal(e);
         insist(strstr(ql_err_text(), ql_fuzz_folder()) == ql_err_text(), "a refusal that names no file");

@@ -21,7 +21,7 @@ static inline void good(ql_err e) {
 
 static inline ql_json *golden(const char *name) {
     ql_json *document;
-    char    *path = ql_path_join(GOLDEN, name);
+    char *path = ql_path_join(GOLDEN, name);
     good(ql_json_read(path, 1 << 24, &document));
     free(path);
     return document;

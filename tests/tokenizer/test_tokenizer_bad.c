@@ -43,14 +43,17 @@ static const bad_case cases[] = {
     {"{" MODEL("\"a\":0", "[\"a\",1]") "}", NULL, "is not made of two strings"},
     {"{" MODEL("\"a\":0", "7") "}", NULL, "model.merges[0]: is an integer"},
     {"{\"model\":{\"vocab\":{},\"merges\":[],\"dropout\":0.1}}", NULL, "dropout is not 0"},
-    {"{\"model\":{\"vocab\":{},\"merges\":[],\"byte_fallback\":1}}", NULL, "byte_fallback is an integer; it must be true or false"},
+    {"{\"model\":{\"vocab\":{},\"merges\":[],\"byte_fallback\":1}}", NULL,
+     "byte_fallback is an integer; it must be true or false"},
     {"{\"model\":{\"vocab\":{},\"merges\":[],\"unk_token\":[]}}", NULL, "unk_token is a list; it must be a string"},
-    {"{" ABC ",\"normalizer\":{\"type\":\"Precompiled\"}}", NULL, "normalizer: type Precompiled is not supported; supported are"},
+    {"{" ABC ",\"normalizer\":{\"type\":\"Precompiled\"}}", NULL,
+     "normalizer: type Precompiled is not supported; supported are"},
     {"{" ABC ",\"normalizer\":[]}", NULL, "normalizer: a part must be an object with a type"},
     {"{" ABC ",\"normalizer\":{\"type\":\"Prepend\"}}", NULL, "normalizer Prepend: prepend is absent"},
     {"{" ABC ",\"normalizer\":{\"type\":\"Sequence\"}}", NULL, "normalizers is absent; it must be a list"},
     {"{" ABC ",\"pre_tokenizer\":{\"type\":\"Foo\"}}", NULL, "pre_tokenizer: type Foo is not supported; supported are"},
-    {"{" ABC ",\"pre_tokenizer\":" SPLIT("{\"Regex\":\"(\"}", "Isolated") "}", NULL, "pre_tokenizer Split: the regular expression cannot be used"},
+    {"{" ABC ",\"pre_tokenizer\":" SPLIT("{\"Regex\":\"(\"}", "Isolated") "}", NULL,
+     "pre_tokenizer Split: the regular expression cannot be used"},
     {"{" ABC ",\"pre_tokenizer\":" SPLIT("{\"Regex\":\"[a\"}", "Isolated") "}", NULL, "'[' without ']'"},
     {"{" ABC ",\"pre_tokenizer\":" SPLIT("{\"Regex\":\"(*FAIL)\"}", "Isolated") "}", NULL, "a callout"},
     {"{" ABC ",\"pre_tokenizer\":" SPLIT("{\"Regex\":\"(?~a)\"}", "Isolated") "}", NULL, "a group option other than"},
@@ -58,22 +61,29 @@ static const bad_case cases[] = {
     {"{" ABC ",\"pre_tokenizer\":" SPLIT("{\"Regex\":\"\\\\p{Nonsense}\"}", "Isolated") "}", NULL, "cannot be used"},
     {"{" ABC ",\"pre_tokenizer\":" SPLIT("{\"String\":\"\"}", "Isolated") "}", NULL, "the pattern is empty"},
     {"{" ABC ",\"pre_tokenizer\":" SPLIT("3", "Isolated") "}", NULL, "pattern is an integer"},
-    {"{" ABC ",\"pre_tokenizer\":" SPLIT("{\"String\":\"x\"}", "Sideways") "}", NULL, "behavior is a string; it must be Removed"},
-    {"{" ABC ",\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"ab\"}}", NULL, "replacement is a string; it must be one character"},
+    {"{" ABC ",\"pre_tokenizer\":" SPLIT("{\"String\":\"x\"}", "Sideways") "}", NULL,
+     "behavior is a string; it must be Removed"},
+    {"{" ABC ",\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"ab\"}}", NULL,
+     "replacement is a string; it must be one character"},
     {"{" ABC ",\"pre_tokenizer\":{\"type\":\"FixedLength\",\"length\":0}}", NULL, "length must be at least 1"},
     {"{" ABC ",\"decoder\":{\"type\":\"CTC\"}}", NULL, "decoder: type CTC is not supported"},
-    {"{" ABC ",\"decoder\":{\"type\":\"Strip\",\"content\":\" \",\"start\":-1,\"stop\":0}}", NULL, "start is an integer; it must be an integer that is not negative"},
+    {"{" ABC ",\"decoder\":{\"type\":\"Strip\",\"content\":\" \",\"start\":-1,\"stop\":0}}", NULL,
+     "start is an integer; it must be an integer that is not negative"},
     {"{" ABC ",\"post_processor\":{\"type\":\"Foo\"}}", NULL, "post_processor: type Foo is not supported"},
     {"{" ABC ",\"post_processor\":{\"type\":\"TemplateProcessing\"}}", NULL, "single is absent"},
-    {"{" ABC ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"x\"}}]}}", NULL, "special_tokens has no ids for 'x'"},
-    {"{" ABC ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"B\"}}]}}", NULL, "a piece of `single`"},
-    {"{" ABC ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"x\"}}],\"special_tokens\":{\"x\":{\"ids\":[77]}}}}",
+    {"{" ABC ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"x\"}}]}}",
+     NULL, "special_tokens has no ids for 'x'"},
+    {"{" ABC ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"B\"}}]}}", NULL,
+     "a piece of `single`"},
+    {"{" ABC ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"x\"}}],"
+             "\"special_tokens\":{\"x\":{\"ids\":[77]}}}}",
      NULL, "adds the id 77, which no token has"},
     {"{" ABC ",\"post_processor\":{\"type\":\"BertProcessing\",\"cls\":[\"a\",0]}}", NULL, "an id is absent"},
     {"{" ABC ",\"added_tokens\":{}}", NULL, "added_tokens is an object; it must be a list"},
     {"{" ABC ",\"added_tokens\":[{\"content\":\"x\"}]}", NULL, "added_tokens[0]: id is missing or out of range"},
     {"{" ABC ",\"added_tokens\":[{\"id\":4}]}", NULL, "added_tokens: a token is absent"},
-    {"{" ABC ",\"added_tokens\":[{\"id\":4,\"content\":\"x\",\"lstrip\":\"yes\"}]}", NULL, "lstrip is a string; it must be true or false"},
+    {"{" ABC ",\"added_tokens\":[{\"id\":4,\"content\":\"x\",\"lstrip\":\"yes\"}]}", NULL,
+     "lstrip is a string; it must be true or false"},
     {"{" ABC "}", "[]", "tokenizer_config.json: is a list"},
     {"{" ABC "}", "{\"added_tokens_decoder\":[]}", "added_tokens_decoder: is a list"},
     {"{" ABC "}", "{\"add_bos_token\":true}", "add_bos_token is true, but there is no bos_token"},
@@ -99,7 +109,7 @@ static void bad_files_are_refused(void **state) {
     (void)state;
     for (size_t i = 0; i < QL_LEN(cases); i++) {
         ql_tokenizer *t;
-        ql_err        e = open_with(cases[i].document, cases[i].config, &t);
+        ql_err e = open_with(cases[i].document, cases[i].config, &t);
         if (!ql_bad(e)) fail_msg("accepted: %s %s", cases[i].document, cases[i].config ? cases[i].config : "");
         assert_int_equal(e.code, QL_DATA);
         assert_null(t);
@@ -137,7 +147,7 @@ static void encode_fails(const char *document, const char *text, size_t n, const
     ql_tokenizer *t;
     good(open_with(document, NULL, &t));
     ql_encoder *e = ql_encoder_open(t);
-    ql_ids      ids = {0};
+    ql_ids ids = {0};
     good(ql_encode(e, "a", 1, true, &ids));
     size_t before = ids.count;
     assert_int_equal(ql_encode(e, text, n, true, &ids).code, QL_DATA);
@@ -152,7 +162,8 @@ static void bad_texts_are_refused(void **state) {
     (void)state;
     encode_fails("{" ABC "}", "ab\xC3", 3, "not valid UTF-8 at byte 2");
     encode_fails("{" ABC "}", "\xED\xA0\x80", 3, "not valid UTF-8 at byte 0");
-    encode_fails("{\"model\":{\"vocab\":{\"a\":0},\"merges\":[],\"unk_token\":\"<unk>\"}}", "ax", 2, "unk_token '<unk>' is not in its vocabulary");
+    encode_fails("{\"model\":{\"vocab\":{\"a\":0},\"merges\":[],\"unk_token\":\"<unk>\"}}", "ax", 2,
+                 "unk_token '<unk>' is not in its vocabulary");
 }
 
 /* An expression that tries every way to cut a run stops at a limit, and says where. */
@@ -169,8 +180,8 @@ static void endless_backtracking_ends(void **state) {
 static void bad_ids_are_refused(void **state) {
     (void)state;
     ql_tokenizer *t;
-    ql_str        out = {0};
-    int32_t       bad[] = {0, 3}, negative[] = {-1};
+    ql_str out = {0};
+    int32_t bad[] = {0, 3}, negative[] = {-1};
     good(open_with("{" ABC "}", NULL, &t));
     assert_int_equal(ql_tokenizer_size(t), 3);
     assert_int_equal(ql_decode(t, bad, 2, false, &out).code, QL_DATA);
@@ -186,7 +197,7 @@ static void bad_ids_are_refused(void **state) {
 /* Deep nesting and doubling templates cost no more than the file. */
 static void nesting_is_bounded(void **state) {
     (void)state;
-    ql_str        text = {0};
+    ql_str text = {0};
     ql_tokenizer *t;
     ql_str_puts(&text, "{" ABC ",\"pre_tokenizer\":");
     for (int i = 0; i < 900; i++) ql_str_puts(&text, "{\"type\":\"Sequence\",\"pretokenizers\":[");
@@ -198,7 +209,9 @@ static void nesting_is_bounded(void **state) {
     text.size = 0;
     ql_str_puts(&text, "{" ABC ",\"post_processor\":{\"type\":\"Sequence\",\"processors\":[");
     for (int i = 0; i < 40; i++) {
-        ql_str_printf(&text, "%s{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}}]}",
+        ql_str_printf(&text,
+                      "%s{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{"
+                      "\"id\":\"A\"}}]}",
                       i ? "," : "");
     }
     ql_str_puts(&text, "]}}");
@@ -219,9 +232,12 @@ static int remove_folder(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bad_files_are_refused), cmocka_unit_test(an_absent_file_is_named),
-        cmocka_unit_test(a_huge_file_is_refused_unread), cmocka_unit_test(bad_texts_are_refused),
-        cmocka_unit_test(endless_backtracking_ends), cmocka_unit_test(bad_ids_are_refused),
+        cmocka_unit_test(bad_files_are_refused),
+        cmocka_unit_test(an_absent_file_is_named),
+        cmocka_unit_test(a_huge_file_is_refused_unread),
+        cmocka_unit_test(bad_texts_are_refused),
+        cmocka_unit_test(endless_backtracking_ends),
+        cmocka_unit_test(bad_ids_are_refused),
         cmocka_unit_test(nesting_is_bounded),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -21,7 +21,7 @@ static void same_ids(const ql_ids *got, const ql_json *want, const char *family,
 static void check_ids(ql_encoder *e, const char *family, const ql_json *strings, const ql_json *want, bool special) {
     ql_ids ids = {0};
     for (size_t i = 0; i < ql_json_size(want); i++) {
-        size_t      n;
+        size_t n;
         const char *text = ql_json_text(ql_json_at(strings, i), &n);
         ids.count = 0;
         good(ql_encode(e, text, n, special, &ids));
@@ -33,11 +33,11 @@ static void check_ids(ql_encoder *e, const char *family, const ql_json *strings,
 static void check_texts(const ql_tokenizer *t, const char *family, const ql_json *ids, const ql_json *want, bool skip) {
     for (size_t i = 0; i < ql_json_size(want); i++) {
         const ql_json *list = ql_json_at(ids, i);
-        int32_t       *id = QL_NEW_ARRAY(int32_t, ql_json_size(list));
+        int32_t *id = QL_NEW_ARRAY(int32_t, ql_json_size(list));
         for (size_t k = 0; k < ql_json_size(list); k++) id[k] = (int32_t)ql_json_int(ql_json_at(list, k), -1);
         ql_str got = {0};
         good(ql_decode(t, id, ql_json_size(list), skip, &got));
-        size_t      n;
+        size_t n;
         const char *text = ql_json_text(ql_json_at(want, i), &n);
         if (got.size != n || memcmp(got.data ? got.data : "", text, n) != 0) {
             fail_msg("%s: list %zu: text '%s', expected '%s'", family, i, got.data, text);
@@ -48,11 +48,11 @@ static void check_texts(const ql_tokenizer *t, const char *family, const ql_json
 }
 
 static void check_family(const char *family, const ql_json *shared) {
-    char         *folder = ql_path_join(GOLDEN, family), *name = ql_path_join(family, "expected.json");
-    ql_json      *expected = golden(name);
+    char *folder = ql_path_join(GOLDEN, family), *name = ql_path_join(family, "expected.json");
+    ql_json *expected = golden(name);
     ql_tokenizer *t;
     good(ql_tokenizer_open(folder, &t));
-    ql_encoder    *e = ql_encoder_open(t);
+    ql_encoder *e = ql_encoder_open(t);
     const ql_json *own = ql_json_get(expected, "strings"), *ids = ql_json_get(expected, "ids");
     const ql_json *strings = ql_json_is(own, QL_JSON_ARRAY) ? own : shared;
     assert_int_equal(ql_json_size(strings), ql_json_size(ids));
@@ -80,7 +80,7 @@ static void families_match(void **state) {
 /* ---- the files beside tokenizer.json ----------------------------------------------------------- */
 
 static void put_value(ql_str *out, const ql_json *v) {
-    size_t      n;
+    size_t n;
     const char *text = ql_json_text(v, &n);
     const char *separator = "";
     if (text) {
@@ -136,8 +136,10 @@ static void check_folder(const ql_json *want, const ql_json *texts, size_t index
     assert_int_equal(ql_tokenizer_eos_id(t), ql_json_int(ql_json_get(want, "eos_id"), -1));
     assert_int_equal(ql_tokenizer_bos_id(t), ql_json_int(ql_json_get(want, "bos_id"), -1));
     const char *eos = ql_json_text(ql_json_get(want, "eos"), NULL);
-    if (eos) assert_string_equal(ql_tokenizer_eos(t), eos);
-    else assert_null(ql_tokenizer_eos(t));
+    if (eos)
+        assert_string_equal(ql_tokenizer_eos(t), eos);
+    else
+        assert_null(ql_tokenizer_eos(t));
     ql_encoder_close(e);
     ql_tokenizer_close(t);
     good(ql_dir_remove(folder));
@@ -145,7 +147,7 @@ static void check_folder(const ql_json *want, const ql_json *texts, size_t index
 
 static void folders_match(void **state) {
     (void)state;
-    ql_json       *document = golden("folders.json");
+    ql_json *document = golden("folders.json");
     const ql_json *cases = ql_json_get(document, "cases");
     assert_true(ql_json_size(cases) > 5);
     for (size_t i = 0; i < ql_json_size(cases); i++) {

@@ -5,7 +5,7 @@
 #include "worker/data/tokenizer/text.h"
 
 static size_t characters(const char *text, size_t n) {
-    size_t   count = 0;
+    size_t count = 0;
     uint32_t c;
     for (size_t at = 0; at < n; count++) at += ql_utf8_get(text + at, &c);
     return count;
@@ -14,17 +14,18 @@ static size_t characters(const char *text, size_t n) {
 /* Golden offsets count characters; empty matches are not in them. */
 static void check_matches(const ql_pattern *p, const char *regex, const ql_json *text, const ql_json *want) {
     ql_matcher *m = ql_matcher_open();
-    size_t      n = 0, size;
-    bool        found;
+    size_t n = 0, size;
+    bool found;
     const char *all = ql_json_text(text, &size);
-    ql_search   s = ql_search_begin(p, m, all, size);
+    ql_search s = ql_search_begin(p, m, all, size);
     for (;;) {
         good(ql_search_next(p, m, &s, &found));
         if (!found) break;
         if (s.start == s.end) continue;
         const ql_json *span = ql_json_at(want, n++);
-        size_t         start = characters(s.text, s.start), end = characters(s.text, s.end);
-        if (ql_json_int(ql_json_at(span, 0), -1) != (int64_t)start || ql_json_int(ql_json_at(span, 1), -1) != (int64_t)end) {
+        size_t start = characters(s.text, s.start), end = characters(s.text, s.end);
+        if (ql_json_int(ql_json_at(span, 0), -1) != (int64_t)start ||
+            ql_json_int(ql_json_at(span, 1), -1) != (int64_t)end) {
             fail_msg("/%s/ in '%s': match %zu is %zu to %zu", regex, s.text, n, start, end);
         }
     }
@@ -34,14 +35,14 @@ static void check_matches(const ql_pattern *p, const char *regex, const ql_json 
 
 static void regexes_match(void **state) {
     (void)state;
-    ql_json       *document = golden("regex.json");
+    ql_json *document = golden("regex.json");
     const ql_json *cases = ql_json_get(document, "cases"), *texts = ql_json_get(document, "texts");
     assert_true(ql_json_size(cases) > 50);
     for (size_t i = 0; i < ql_json_size(cases); i++) {
-        size_t         n;
+        size_t n;
         const ql_json *one = ql_json_at(cases, i), *matches = ql_json_get(one, "matches");
-        const char    *regex = ql_json_text(ql_json_get(one, "regex"), &n);
-        ql_pattern    *p;
+        const char *regex = ql_json_text(ql_json_get(one, "regex"), &n);
+        ql_pattern *p;
         good(ql_pattern_regex(regex, n, regex, &p));
         for (size_t k = 0; k < ql_json_size(texts); k++) {
             check_matches(p, regex, ql_json_at(texts, k), ql_json_at(matches, k));
@@ -51,11 +52,12 @@ static void regexes_match(void **state) {
     ql_json_free(document);
 }
 
-static void check_normalizer(const ql_pipeline *line, ql_matcher *m, const ql_json *text, const ql_json *want, size_t i) {
+static void check_normalizer(const ql_pipeline *line, ql_matcher *m, const ql_json *text, const ql_json *want,
+                             size_t i) {
     ql_pieces p = {0};
     p.text.data = ql_json_text(text, &p.text.size);
     for (size_t k = 0; k < line->n; k++) good(line->part[k].kind->normalize(&line->part[k], m, &p.text));
-    size_t      n;
+    size_t n;
     const char *expected = ql_json_text(want, &n);
     if (p.text.size != n || memcmp(p.text.data, expected, n) != 0) {
         fail_msg("part %zu: '%s' becomes '%.*s', expected '%s'", i, ql_json_text(text, NULL), (int)p.text.size,
@@ -67,17 +69,18 @@ static void check_normalizer(const ql_pipeline *line, ql_matcher *m, const ql_js
 static void check_pieces(const ql_pieces *p, const ql_json *text, const ql_json *want, size_t i) {
     size_t k = 0;
     for (size_t j = 0; j < p->n_piece; j++) {
-        size_t      n, size = p->piece[j].end - p->piece[j].start;
+        size_t n, size = p->piece[j].end - p->piece[j].start;
         const char *expected = ql_json_text(ql_json_at(want, k++), &n), *got = p->text.data + p->piece[j].start;
         if (!expected || size != n || memcmp(got, expected, n) != 0) {
-            fail_msg("part %zu: '%s': piece %zu is '%.*s', expected '%s'", i, ql_json_text(text, NULL), k, (int)size, got,
-                     expected);
+            fail_msg("part %zu: '%s': piece %zu is '%.*s', expected '%s'", i, ql_json_text(text, NULL), k, (int)size,
+                     got, expected);
         }
     }
     if (k != ql_json_size(want)) fail_msg("part %zu: '%s': %zu pieces", i, ql_json_text(text, NULL), k);
 }
 
-static void check_pre_tokenizer(const ql_pipeline *line, ql_matcher *m, const ql_json *text, const ql_json *want, size_t i) {
+static void check_pre_tokenizer(const ql_pipeline *line, ql_matcher *m, const ql_json *text, const ql_json *want,
+                                size_t i) {
     ql_pieces p = {0};
     p.text.data = ql_json_text(text, &p.text.size);
     ql_piece whole = {0, (uint32_t)p.text.size, true};
@@ -89,21 +92,23 @@ static void check_pre_tokenizer(const ql_pipeline *line, ql_matcher *m, const ql
 
 static void parts_match(void **state) {
     (void)state;
-    ql_json       *document = golden("parts.json");
+    ql_json *document = golden("parts.json");
     const ql_json *cases = ql_json_get(document, "cases"), *texts = ql_json_get(document, "texts");
-    ql_matcher    *m = ql_matcher_open();
+    ql_matcher *m = ql_matcher_open();
     assert_true(ql_json_size(cases) > 50);
     for (size_t i = 0; i < ql_json_size(cases); i++) {
         const ql_json *part = ql_json_get(ql_json_at(cases, i), "part");
         const ql_json *results = ql_json_get(ql_json_at(cases, i), "results");
-        ql_pipeline    normalizer = {0}, pre_tokenizer = {0};
+        ql_pipeline normalizer = {0}, pre_tokenizer = {0};
         good(ql_pipeline_load(&ql_normalizers, part, "part", &normalizer));
         good(ql_pipeline_load(&ql_pre_tokenizers, part, "part", &pre_tokenizer));
         assert_true(normalizer.n + pre_tokenizer.n > 0);
         for (size_t k = 0; k < ql_json_size(texts); k++) {
             const ql_json *text = ql_json_at(texts, k), *want = ql_json_at(results, k);
-            if (normalizer.n) check_normalizer(&normalizer, m, text, want, i);
-            else check_pre_tokenizer(&pre_tokenizer, m, text, want, i);
+            if (normalizer.n)
+                check_normalizer(&normalizer, m, text, want, i);
+            else
+                check_pre_tokenizer(&pre_tokenizer, m, text, want, i);
         }
         ql_pipeline_free(&normalizer);
         ql_pipeline_free(&pre_tokenizer);
@@ -145,6 +150,7 @@ static void broken_utf8_is_replaced(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(regexes_match), cmocka_unit_test(parts_match),
-                                       cmocka_unit_test(bytes_have_stand_ins), cmocka_unit_test(broken_utf8_is_replaced)};
+                                       cmocka_unit_test(bytes_have_stand_ins),
+                                       cmocka_unit_test(broken_utf8_is_replaced)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,7 @@ static void put_file(const char *name, const void *bytes, size_t n) {
 
 static ql_tokenizer *open_golden(const char *family) {
     ql_tokenizer *t;
-    char         *path = ql_path_join(GOLDEN, family);
+    char *path = ql_path_join(GOLDEN, family);
     good(ql_tokenizer_open(path, &t));
     free(path);
     return t;
@@ -30,10 +30,10 @@ static void encode(const ql_tokenizer *t, const char *text, size_t n, ql_ids *ou
 static void a_long_word_is_merged(void **state) {
     (void)state;
     enum { N = 1 << 20 };
-    char         *text = ql_alloc(N);
+    char *text = ql_alloc(N);
     ql_tokenizer *t = open_golden("mistral");
-    ql_ids        ids = {0};
-    ql_str        back = {0};
+    ql_ids ids = {0};
+    ql_str back = {0};
     for (int i = 0; i < N; i++) text[i] = "thequickbrownfoxaeiou"[(i * 7 + i / 13) % 21];
     encode(t, text, N, &ids);
     assert_true(ids.count > N / 8 && ids.count < N);
@@ -51,12 +51,13 @@ static void the_cache_changes_nothing(void **state) {
     (void)state;
     enum { WORDS = 80000, CHECKED = 100 };
     ql_tokenizer *t = open_golden("llama3");
-    ql_encoder   *e = ql_encoder_open(t);
-    ql_ids        cached = {0}, fresh = {0};
+    ql_encoder *e = ql_encoder_open(t);
+    ql_ids cached = {0}, fresh = {0};
     for (int round = 0; round < 2; round++) {
         for (uint32_t i = 0; i < WORDS; i++) {
             char word[32];
-            int  n = snprintf(word, sizeof word, " dog%c%c%c%c", 'a' + i % 26, 'a' + i / 26 % 26, 'a' + i / 676 % 26, 'a' + i / 17576);
+            int n = snprintf(word, sizeof word, " dog%c%c%c%c", 'a' + i % 26, 'a' + i / 26 % 26, 'a' + i / 676 % 26,
+                             'a' + i / 17576);
             cached.count = 0;
             good(ql_encode(e, word, (size_t)n, false, &cached));
             if (i % (WORDS / CHECKED) != 0) continue;
@@ -73,7 +74,7 @@ static void the_cache_changes_nothing(void **state) {
 
 static void copy_golden(const char *family) {
     ql_str bytes = {0};
-    char  *path = ql_format(GOLDEN "/%s/tokenizer.json", family);
+    char *path = ql_format(GOLDEN "/%s/tokenizer.json", family);
     good(ql_file_read(path, 1 << 24, &bytes));
     put_file("tokenizer.json", bytes.data, bytes.size);
     ql_str_free(&bytes);
@@ -82,7 +83,7 @@ static void copy_golden(const char *family) {
 
 static void special_ids_are(const char *config, int bos, int eos) {
     ql_tokenizer *t;
-    ql_ids        ids = {0};
+    ql_ids ids = {0};
     put_file("tokenizer_config.json", config, strlen(config));
     good(ql_tokenizer_open(folder, &t));
     ql_encoder *e = ql_encoder_open(t);
@@ -101,7 +102,8 @@ static void explicit_flags_override_the_template(void **state) {
     special_ids_are("{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\"}", 1, 0);
     special_ids_are("{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"add_bos_token\":null}", 1, 0);
     special_ids_are("{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"add_bos_token\":false}", 0, 0);
-    special_ids_are("{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"add_bos_token\":true,\"add_eos_token\":true}", 1, 1);
+    special_ids_are("{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"add_bos_token\":true,\"add_eos_token\":true}", 1,
+                    1);
     special_ids_are("{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"add_eos_token\":true}", 0, 1);
 }
 
@@ -112,8 +114,10 @@ static void eos_is(const char *config, const char *generation, const char *model
     put_file("config.json", model, strlen(model));
     good(ql_tokenizer_open(folder, &t));
     assert_int_equal(ql_tokenizer_eos_id(t), want);
-    if (want < 0) assert_null(ql_tokenizer_eos(t));
-    else assert_string_equal(ql_tokenizer_eos(t), ql_tokenizer_piece(t, want, NULL));
+    if (want < 0)
+        assert_null(ql_tokenizer_eos(t));
+    else
+        assert_string_equal(ql_tokenizer_eos(t), ql_tokenizer_piece(t, want, NULL));
     ql_tokenizer_close(t);
 }
 
@@ -150,12 +154,13 @@ static void the_fingerprint_follows_the_ids(void **state) {
 /* ---- the tools ------------------------------------------------------------------------------- */
 
 static ql_err run_tool(bool back, bool special, const char *in, ql_str *out) {
-    FILE  *from = fmemopen((void *)(uintptr_t)in, strlen(in), "r");
-    char  *text = NULL;
+    FILE *from = fmemopen((void *)(uintptr_t)in, strlen(in), "r");
+    char *text = NULL;
     size_t n = 0;
-    FILE  *to = open_memstream(&text, &n);
+    FILE *to = open_memstream(&text, &n);
     assert_true(from && to);
-    ql_err e = back ? ql_tool_detokenize(GOLDEN "/llama3", from, to) : ql_tool_tokenize(GOLDEN "/llama3", special, from, to);
+    ql_err e =
+        back ? ql_tool_detokenize(GOLDEN "/llama3", from, to) : ql_tool_tokenize(GOLDEN "/llama3", special, from, to);
     fclose(from);
     fclose(to);
     out->size = 0;
@@ -167,18 +172,18 @@ static ql_err run_tool(bool back, bool special, const char *in, ql_str *out) {
 static void lines_go_there_and_back(void **state) {
     (void)state;
     const char *lines = "\"The dog\"\n\"\"\n\"\\u0000 \\u2028\\ud83d\\ude00\"\n";
-    ql_str      ids = {0}, text = {0};
+    ql_str ids = {0}, text = {0};
     good(run_tool(false, false, lines, &ids));
     assert_int_equal(ids.data[0], '[');
     assert_non_null(strstr(ids.data, ", "));
     assert_non_null(strstr(ids.data, "]\n[]\n["));
     good(run_tool(true, false, ids.data, &text));
     ql_json *value;
-    char    *save, *line = strtok_r(text.data, "\n", &save);
+    char *save, *line = strtok_r(text.data, "\n", &save);
     for (int i = 0; i < 3; i++, line = strtok_r(NULL, "\n", &save)) {
         assert_non_null(line);
         good(ql_json_parse(line, strlen(line), "line", 1, &value));
-        size_t      n;
+        size_t n;
         const char *got = ql_json_text(value, &n);
         if (i == 0) assert_string_equal(got, "The dog");
         if (i == 2) assert_int_equal(n, 9);
@@ -225,10 +230,14 @@ static int remove_folder(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_long_word_is_merged), cmocka_unit_test(the_cache_changes_nothing),
-        cmocka_unit_test(explicit_flags_override_the_template), cmocka_unit_test(eos_is_looked_for_in_turn),
-        cmocka_unit_test(the_fingerprint_follows_the_ids), cmocka_unit_test(lines_go_there_and_back),
-        cmocka_unit_test(special_tokens_are_added_on_request), cmocka_unit_test(a_bad_line_is_named),
+        cmocka_unit_test(a_long_word_is_merged),
+        cmocka_unit_test(the_cache_changes_nothing),
+        cmocka_unit_test(explicit_flags_override_the_template),
+        cmocka_unit_test(eos_is_looked_for_in_turn),
+        cmocka_unit_test(the_fingerprint_follows_the_ids),
+        cmocka_unit_test(lines_go_there_and_back),
+        cmocka_unit_test(special_tokens_are_added_on_request),
+        cmocka_unit_test(a_bad_line_is_named),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -142,7 +142,7 @@ static void seal_token(ql_added *a, int32_t index) {
     ql_added_token *t = &a->token[index];
     if (t->shadowed) return;
     const char *text = t->normal ? t->normal : t->content;
-    size_t      n = t->normal ? t->normal_size : t->size;
+    size_t n = t->normal ? t->normal_size : t->size;
     if (n) trie_add(t->normalized ? &a->normal : &a->raw, text, n, index);
 }
 
@@ -164,8 +164,8 @@ ql_err ql_added_seal(ql_added *a, const ql_pipeline *normalizer) {
     trie_open(&a->raw);
     trie_open(&a->normal);
     ql_matcher *m = ql_matcher_open();
-    ql_pieces   scratch = {0};
-    ql_err      e = ql_ok();
+    ql_pieces scratch = {0};
+    ql_err e = ql_ok();
     for (size_t i = 0; i < a->n && !ql_bad(e); i++) {
         ql_added_token *t = &a->token[i];
         if (t->normalized) {
@@ -215,7 +215,7 @@ static size_t spaces_before(const ql_added_walk *w, size_t at) {
     const char *p = w->text + at;
     while (p > w->text) {
         const char *last = ql_utf8_back(w->text, p);
-        uint32_t    c;
+        uint32_t c;
         ql_utf8_get(last, &c);
         if (!ql_is_space(c)) break;
         p = last;
@@ -226,7 +226,7 @@ static size_t spaces_before(const ql_added_walk *w, size_t at) {
 static size_t spaces_behind(const ql_added_walk *w, size_t at) {
     while (at < w->size) {
         uint32_t c;
-        size_t   n = ql_utf8_get(w->text + at, &c);
+        size_t n = ql_utf8_get(w->text + at, &c);
         if (!ql_is_space(c)) break;
         at += n;
     }
@@ -239,7 +239,7 @@ bool ql_added_next(ql_added_walk *w) {
         w->token = w->waiting_index;
         return true;
     }
-    size_t  start, end;
+    size_t start, end;
     int32_t index;
     while ((index = find_token(w, &start, &end)) >= 0) {
         const ql_added_token *t = &w->added->token[index];

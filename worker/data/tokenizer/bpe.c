@@ -17,7 +17,7 @@ void ql_bpe_scratch_free(ql_bpe_scratch *s) {
 /* ---- characters to symbols ------------------------------------------------------------------- */
 
 static void add_symbol(ql_bpe_scratch *s, int32_t id, size_t size) {
-    int32_t   last = (int32_t)s->n_symbols - 1;
+    int32_t last = (int32_t)s->n_symbols - 1;
     ql_symbol symbol = {id, last, -1, (uint32_t)size};
     if (last >= 0) s->symbol[last].next = last + 1;
     QL_PUSH(s->symbol, s->n_symbols, s->symbol_capacity, symbol);
@@ -25,7 +25,7 @@ static void add_symbol(ql_bpe_scratch *s, int32_t id, size_t size) {
 
 /* A character without a token that waits for the next known one (fuse_unk joins several). */
 typedef struct {
-    bool   any;
+    bool any;
     size_t size;
 } pending_unk;
 
@@ -47,9 +47,10 @@ static bool add_bytes(const ql_bpe *b, ql_bpe_scratch *s, const char *text, size
 static ql_err add_unknown(const ql_bpe *b, ql_bpe_scratch *s, pending_unk *u, const char *text, size_t n, size_t size) {
     if (b->byte_fallback && add_bytes(b, s, text, n)) return ql_ok();
     if (!b->unk_token) return ql_ok();
-    QL_CHECK(b->unk_id >= 0, QL_DATA,
-             "the text has a character that the tokenizer does not know, and its unk_token '%s' is not in its vocabulary",
-             b->unk_token);
+    QL_CHECK(
+        b->unk_id >= 0, QL_DATA,
+        "the text has a character that the tokenizer does not know, and its unk_token '%s' is not in its vocabulary",
+        b->unk_token);
     if (u->any && b->fuse_unk) {
         u->size += size;
         return ql_ok();
@@ -71,13 +72,13 @@ static const char *decorate(const ql_bpe *b, ql_bpe_scratch *s, const char *text
 }
 
 static ql_err read_symbols(const ql_bpe *b, ql_bpe_scratch *s, const char *word, size_t size) {
-    bool        plain = !b->prefix.size && !b->suffix.size;
+    bool plain = !b->prefix.size && !b->suffix.size;
     pending_unk unk = {0};
     s->n_symbols = 0;
     for (size_t at = 0, length; at < size; at += length) {
-        uint32_t    c;
+        uint32_t c;
         const char *text = word + at;
-        size_t      n = length = ql_utf8_get(text, &c);
+        size_t n = length = ql_utf8_get(text, &c);
         if (!plain) text = decorate(b, s, text, &n, at == 0, at + length == size);
         int32_t id = plain && c < QL_DIRECT_CHARS ? b->char_id[c] : ql_vocab_find(&b->vocab, text, n);
         if (id < 0) {
@@ -105,7 +106,7 @@ static void heap_push(ql_bpe_scratch *s, ql_candidate c) {
 
 static ql_candidate heap_pop(ql_bpe_scratch *s) {
     ql_candidate top = s->heap[0], last = s->heap[--s->n_heap];
-    size_t       i = 0;
+    size_t i = 0;
     for (;;) {
         size_t child = 2 * i + 1;
         if (child >= s->n_heap) break;
@@ -130,8 +131,8 @@ static void merge_all(const ql_bpe *b, ql_bpe_scratch *s) {
     for (size_t i = 0; i + 1 < s->n_symbols; i++) consider(b, s, (int32_t)i);
     while (s->n_heap) {
         ql_candidate top = heap_pop(s);
-        int32_t      at = (int32_t)(uint32_t)top.order;
-        ql_symbol   *left = &s->symbol[at];
+        int32_t at = (int32_t)(uint32_t)top.order;
+        ql_symbol *left = &s->symbol[at];
         if (left->size == 0 || left->next < 0) continue;
         ql_symbol *right = &s->symbol[left->next];
         /* An entry is stale unless the pair that stands here now becomes the same token; its rank

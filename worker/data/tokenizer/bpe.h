@@ -8,38 +8,38 @@
 enum { QL_DIRECT_CHARS = 0x250 }; /* holds ASCII and all stand-ins for bytes */
 
 typedef struct {
-    ql_vocab  vocab;
+    ql_vocab vocab;
     ql_merges merges;
-    char     *unk_token; /* NULL: characters without a token are dropped */
-    int32_t   unk_id;    /* -1: unk_token is not in the vocabulary */
-    ql_str    prefix, suffix; /* continuing_subword_prefix, end_of_word_suffix */
-    bool      fuse_unk, byte_fallback, ignore_merges;
-    int32_t   byte_id[256];              /* of <0x00>..<0xFF>, -1: absent */
-    int32_t   char_id[QL_DIRECT_CHARS]; /* of single characters, -1: absent */
+    char *unk_token;       /* NULL: characters without a token are dropped */
+    int32_t unk_id;        /* -1: unk_token is not in the vocabulary */
+    ql_str prefix, suffix; /* continuing_subword_prefix, end_of_word_suffix */
+    bool fuse_unk, byte_fallback, ignore_merges;
+    int32_t byte_id[256];             /* of <0x00>..<0xFF>, -1: absent */
+    int32_t char_id[QL_DIRECT_CHARS]; /* of single characters, -1: absent */
     /* No merge joins "x" and "\u2581y": words may be cut before each \u2581 behind another character. */
     bool cut_at_marker;
 } ql_bpe;
 
 /* Reads document.model; `file_size` bounds ids. */
 QL_RESULT ql_bpe_load(const ql_json *document, const char *file, size_t file_size, ql_bpe *out);
-void      ql_bpe_free(ql_bpe *b);
+void ql_bpe_free(ql_bpe *b);
 
 typedef struct {
-    int32_t  id, previous, next; /* neighbours by index, -1: none */
-    uint32_t size;               /* bytes of text; 0: merged into its left neighbour */
+    int32_t id, previous, next; /* neighbours by index, -1: none */
+    uint32_t size;              /* bytes of text; 0: merged into its left neighbour */
 } ql_symbol;
 typedef struct {
     uint64_t order; /* rank, then position */
-    int32_t  id;    /* what the pair becomes */
+    int32_t id;     /* what the pair becomes */
 } ql_candidate;
 typedef struct {
-    ql_symbol    *symbol;
+    ql_symbol *symbol;
     ql_candidate *heap;
-    size_t        n_symbols, n_heap, symbol_capacity, heap_capacity;
-    ql_str        text; /* decorated characters */
+    size_t n_symbols, n_heap, symbol_capacity, heap_capacity;
+    ql_str text; /* decorated characters */
 } ql_bpe_scratch;
 void ql_bpe_scratch_free(ql_bpe_scratch *s);
 
 /* Appends the ids of one word, as the vocabulary spells it. */
 QL_RESULT ql_bpe_encode(const ql_bpe *b, ql_bpe_scratch *s, const char *word, size_t n, ql_ids *out);
-void      ql_ids_push(ql_ids *ids, int32_t id);
+void ql_ids_push(ql_ids *ids, int32_t id);

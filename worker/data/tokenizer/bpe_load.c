@@ -15,9 +15,10 @@ static ql_err check_vocab(const ql_json *vocab, const char *file, size_t file_si
     *bytes = *n_ids = 0;
     for (void *it = ql_json_first(vocab); it; it = ql_json_next(vocab, it)) {
         const ql_json *value = ql_json_value(it);
-        int64_t        id = ql_json_int(value, -1);
-        QL_CHECK(ql_json_is(value, QL_JSON_INT), QL_DATA, "%s: model.vocab: the id of '%.64s' is %s; it must be an integer",
-                 file, ql_json_key(it), ql_json_kind_name(value));
+        int64_t id = ql_json_int(value, -1);
+        QL_CHECK(ql_json_is(value, QL_JSON_INT), QL_DATA,
+                 "%s: model.vocab: the id of '%.64s' is %s; it must be an integer", file, ql_json_key(it),
+                 ql_json_kind_name(value));
         QL_CHECK(id >= 0 && id < limit, QL_DATA, "%s: model.vocab: the id %lld of '%.64s' is out of range (0 to %lld)",
                  file, (long long)id, ql_json_key(it), (long long)limit - 1);
         *bytes += strlen(ql_json_key(it));
@@ -35,7 +36,7 @@ static ql_err load_vocab(const ql_json *model, const char *file, size_t file_siz
     ql_vocab_open(out, ql_json_size(vocab), bytes, n_ids);
     for (void *it = ql_json_first(vocab); it; it = ql_json_next(vocab, it)) {
         const char *text = ql_json_key(it);
-        int64_t     id = ql_json_int(ql_json_value(it), -1);
+        int64_t id = ql_json_int(ql_json_value(it), -1);
         QL_CHECK(ql_vocab_add(out, text, strlen(text), (int32_t)id), QL_DATA,
                  "%s: model.vocab: the id %lld belongs to '%.64s' and to '%.64s'", file, (long long)id, text,
                  out->token[id].text ? out->token[id].text : "");
@@ -45,7 +46,7 @@ static ql_err load_vocab(const ql_json *model, const char *file, size_t file_siz
 
 /* ["a", "b"], or "a b" in older files. */
 static ql_err merge_sides(const ql_json *merge, const char *where, const char *side[2], size_t size[2]) {
-    size_t      n;
+    size_t n;
     const char *text = ql_json_text(merge, &n);
     if (text) {
         const char *space = memchr(text, ' ', n);
@@ -74,19 +75,20 @@ static ql_err find_token(const ql_vocab *v, const char *text, size_t n, const ch
 
 static bool joins_before_marker(const char *side[2], const size_t size[2]) {
     const size_t n = strlen(MARKER);
-    bool         right_begins = size[1] >= n && memcmp(side[1], MARKER, n) == 0;
-    bool         left_ends = size[0] >= n && memcmp(side[0] + size[0] - n, MARKER, n) == 0;
+    bool right_begins = size[1] >= n && memcmp(side[1], MARKER, n) == 0;
+    bool left_ends = size[0] >= n && memcmp(side[0] + size[0] - n, MARKER, n) == 0;
     return right_begins && !left_ends;
 }
 
 static ql_err load_merge(ql_bpe *b, const ql_json *json, uint32_t rank, const char *where, ql_str *joined) {
     const char *side[2] = {0};
-    size_t      size[2] = {0};
+    size_t size[2] = {0};
     QL_TRY(merge_sides(json, where, side, size));
     ql_merge m = {.rank = rank};
     QL_TRY(find_token(&b->vocab, side[0], size[0], where, &m.left));
     QL_TRY(find_token(&b->vocab, side[1], size[1], where, &m.right));
-    QL_CHECK(size[1] >= b->prefix.size, QL_DATA, "%s: the second token is shorter than continuing_subword_prefix", where);
+    QL_CHECK(size[1] >= b->prefix.size, QL_DATA, "%s: the second token is shorter than continuing_subword_prefix",
+             where);
     joined->size = 0;
     ql_str_put(joined, side[0], size[0]);
     ql_str_put(joined, side[1] + b->prefix.size, size[1] - b->prefix.size);
@@ -102,8 +104,8 @@ static ql_err load_merges(ql_bpe *b, const ql_json *model, const char *file) {
              ql_json_kind_name(merges));
     size_t n = ql_json_size(merges);
     ql_merges_open(&b->merges, n);
-    ql_str   joined = {0}, where = {0};
-    ql_err   e = ql_ok();
+    ql_str joined = {0}, where = {0};
+    ql_err e = ql_ok();
     uint32_t rank = 0;
     for (size_t i = 0; i < n && !ql_bad(e); i++) {
         const char *text = ql_json_text(ql_json_at(merges, i), NULL);
@@ -158,10 +160,10 @@ ql_err ql_bpe_load(const ql_json *document, const char *file, size_t file_size, 
     QL_CHECK(ql_json_is(model, QL_JSON_OBJECT), QL_DATA, "%s: model is %s; it must be an object", file,
              ql_json_kind_name(model));
     const ql_json *type = ql_json_get(model, "type"); /* absent in old files */
-    const char    *name = ql_json_text(type, NULL);
-    QL_CHECK(!type || (name && strcmp(name, "BPE") == 0), QL_DATA, "%s: model type %.64s is not supported; supported is BPE",
-             file, name ? name : ql_json_kind_name(type));
-    char  *where = ql_format("%s: model", file);
+    const char *name = ql_json_text(type, NULL);
+    QL_CHECK(!type || (name && strcmp(name, "BPE") == 0), QL_DATA,
+             "%s: model type %.64s is not supported; supported is BPE", file, name ? name : ql_json_kind_name(type));
+    char *where = ql_format("%s: model", file);
     ql_err e = load_options(b, model, where);
     free(where);
     QL_TRY(e);

@@ -11,7 +11,7 @@ static bool is_special(const ql_tokenizer *t, const char *text, size_t n) {
 
 static ql_err run_decoders(const ql_tokenizer *t, ql_pile *pile, ql_str *out) {
     ql_matcher *m = ql_matcher_open();
-    ql_err      e = ql_ok();
+    ql_err e = ql_ok();
     for (size_t i = 0; i < t->decoder.n && !ql_bad(e); i++) {
         e = t->decoder.part[i].kind->decode(&t->decoder.part[i], m, pile);
         ql_pile_swap(pile);
@@ -33,14 +33,14 @@ static ql_err run_decoders(const ql_tokenizer *t, ql_pile *pile, ql_str *out) {
 
 ql_err ql_decode(const ql_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, ql_str *out) {
     ql_pile pile = {0};
-    ql_err  e = ql_ok();
+    ql_err e = ql_ok();
     for (size_t i = 0; i < n; i++) {
         if (ids[i] < 0 || ids[i] >= t->size) {
             e = ql_fail(QL_DATA, "the id %d is not in the vocabulary, which ends at %lld", ids[i],
                         (long long)t->size - 1);
             break;
         }
-        size_t      size;
+        size_t size;
         const char *text = ql_tokenizer_spelling(t, ids[i], &size);
         if (!text || (skip_special && is_special(t, text, size))) continue; /* ids may have gaps */
         ql_str_put(&pile.next_bytes, text, size);

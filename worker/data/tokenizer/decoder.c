@@ -36,7 +36,7 @@ static ql_err byte_level(const ql_part *part, ql_matcher *m, ql_pile *p) {
     (void)part, (void)m;
     ql_str bytes = {0};
     for (size_t i = 0; i < p->n; i++) {
-        size_t      n;
+        size_t n;
         const char *text = token(p, i, &n);
         unmap(&bytes, text, n);
     }
@@ -51,11 +51,11 @@ static int byte_token(const char *text, size_t n) {
     if (n != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>') return -1;
     int value = 0;
     for (int i = 3; i < 5; i++) {
-        char        c = text[i];
-        int         digit = c >= '0' && c <= '9'   ? c - '0'
-                            : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                            : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                                   : -1;
+        char c = text[i];
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                           : -1;
         if (digit < 0) {
             /* Rust's from_str_radix takes a sign before the last digit. */
             if (i == 3 && c == '+') continue;
@@ -85,9 +85,9 @@ static ql_err byte_fallback(const ql_part *part, ql_matcher *m, ql_pile *p) {
     (void)part, (void)m;
     ql_str run = {0};
     for (size_t i = 0; i < p->n; i++) {
-        size_t      n;
+        size_t n;
         const char *text = token(p, i, &n);
-        int         byte = byte_token(text, n);
+        int byte = byte_token(text, n);
         if (byte >= 0) {
             char b = (char)byte;
             ql_str_put(&run, &b, 1);
@@ -111,7 +111,7 @@ static ql_err fuse(const ql_part *part, ql_matcher *m, ql_pile *p) {
 
 static ql_err replace(const ql_part *part, ql_matcher *m, ql_pile *p) {
     for (size_t i = 0; i < p->n; i++) {
-        size_t      n;
+        size_t n;
         const char *text = token(p, i, &n);
         QL_TRY(ql_replace_all(part, m, text, n, &p->next_bytes, NULL));
         ql_pile_push(p);
@@ -122,13 +122,15 @@ static ql_err replace(const ql_part *part, ql_matcher *m, ql_pile *p) {
 static ql_err metaspace(const ql_part *part, ql_matcher *m, ql_pile *p) {
     (void)m;
     for (size_t i = 0; i < p->n; i++) {
-        size_t      n, length;
+        size_t n, length;
         const char *text = token(p, i, &n);
         for (size_t at = 0; at < n; at += length) {
             uint32_t c;
             length = ql_utf8_get(text + at, &c);
-            if (c != part->character) put(p, text + at, length);
-            else if (i > 0 || part->prefix == QL_PREFIX_NEVER) put(p, " ", 1);
+            if (c != part->character)
+                put(p, text + at, length);
+            else if (i > 0 || part->prefix == QL_PREFIX_NEVER)
+                put(p, " ", 1);
         }
         ql_pile_push(p);
     }
@@ -144,9 +146,9 @@ static ql_err strip_load(ql_part *part, const ql_json *json, const char *where) 
 static ql_err strip(const ql_part *part, ql_matcher *m, ql_pile *p) {
     (void)m;
     for (size_t i = 0; i < p->n; i++) {
-        size_t      n;
+        size_t n;
         const char *begin = token(p, i, &n), *end = begin + n;
-        uint32_t    c;
+        uint32_t c;
         for (int64_t k = 0; k < part->start && begin < end; k++) {
             size_t length = ql_utf8_get(begin, &c);
             if (c != part->character) break;
@@ -172,12 +174,11 @@ static ql_err suffix_load(ql_part *part, const ql_json *json, const char *where)
 static ql_err suffix(const ql_part *part, ql_matcher *m, ql_pile *p) {
     (void)m;
     for (size_t i = 0; i < p->n; i++) {
-        size_t      n;
+        size_t n;
         const char *text = token(p, i, &n), *end = text + n;
         while (text < end) {
-            const char *hit = part->content.size
-                                  ? memmem(text, (size_t)(end - text), part->content.data, part->content.size)
-                                  : NULL;
+            const char *hit =
+                part->content.size ? memmem(text, (size_t)(end - text), part->content.data, part->content.size) : NULL;
             put(p, text, (size_t)((hit ? hit : end) - text));
             if (hit && i + 1 < p->n) put(p, " ", 1);
             text = hit ? hit + part->content.size : end;

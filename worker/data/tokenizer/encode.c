@@ -20,21 +20,21 @@ enum {
 
 typedef struct {
     uint64_t hash;
-    uint32_t key, ids; /* where the word and its ids begin */
+    uint32_t key, ids;    /* where the word and its ids begin */
     uint16_t size, n_ids; /* size 0: free */
 } cache_slot;
 
 struct ql_encoder {
     const ql_tokenizer *t;
-    ql_matcher         *matcher;
-    ql_text             normal;
-    ql_pieces           pieces;
-    ql_bpe_scratch      merge;
-    ql_str              mapped; /* a word in stand-ins for bytes */
-    cache_slot         *slot;
-    size_t              n_words;
-    ql_str              keys;
-    ql_ids              ids;
+    ql_matcher *matcher;
+    ql_text normal;
+    ql_pieces pieces;
+    ql_bpe_scratch merge;
+    ql_str mapped; /* a word in stand-ins for bytes */
+    cache_slot *slot;
+    size_t n_words;
+    ql_str keys;
+    ql_ids ids;
 };
 
 ql_encoder *ql_encoder_open(const ql_tokenizer *t) {
@@ -83,7 +83,7 @@ static void forget_words(ql_encoder *e) {
 }
 
 static ql_err cached_word(ql_encoder *e, const char *word, size_t n, ql_ids *out) {
-    uint64_t    hash = ql_hash64(word, n, 0);
+    uint64_t hash = ql_hash64(word, n, 0);
     cache_slot *s = find_slot(e, word, n, hash);
     if (s->size) {
         for (size_t i = 0; i < s->n_ids; i++) ql_ids_push(out, e->ids.id[s->ids + i]);
@@ -95,8 +95,8 @@ static ql_err cached_word(ql_encoder *e, const char *word, size_t n, ql_ids *out
         forget_words(e);
         s = find_slot(e, word, n, hash);
     }
-    *s = (cache_slot){hash, (uint32_t)e->keys.size, (uint32_t)e->ids.count, (uint16_t)n,
-                      (uint16_t)(out->count - start)};
+    *s =
+        (cache_slot){hash, (uint32_t)e->keys.size, (uint32_t)e->ids.count, (uint16_t)n, (uint16_t)(out->count - start)};
     e->n_words++;
     ql_str_put(&e->keys, word, n);
     for (size_t i = start; i < out->count; i++) ql_ids_push(&e->ids, out->id[i]);
@@ -111,7 +111,7 @@ static ql_err encode_word(ql_encoder *e, const char *word, size_t n, ql_ids *out
  * sentencepiece may be taken in words: the same ids, and most of them from the cache. */
 static ql_err encode_cut(ql_encoder *e, const char *text, size_t n, ql_ids *out) {
     const size_t m = sizeof MARKER - 1;
-    size_t       begin = 0;
+    size_t begin = 0;
     for (size_t at = 1; at < n; at++) {
         const char *hit = memmem(text + at, n - at, MARKER, m);
         if (!hit) break;
@@ -129,9 +129,9 @@ static ql_err encode_cut(ql_encoder *e, const char *text, size_t n, ql_ids *out)
 /* ---- stretches between added tokens ---------------------------------------------------------- */
 
 static ql_err encode_stretch(ql_encoder *e, const char *text, size_t n, bool first, ql_ids *out) {
-    ql_pieces          *p = &e->pieces;
+    ql_pieces *p = &e->pieces;
     const ql_tokenizer *t = e->t;
-    ql_piece            whole = {0, (uint32_t)n, first};
+    ql_piece whole = {0, (uint32_t)n, first};
     p->text.data = text;
     p->text.size = n;
     p->n_piece = p->n_next = 0;
@@ -143,7 +143,7 @@ static ql_err encode_stretch(ql_encoder *e, const char *text, size_t n, bool fir
     }
     for (size_t i = 0; i < p->n_piece; i++) {
         const char *word = p->text.data + p->piece[i].start;
-        size_t      size = p->piece[i].end - p->piece[i].start;
+        size_t size = p->piece[i].end - p->piece[i].start;
         if (size == 0) continue;
         QL_TRY(t->model.cut_at_marker ? encode_cut(e, word, size, out) : encode_word(e, word, size, out));
     }
@@ -158,7 +158,8 @@ static ql_err encode_raw(ql_encoder *e, const char *text, size_t n, bool first, 
     normal->size = n;
     normal->at_origin = first;
     QL_TRY(ql_normalize(&e->t->normalizer, e->matcher, normal));
-    ql_added_walk walk = {.added = &e->t->added, .trie = &e->t->added.normal, .text = normal->data, .size = normal->size};
+    ql_added_walk walk = {
+        .added = &e->t->added, .trie = &e->t->added.normal, .text = normal->data, .size = normal->size};
     while (ql_added_next(&walk)) {
         if (walk.token >= 0) {
             ql_ids_push(out, e->t->added.token[walk.token].id);
@@ -173,16 +174,18 @@ static ql_err encode_raw(ql_encoder *e, const char *text, size_t n, bool first, 
 static ql_err encode_text(ql_encoder *e, const char *text, size_t n, ql_ids *out) {
     ql_added_walk walk = {.added = &e->t->added, .trie = &e->t->added.raw, .text = text, .size = n};
     while (ql_added_next(&walk)) {
-        if (walk.token >= 0) ql_ids_push(out, e->t->added.token[walk.token].id);
-        else QL_TRY(encode_raw(e, text + walk.start, walk.end - walk.start, walk.start == 0, out));
+        if (walk.token >= 0)
+            ql_ids_push(out, e->t->added.token[walk.token].id);
+        else
+            QL_TRY(encode_raw(e, text + walk.start, walk.end - walk.start, walk.start == 0, out));
     }
     return ql_ok();
 }
 
 static ql_err encode_template(ql_encoder *e, const char *text, size_t n, ql_ids *out) {
     const ql_ids *template = &e->t->template;
-    size_t        start = 0, length = 0;
-    bool          done = false;
+    size_t start = 0, length = 0;
+    bool done = false;
     for (size_t i = 0; i < template->count; i++) {
         if (template->id[i] != QL_TEXT) {
             ql_ids_push(out, template->id[i]);

@@ -9,7 +9,7 @@
 enum { CONFIG_LIMIT = 64 << 20 };
 
 typedef struct {
-    char    *path;
+    char *path;
     ql_json *json; /* NULL: the file is absent */
 } config_file;
 
@@ -30,7 +30,7 @@ static void close_file(config_file *f) {
 /* ---- added tokens ---------------------------------------------------------------------------- */
 
 typedef struct {
-    int64_t        id;
+    int64_t id;
     const ql_json *token;
 } numbered;
 
@@ -43,7 +43,7 @@ static int by_id(const void *a, const void *b) {
 static ql_err put_decoder(ql_tokenizer *t, const ql_json *decoder, const char *where) {
     QL_CHECK(ql_json_is(decoder, QL_JSON_OBJECT), QL_DATA, "%s: is %s; it must be an object", where,
              ql_json_kind_name(decoder));
-    size_t    n = 0;
+    size_t n = 0;
     numbered *list = QL_NEW_ARRAY(numbered, ql_json_size(decoder));
     for (void *it = ql_json_first(decoder); it; it = ql_json_next(decoder, it)) {
         list[n++] = (numbered){strtoll(ql_json_key(it), NULL, 10), ql_json_value(it)};
@@ -60,7 +60,7 @@ static ql_err put_decoder(ql_tokenizer *t, const ql_json *decoder, const char *w
 /* A token that is named as special is one, listed or not. */
 static ql_err put_special(ql_tokenizer *t, const ql_json *token, const char *where) {
     if (ql_json_kind(token) == QL_JSON_NULL) return ql_ok();
-    size_t      n;
+    size_t n;
     const char *text = ql_json_text(ql_json_is(token, QL_JSON_OBJECT) ? ql_json_get(token, "content") : token, &n);
     const ql_added_token *known = text ? ql_added_find(&t->added, text, n) : NULL;
     if (known && known->listed) return ql_ok();
@@ -95,8 +95,8 @@ static ql_err put_specials(ql_tokenizer *t, const config_file *f) {
     }
     for (void *it = ql_json_first(f->json); it; it = ql_json_next(f->json, it)) {
         const char *key = ql_json_key(it);
-        size_t      n = strlen(key);
-        bool        token = n > 6 && strcmp(key + n - 6, "_token") == 0 && !is_named(key);
+        size_t n = strlen(key);
+        bool token = n > 6 && strcmp(key + n - 6, "_token") == 0 && !is_named(key);
         if (token && ql_json_is(ql_json_value(it), QL_JSON_STRING)) {
             QL_TRY(put_special(t, ql_json_value(it), f->path));
         }
@@ -110,9 +110,9 @@ static ql_err put_specials(ql_tokenizer *t, const config_file *f) {
 /* The token that a file names by text; false when it names none that exists. */
 static bool token_named(const ql_tokenizer *t, const ql_json *json, const char *key, int32_t *id) {
     const ql_json *v = ql_json_get(json, key);
-    size_t         n;
-    const char    *text = ql_json_text(ql_json_is(v, QL_JSON_OBJECT) ? ql_json_get(v, "content") : v, &n);
-    int32_t        found = text ? ql_tokenizer_find(t, text, n) : -1;
+    size_t n;
+    const char *text = ql_json_text(ql_json_is(v, QL_JSON_OBJECT) ? ql_json_get(v, "content") : v, &n);
+    int32_t found = text ? ql_tokenizer_find(t, text, n) : -1;
     if (found >= 0) *id = found;
     return found >= 0;
 }
@@ -120,8 +120,8 @@ static bool token_named(const ql_tokenizer *t, const ql_json *json, const char *
 /* eos_token_id of config.json: a number, or a list whose first counts. */
 static void token_numbered(const ql_tokenizer *t, const ql_json *json, const char *key, int32_t *id) {
     const ql_json *v = ql_json_get(json, key);
-    int64_t        number = ql_json_int(ql_json_is(v, QL_JSON_ARRAY) ? ql_json_at(v, 0) : v, -1);
-    bool           known = number >= 0 && number <= INT32_MAX && ql_tokenizer_piece(t, (int32_t)number, NULL);
+    int64_t number = ql_json_int(ql_json_is(v, QL_JSON_ARRAY) ? ql_json_at(v, 0) : v, -1);
+    bool known = number >= 0 && number <= INT32_MAX && ql_tokenizer_piece(t, (int32_t)number, NULL);
     if (*id < 0 && known) *id = (int32_t)number;
 }
 
@@ -133,7 +133,7 @@ static void find_bos_and_eos(ql_tokenizer *t, const config_file *special, const 
     token_numbered(t, model->json, "bos_token_id", &t->bos_id);
     token_numbered(t, generation->json, "eos_token_id", &t->eos_id);
     token_numbered(t, model->json, "eos_token_id", &t->eos_id);
-    size_t      n;
+    size_t n;
     const char *eos = t->eos_id >= 0 ? ql_tokenizer_piece(t, t->eos_id, &n) : NULL;
     if (eos) t->eos = ql_strndup(eos, n);
 }
@@ -173,7 +173,7 @@ static ql_err apply_files(ql_tokenizer *t, config_file f[N_FILES]) {
     const ql_json *decoder = ql_json_get(f[CONFIG].json, "added_tokens_decoder");
     if (decoder) {
         for (size_t i = 0; i < t->added.n; i++) t->added.token[i].listed = false;
-        char  *where = ql_format("%s: added_tokens_decoder", f[CONFIG].path);
+        char *where = ql_format("%s: added_tokens_decoder", f[CONFIG].path);
         ql_err e = put_decoder(t, decoder, where);
         free(where);
         QL_TRY(e);
@@ -186,7 +186,7 @@ static ql_err apply_files(ql_tokenizer *t, config_file f[N_FILES]) {
 
 ql_err ql_config_load(const char *folder, ql_tokenizer *t) {
     config_file f[N_FILES] = {0};
-    ql_err      e = read_files(folder, f);
+    ql_err e = read_files(folder, f);
     if (!ql_bad(e)) e = apply_files(t, f);
     for (int i = 0; i < N_FILES; i++) close_file(&f[i]);
     return e;

@@ -11,9 +11,9 @@ enum { FILE_LIMIT = 100 << 20 };
 
 ql_err ql_added_put_json(ql_added *a, const ql_bpe *model, const ql_json *json, ql_added_token flags,
                          const char *where) {
-    size_t         n;
+    size_t n;
     const ql_json *content = ql_json_is(json, QL_JSON_OBJECT) ? ql_json_get(json, "content") : json;
-    const char    *text = ql_json_text(content, &n);
+    const char *text = ql_json_text(content, &n);
     QL_CHECK(text, QL_DATA, "%s: a token is %s; it must be a string, or an object with a string as content", where,
              ql_json_kind_name(content));
     if (content != json) {
@@ -31,12 +31,12 @@ static ql_err load_added(ql_tokenizer *t, const ql_json *document, const char *f
     if (ql_json_kind(list) == QL_JSON_NULL) return ql_ok();
     QL_CHECK(ql_json_is(list, QL_JSON_ARRAY), QL_DATA, "%s: added_tokens is %s; it must be a list", file,
              ql_json_kind_name(list));
-    char  *where = ql_format("%s: added_tokens", file);
+    char *where = ql_format("%s: added_tokens", file);
     ql_err e = ql_ok();
     ql_added_begin(&t->added, &t->model);
     for (size_t i = 0; i < ql_json_size(list) && !ql_bad(e); i++) {
         const ql_json *item = ql_json_at(list, i);
-        int64_t        id = ql_json_int(ql_json_get(item, "id"), -1);
+        int64_t id = ql_json_int(ql_json_get(item, "id"), -1);
         /* The id is checked and then not used: Hugging Face takes the vocabulary's, or the next free one. */
         if (id < 0 || id > INT32_MAX) {
             e = ql_fail(QL_DATA, "%s[%zu]: id is missing or out of range", where, i);
@@ -70,9 +70,9 @@ static ql_err load_document(ql_tokenizer *t, const ql_json *document, const char
 }
 
 static ql_err load_file(ql_tokenizer *t, const char *file) {
-    ql_str   text = {0};
+    ql_str text = {0};
     ql_json *document = NULL;
-    ql_err   e = ql_file_read(file, FILE_LIMIT, &text);
+    ql_err e = ql_file_read(file, FILE_LIMIT, &text);
     if (!ql_bad(e)) e = ql_json_parse(text.data ? text.data : "", text.size, file, 1, &document);
     if (!ql_bad(e)) e = load_document(t, document, file, text.size);
     if (!ql_bad(e)) t->fingerprint = ql_hash64(text.data, text.size, 1);
@@ -86,7 +86,7 @@ static ql_err finish(ql_tokenizer *t, const char *file) {
     t->size = ql_max((int64_t)t->model.vocab.n_ids, (int64_t)t->added.n_ids);
     for (size_t i = 0; i < t->template.count; i++) {
         int32_t id = t->template.id[i];
-        size_t  n;
+        size_t n;
         QL_CHECK(id == QL_TEXT || ql_tokenizer_spelling(t, id, &n), QL_DATA,
                  "%s: post_processor: adds the id %d, which no token has", file, id);
     }
@@ -102,7 +102,7 @@ static ql_err finish(ql_tokenizer *t, const char *file) {
 
 static ql_err no_tokenizer_json(const char *folder, const char *file) {
     char *model = ql_path_join(folder, "tokenizer.model");
-    bool  sentencepiece = ql_file_exists(model);
+    bool sentencepiece = ql_file_exists(model);
     free(model);
     return ql_fail(QL_DATA, "%s: does not exist; %s", file,
                    sentencepiece ? "the folder has only tokenizer.model, so write one with transformers: "
@@ -121,7 +121,7 @@ static ql_err open_folder(ql_tokenizer *t, const char *folder, const char *file)
 ql_err ql_tokenizer_open(const char *folder, ql_tokenizer **out) {
     ql_tokenizer *t = QL_NEW(ql_tokenizer);
     t->bos_id = t->eos_id = -1;
-    char  *file = ql_path_join(folder, "tokenizer.json");
+    char *file = ql_path_join(folder, "tokenizer.json");
     ql_err e = ql_one_line(open_folder(t, folder, file));
     free(file);
     if (ql_bad(e)) {
@@ -176,7 +176,7 @@ static const char *vocab_text(const ql_tokenizer *t, int32_t id, size_t *n) {
 }
 
 const char *ql_tokenizer_piece(const ql_tokenizer *t, int32_t id, size_t *n) {
-    size_t                unused;
+    size_t unused;
     const ql_added_token *a = ql_added_with_id(&t->added, id);
     if (!n) n = &unused;
     if (!a) return vocab_text(t, id, n);

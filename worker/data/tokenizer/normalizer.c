@@ -25,7 +25,7 @@ static bool plain_ascii(const char *text, size_t n) {
 /* Appends the normal form of a text that has no character outside normal forms. */
 static ql_err append_normal(ql_text *t, const char *text, size_t size, utf8proc_option_t options, ql_str *out) {
     /* Few characters have more than one in their decomposition: this room is nearly always enough. */
-    size_t           room = size + 32;
+    size_t room = size + 32;
     utf8proc_ssize_t n;
     for (;;) {
         t->wide.size = 0;
@@ -48,7 +48,7 @@ static ql_err append_normal(ql_text *t, const char *text, size_t size, utf8proc_
 /* A character that the tables of Unicode 9 do not know begins anew: nothing moves across it. */
 static ql_err normal_form(ql_text *t, utf8proc_option_t options) {
     ql_str *out = ql_text_other(t);
-    size_t  done = 0;
+    size_t done = 0;
     for (size_t at = 0, n; at < t->size; at += n) {
         uint32_t c;
         n = ql_utf8_get(t->data + at, &c);
@@ -92,8 +92,10 @@ static ql_err lowercase(const ql_part *part, ql_matcher *m, ql_text *t) {
     for (size_t at = 0; at < t->size;) {
         uint32_t c;
         at += ql_utf8_get(t->data + at, &c);
-        if (c == 0x130) ql_str_puts(out, "i\xCC\x87"); /* the one character with a longer lower case */
-        else ql_utf8_append(out, (uint32_t)utf8proc_tolower((utf8proc_int32_t)c));
+        if (c == 0x130)
+            ql_str_puts(out, "i\xCC\x87"); /* the one character with a longer lower case */
+        else
+            ql_utf8_append(out, (uint32_t)utf8proc_tolower((utf8proc_int32_t)c));
     }
     ql_text_swap(t);
     return ql_ok();
@@ -129,7 +131,7 @@ static ql_err strip_load(ql_part *part, const ql_json *json, const char *where) 
 static ql_err strip(const ql_part *part, ql_matcher *m, ql_text *t) {
     (void)m;
     const char *begin = t->data, *end = begin + t->size;
-    uint32_t    c;
+    uint32_t c;
     while (part->left && begin < end) {
         size_t n = ql_utf8_get(begin, &c);
         if (!ql_is_space(c)) break;
@@ -155,8 +157,10 @@ static ql_err strip_accents(const ql_part *part, ql_matcher *m, ql_text *t) {
         n = ql_utf8_get(t->data + at, &c);
         utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
         bool mark = k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_MC || k == UTF8PROC_CATEGORY_ME;
-        if (!mark) ql_str_put(out, t->data + at, n);
-        else if (at == 0) t->at_origin = false;
+        if (!mark)
+            ql_str_put(out, t->data + at, n);
+        else if (at == 0)
+            t->at_origin = false;
     }
     ql_text_swap(t);
     return ql_ok();

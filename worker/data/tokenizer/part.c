@@ -79,8 +79,8 @@ ql_err ql_get_count(const ql_json *o, const char *key, const char *where, int64_
 
 ql_err ql_get_text(const ql_json *o, const char *key, const char *where, ql_str *out) {
     const ql_json *v = ql_json_get(o, key);
-    size_t         n;
-    const char    *text = ql_json_text(v, &n);
+    size_t n;
+    const char *text = ql_json_text(v, &n);
     if (!text) return wrong_type(v, key, where, "a string");
     ql_str_put(out, text, n);
     return ql_ok();
@@ -88,16 +88,16 @@ ql_err ql_get_text(const ql_json *o, const char *key, const char *where, ql_str 
 
 ql_err ql_get_character(const ql_json *o, const char *key, const char *where, uint32_t *out) {
     const ql_json *v = ql_json_get(o, key);
-    size_t         n;
-    const char    *text = ql_json_text(v, &n);
+    size_t n;
+    const char *text = ql_json_text(v, &n);
     if (!text || n == 0 || ql_utf8_get(text, out) != n) return wrong_type(v, key, where, "one character");
     return ql_ok();
 }
 
 ql_err ql_get_pattern(const ql_json *o, const char *where, ql_pattern **out) {
     const ql_json *v = ql_json_get(o, "pattern");
-    size_t         n;
-    const char    *literal = ql_json_text(ql_json_get(v, "String"), &n);
+    size_t n;
+    const char *literal = ql_json_text(ql_json_get(v, "String"), &n);
     if (literal) return ql_pattern_literal(literal, n, where, out);
     const char *regex = ql_json_text(ql_json_get(v, "Regex"), &n);
     if (regex) return ql_pattern_regex(regex, n, where, out);
@@ -111,7 +111,7 @@ ql_err ql_get_behavior(const ql_json *o, ql_behavior otherwise, bool required, c
                                        [QL_MERGED_WITH_NEXT] = "MergedWithNext",
                                        [QL_CONTIGUOUS] = "Contiguous"};
     const ql_json *v = ql_json_get(o, "behavior");
-    const char    *text = ql_json_text(v, NULL);
+    const char *text = ql_json_text(v, NULL);
     *out = otherwise;
     if (!v && !required) return ql_ok();
     for (size_t i = 0; text && i < QL_LEN(name); i++) {
@@ -119,8 +119,7 @@ ql_err ql_get_behavior(const ql_json *o, ql_behavior otherwise, bool required, c
         *out = (ql_behavior)i;
         return ql_ok();
     }
-    return wrong_type(v, "behavior", where,
-                      "Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous");
+    return wrong_type(v, "behavior", where, "Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous");
 }
 
 ql_err ql_replace_load(ql_part *part, const ql_json *json, const char *where) {
@@ -137,7 +136,7 @@ ql_err ql_metaspace_load(ql_part *part, const ql_json *json, const char *where) 
     /* Old files have add_prefix_space and no scheme. */
     QL_TRY(ql_get_bool(json, "add_prefix_space", true, where, &part->add_prefix_space));
     const ql_json *v = ql_json_get(json, "prepend_scheme");
-    const char    *text = ql_json_text(v, NULL);
+    const char *text = ql_json_text(v, NULL);
     part->prefix = part->add_prefix_space ? QL_PREFIX_ALWAYS : QL_PREFIX_NEVER;
     if (!v) return ql_ok();
     for (size_t i = 0; text && i < QL_LEN(name); i++) {
@@ -150,8 +149,8 @@ ql_err ql_metaspace_load(ql_part *part, const ql_json *json, const char *where) 
 
 ql_err ql_replace_all(const ql_part *part, ql_matcher *m, const char *text, size_t n, ql_str *out, bool *first) {
     ql_search s = ql_search_begin(part->pattern, m, text, n);
-    size_t    done = 0;
-    bool      found;
+    size_t done = 0;
+    bool found;
     if (first) *first = true;
     while (n > 0) { /* an empty text has no matches, not even empty ones */
         QL_TRY(ql_search_next(part->pattern, m, &s, &found));
@@ -209,7 +208,7 @@ static ql_err load_part(const ql_part_table *table, const ql_json *json, const c
     if (kind->sequence) return load_sequence(table, json, kind->sequence, where, out);
     QL_PUSH(out->part, out->n, out->capacity, (ql_part){.kind = kind});
     if (!kind->load) return ql_ok();
-    char  *place = ql_format("%s %s", where, type);
+    char *place = ql_format("%s %s", where, type);
     ql_err e = kind->load(&out->part[out->n - 1], json, place);
     free(place);
     return e;
@@ -218,7 +217,7 @@ static ql_err load_part(const ql_part_table *table, const ql_json *json, const c
 ql_err ql_pipeline_load(const ql_part_table *table, const ql_json *document, const char *file, ql_pipeline *out) {
     const ql_json *json = ql_json_get(document, table->key);
     if (ql_json_kind(json) == QL_JSON_NULL) return ql_ok();
-    char  *where = ql_format("%s: %s", file, table->key);
+    char *where = ql_format("%s: %s", file, table->key);
     ql_err e = load_part(table, json, where, out);
     free(where);
     return e;

@@ -12,52 +12,52 @@ struct ql_part_kind;
 /* Parameters of one part; a type uses those that it has. */
 typedef struct {
     const struct ql_part_kind *kind;
-    ql_pattern                *pattern;
-    ql_str                     content;     /* Replace, Prepend, the marker of Metaspace */
-    uint32_t                   character;   /* Strip, Metaspace, CharDelimiterSplit      */
-    ql_behavior                behavior;
-    ql_prefix                  prefix;
-    bool                       invert, split, add_prefix_space, use_regex, individual, left, right;
-    bool                       defer_bytes; /* the byte map is left to the model         */
-    int64_t                    start, stop, length;
+    ql_pattern *pattern;
+    ql_str content;     /* Replace, Prepend, the marker of Metaspace */
+    uint32_t character; /* Strip, Metaspace, CharDelimiterSplit      */
+    ql_behavior behavior;
+    ql_prefix prefix;
+    bool invert, split, add_prefix_space, use_regex, individual, left, right;
+    bool defer_bytes; /* the byte map is left to the model         */
+    int64_t start, stop, length;
 } ql_part;
 
 /* One text under normalisation. `data` points to the input or into a store. */
 typedef struct {
     const char *data;
-    size_t      size;
-    bool        at_origin; /* the first byte stems from the first byte of the whole text */
-    ql_str      store[2];
-    int         current;
-    ql_str      wide; /* code points, for normal forms */
+    size_t size;
+    bool at_origin; /* the first byte stems from the first byte of the whole text */
+    ql_str store[2];
+    int current;
+    ql_str wide; /* code points, for normal forms */
 } ql_text;
 /* The store that `data` does not use, emptied; after filling it, ql_text_swap. */
 ql_str *ql_text_other(ql_text *t);
-void    ql_text_swap(ql_text *t);
+void ql_text_swap(ql_text *t);
 
 /* One text cut into pieces. */
 typedef struct {
     uint32_t start, end;
-    bool     first; /* begins at the first byte of the whole text */
+    bool first; /* begins at the first byte of the whole text */
 } ql_piece;
 typedef struct {
     uint32_t start, end;
-    bool     match;
+    bool match;
 } ql_span;
 typedef struct {
-    ql_text   text;
+    ql_text text;
     ql_piece *piece, *next; /* what a part reads, and what it writes */
-    size_t    n_piece, n_next, piece_capacity, next_capacity;
-    ql_span  *span; /* matches and gaps of one piece */
-    size_t    n_span, span_capacity;
+    size_t n_piece, n_next, piece_capacity, next_capacity;
+    ql_span *span; /* matches and gaps of one piece */
+    size_t n_span, span_capacity;
 } ql_pieces;
 void ql_pieces_free(ql_pieces *p);
 
 /* Tokens on their way back to text: one buffer, and where each token ends in it. */
 typedef struct {
-    ql_str  bytes, next_bytes;
+    ql_str bytes, next_bytes;
     size_t *end, *next_end;
-    size_t  n, n_next, capacity, next_capacity;
+    size_t n, n_next, capacity, next_capacity;
 } ql_pile;
 void ql_pile_push(ql_pile *p); /* ends the token that was appended to next_bytes */
 void ql_pile_swap(ql_pile *p); /* what was pushed becomes what is read            */
@@ -66,27 +66,27 @@ void ql_pile_free(ql_pile *p);
 /* `where` is "FILE: pre_tokenizer". */
 typedef ql_err ql_part_load(ql_part *part, const ql_json *json, const char *where);
 typedef struct ql_part_kind {
-    const char   *type;
-    const char   *sequence; /* a Sequence: the key of its list */
-    ql_part_load *load;     /* NULL: no parameters              */
+    const char *type;
+    const char *sequence; /* a Sequence: the key of its list */
+    ql_part_load *load;   /* NULL: no parameters              */
     ql_err (*normalize)(const ql_part *, ql_matcher *, ql_text *);
     ql_err (*split)(const ql_part *, ql_matcher *, ql_pieces *);
     ql_err (*decode)(const ql_part *, ql_matcher *, ql_pile *);
 } ql_part_kind;
 typedef struct {
-    const char         *key; /* "normalizer" */
+    const char *key; /* "normalizer" */
     const ql_part_kind *kind;
-    size_t              n_kinds;
+    size_t n_kinds;
 } ql_part_table;
 extern const ql_part_table ql_normalizers, ql_pre_tokenizers, ql_decoders;
 
 typedef struct {
     ql_part *part;
-    size_t   n, capacity;
+    size_t n, capacity;
 } ql_pipeline;
 /* Reads document[table->key]; absent or null is an empty pipeline. */
 QL_RESULT ql_pipeline_load(const ql_part_table *table, const ql_json *document, const char *file, ql_pipeline *out);
-void      ql_pipeline_free(ql_pipeline *p);
+void ql_pipeline_free(ql_pipeline *p);
 
 /* Parameters; `where` begins the message. An absent key takes `otherwise` where there is one. */
 QL_RESULT ql_get_bool(const ql_json *o, const char *key, bool otherwise, const char *where, bool *out);

@@ -74,7 +74,7 @@ static ql_err bert(const ql_json *json, const char *where, ql_ids *template) {
 
 static const struct {
     const char *type;
-    load_fn    *load; /* NULL: does not touch ids */
+    load_fn *load; /* NULL: does not touch ids */
 } kinds[] = {
     {"TemplateProcessing", template_processing},
     {"BertProcessing", bert},
@@ -105,7 +105,7 @@ ql_err ql_template_load(const ql_json *document, const char *file, ql_ids *out) 
     ql_ids_push(out, QL_TEXT);
     const ql_json *json = ql_json_get(document, "post_processor");
     if (ql_json_kind(json) == QL_JSON_NULL) return ql_ok();
-    char  *where = ql_format("%s: post_processor", file);
+    char *where = ql_format("%s: post_processor", file);
     ql_err e = load(json, where, out);
     free(where);
     return e;

@@ -33,7 +33,7 @@ static void emit_spans(ql_pieces *p, const ql_piece *whole, ql_behavior behavior
     size_t i = 0;
     while (i < p->n_span) {
         uint32_t start = p->span[i].start, end = p->span[i].end;
-        bool     drop = behavior == QL_REMOVED && p->span[i].match;
+        bool drop = behavior == QL_REMOVED && p->span[i].match;
         if (behavior == QL_MERGED_WITH_NEXT) {
             while (joins(p, i, behavior)) end = p->span[++i].end;
             i++;
@@ -46,7 +46,7 @@ static void emit_spans(ql_pieces *p, const ql_piece *whole, ql_behavior behavior
 
 static void swap_pieces(ql_pieces *p) {
     ql_piece *piece = p->piece;
-    size_t    capacity = p->piece_capacity;
+    size_t capacity = p->piece_capacity;
     p->piece = p->next;
     p->n_piece = p->n_next;
     p->piece_capacity = p->next_capacity;
@@ -56,11 +56,12 @@ static void swap_pieces(ql_pieces *p) {
 }
 
 /* Cuts every piece where the pattern matches. */
-static ql_err cut_by_pattern(ql_pieces *p, const ql_pattern *pattern, ql_matcher *m, ql_behavior behavior, bool invert) {
+static ql_err cut_by_pattern(ql_pieces *p, const ql_pattern *pattern, ql_matcher *m, ql_behavior behavior,
+                             bool invert) {
     for (size_t i = 0; i < p->n_piece; i++) {
         const ql_piece *whole = &p->piece[i];
-        size_t          size = whole->end - whole->start, done = 0;
-        ql_search       s = ql_search_begin(pattern, m, p->text.data + whole->start, size);
+        size_t size = whole->end - whole->start, done = 0;
+        ql_search s = ql_search_begin(pattern, m, p->text.data + whole->start, size);
         p->n_span = 0;
         for (;;) {
             bool found;
@@ -81,8 +82,8 @@ static ql_err cut_by_pattern(ql_pieces *p, const ql_pattern *pattern, ql_matcher
 static void cut_by_class(ql_pieces *p, bool (*is)(uint32_t), uint32_t only, ql_behavior behavior) {
     for (size_t i = 0; i < p->n_piece; i++) {
         const ql_piece *whole = &p->piece[i];
-        const char     *text = p->text.data + whole->start;
-        size_t          size = whole->end - whole->start, done = 0;
+        const char *text = p->text.data + whole->start;
+        size_t size = whole->end - whole->start, done = 0;
         p->n_span = 0;
         for (size_t at = 0, n; at < size; at += n) {
             uint32_t c;
@@ -107,9 +108,9 @@ static bool begins_with(const char *text, size_t n, const char *with, size_t n_w
 static void add_prefix_space(ql_pieces *p) {
     ql_str *out = ql_text_other(&p->text);
     for (size_t i = 0; i < p->n_piece; i++) {
-        ql_piece   *piece = &p->piece[i];
+        ql_piece *piece = &p->piece[i];
         const char *text = p->text.data + piece->start;
-        size_t      n = piece->end - piece->start;
+        size_t n = piece->end - piece->start;
         piece->start = (uint32_t)out->size;
         if (!begins_with(text, n, " ", 1)) ql_str_puts(out, " ");
         ql_str_put(out, text, n);
@@ -122,7 +123,7 @@ static void map_bytes(ql_pieces *p) {
     ql_str *out = ql_text_other(&p->text);
     for (size_t i = 0; i < p->n_piece; i++) {
         ql_piece *piece = &p->piece[i];
-        size_t    start = out->size;
+        size_t start = out->size;
         ql_byte_map(out, p->text.data + piece->start, piece->end - piece->start);
         piece->start = (uint32_t)start;
         piece->end = (uint32_t)out->size;
@@ -162,16 +163,16 @@ static ql_err metaspace(const ql_part *part, ql_matcher *m, ql_pieces *p) {
     (void)m;
     ql_str *out = ql_text_other(&p->text);
     for (size_t i = 0; i < p->n_piece; i++) {
-        ql_piece   *piece = &p->piece[i];
+        ql_piece *piece = &p->piece[i];
         const char *text = p->text.data + piece->start;
-        size_t      n = piece->end - piece->start;
-        bool        wanted = part->prefix == QL_PREFIX_ALWAYS || (part->prefix == QL_PREFIX_FIRST && piece->first);
-        bool        there = text[0] == ' ' || begins_with(text, n, part->content.data, part->content.size);
+        size_t n = piece->end - piece->start;
+        bool wanted = part->prefix == QL_PREFIX_ALWAYS || (part->prefix == QL_PREFIX_FIRST && piece->first);
+        bool there = text[0] == ' ' || begins_with(text, n, part->content.data, part->content.size);
         piece->start = (uint32_t)out->size;
         if (wanted && !there) ql_str_put(out, part->content.data, part->content.size);
         for (size_t at = 0; at < n;) {
             const char *space = memchr(text + at, ' ', n - at);
-            size_t      run = space ? (size_t)(space - text) - at : n - at;
+            size_t run = space ? (size_t)(space - text) - at : n - at;
             ql_str_put(out, text + at, run);
             if (space) ql_str_put(out, part->content.data, part->content.size);
             at += run + (space != NULL);
@@ -244,8 +245,8 @@ static ql_err fixed_length(const ql_part *part, ql_matcher *m, ql_pieces *p) {
     (void)m;
     for (size_t i = 0; i < p->n_piece; i++) {
         const ql_piece *whole = &p->piece[i];
-        uint32_t        size = whole->end - whole->start, start = 0;
-        int64_t         count = 0;
+        uint32_t size = whole->end - whole->start, start = 0;
+        int64_t count = 0;
         for (uint32_t at = 0; at < size;) {
             uint32_t c;
             at += (uint32_t)ql_utf8_get(p->text.data + whole->start + at, &c);

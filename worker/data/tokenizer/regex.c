@@ -10,10 +10,10 @@
 
 struct ql_pattern {
     pcre2_code *code; /* NULL: `literal` */
-    bool        jit;
-    char       *literal;
-    size_t      literal_size;
-    char       *where;
+    bool jit;
+    char *literal;
+    size_t literal_size;
+    char *where;
 };
 
 /* Oniguruma gives up after ten million retries as well. Memory for backtracking without JIT is
@@ -21,10 +21,10 @@ struct ql_pattern {
 enum { MATCH_LIMIT = 10000000, HEAP_LIMIT = 256 * 1024, JIT_STACK_START = 32 << 10, JIT_STACK_MAX = 16 << 20 };
 
 struct ql_matcher {
-    pcre2_match_data    *data;
+    pcre2_match_data *data;
     pcre2_match_context *context;
-    pcre2_jit_stack     *stack;
-    ql_str               young; /* a text with stand-ins for young characters */
+    pcre2_jit_stack *stack;
+    ql_str young; /* a text with stand-ins for young characters */
 };
 
 ql_err ql_pattern_literal(const char *text, size_t n, const char *where, ql_pattern **out) {
@@ -42,9 +42,9 @@ static ql_err compile(const char *text, size_t n, const char *where, pcre2_code 
     QL_CHECK(context, QL_TEMP, "out of memory");
     pcre2_set_newline(context, PCRE2_NEWLINE_LF);
     pcre2_set_bsr(context, PCRE2_BSR_UNICODE);
-    int        code;
+    int code;
     PCRE2_SIZE at;
-    uint32_t   options = PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C;
+    uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C;
     *out = pcre2_compile((PCRE2_SPTR)text, n, options, &code, &at, context);
     pcre2_compile_context_free(context);
     if (*out) return ql_ok();
@@ -56,9 +56,9 @@ static ql_err compile(const char *text, size_t n, const char *where, pcre2_code 
 
 ql_err ql_pattern_regex(const char *regex, size_t n, const char *where, ql_pattern **out) {
     QL_CHECK(n > 0, QL_DATA, "%s: the pattern is empty", where);
-    ql_str      translated = {0};
+    ql_str translated = {0};
     pcre2_code *code = NULL;
-    ql_err      e = ql_regex_translate(regex, n, where, &translated);
+    ql_err e = ql_regex_translate(regex, n, where, &translated);
     if (!ql_bad(e)) e = compile(translated.data, translated.size, where, &code);
     ql_str_free(&translated);
     QL_TRY(e);
@@ -145,8 +145,10 @@ static void search_literal(const ql_pattern *p, ql_search *s, bool *found) {
 ql_err ql_search_next(const ql_pattern *p, ql_matcher *m, ql_search *s, bool *found) {
     *found = false;
     while (s->from <= s->size) {
-        if (p->code) QL_TRY(search_regex(p, m, s, found));
-        else search_literal(p, s, found);
+        if (p->code)
+            QL_TRY(search_regex(p, m, s, found));
+        else
+            search_literal(p, s, found);
         if (!*found) return ql_ok();
         bool again = s->start == s->end && s->any && s->end == s->previous_end;
         if (!again) {

@@ -16,14 +16,14 @@
 
 #include "worker/data/tokenizer/text.h"
 
-#define SPACE     "\\t-\\r \\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}"
-#define NOT_SPACE                                                                                                  \
-    "\\x{0}-\\x08\\x0E-\\x1F!-\\x{84}\\x{86}-\\x{9F}\\x{A1}-\\x{167F}\\x{1681}-\\x{1FFF}\\x{200B}-\\x{2027}"        \
+#define SPACE "\\t-\\r \\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}"
+#define NOT_SPACE                                                                                                      \
+    "\\x{0}-\\x08\\x0E-\\x1F!-\\x{84}\\x{86}-\\x{9F}\\x{A1}-\\x{167F}\\x{1681}-\\x{1FFF}\\x{200B}-\\x{2027}"           \
     "\\x{202A}-\\x{202E}\\x{2030}-\\x{205E}\\x{2060}-\\x{2FFF}\\x{3001}-\\x{10FFFF}"
-#define WORD  "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
 /* Outside a class, Oniguruma counts the Latin-1 superscripts and fractions as well. */
 #define WORD_OUTSIDE WORD "\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}"
-#define HEX   "0-9A-Fa-f"
+#define HEX "0-9A-Fa-f"
 #define NO_ATOM ((size_t)-1)
 
 enum { MAX_DEPTH = 64 };
@@ -31,11 +31,11 @@ enum { MAX_DEPTH = 64 };
 typedef struct {
     const char *p, *end;
     const char *where;
-    ql_str     *out;
-    size_t      atom;             /* where the last atom begins in `out`                     */
-    size_t      group[MAX_DEPTH]; /* where each open group begins                            */
-    int         closers[MAX_DEPTH + 1]; /* groups opened by (?i) that end with the group they are in */
-    int         depth;
+    ql_str *out;
+    size_t atom;                /* where the last atom begins in `out`                     */
+    size_t group[MAX_DEPTH];    /* where each open group begins                            */
+    int closers[MAX_DEPTH + 1]; /* groups opened by (?i) that end with the group they are in */
+    int depth;
 } translation;
 
 static ql_err refuse(const translation *t, const char *what) {
@@ -45,30 +45,33 @@ static ql_err refuse(const translation *t, const char *what) {
 /* ---- what escapes and POSIX names stand for ------------------------------------------------- */
 
 typedef struct {
-    char        name;
-    bool        nested;  /* inside a class it is a class of its own: [a[^b]] */
+    char name;
+    bool nested;         /* inside a class it is a class of its own: [a[^b]] */
     const char *body;    /* inside a class                                   */
     const char *outside; /* on its own                                       */
 } escape_class;
 
 static const escape_class escape_classes[] = {
-    {'s', false, SPACE, "[" SPACE "]"},
-    {'S', false, NOT_SPACE, "[" NOT_SPACE "]"},
-    {'w', false, WORD, "[" WORD_OUTSIDE "]"},
-    {'W', true, "[^" WORD "]", "[^" WORD_OUTSIDE "]"},
-    {'h', false, HEX, "[" HEX "]"},
-    {'H', true, "[^" HEX "]", "[^" HEX "]"},
-    {'d', false, "\\p{Nd}", "\\p{Nd}"},
-    {'D', false, "\\P{Nd}", "\\P{Nd}"},
+    {'s', false, SPACE, "[" SPACE "]"},       {'S', false, NOT_SPACE, "[" NOT_SPACE "]"},
+    {'w', false, WORD, "[" WORD_OUTSIDE "]"}, {'W', true, "[^" WORD "]", "[^" WORD_OUTSIDE "]"},
+    {'h', false, HEX, "[" HEX "]"},           {'H', true, "[^" HEX "]", "[^" HEX "]"},
+    {'d', false, "\\p{Nd}", "\\p{Nd}"},       {'D', false, "\\P{Nd}", "\\P{Nd}"},
 };
 
 static const struct {
     const char *name, *body;
 } posix_classes[] = {
-    {"alpha", "\\p{Alphabetic}"},    {"digit", "\\p{Nd}"},     {"space", SPACE},
-    {"upper", "\\p{Uppercase}"},     {"lower", "\\p{Lowercase}"}, {"alnum", "\\p{Alphabetic}\\p{Nd}"},
-    {"punct", "\\p{P}\\p{S}"},       {"word", WORD},           {"xdigit", HEX},
-    {"cntrl", "\\p{Cc}"},            {"blank", "\\p{Zs}\\t"},
+    {"alpha", "\\p{Alphabetic}"},
+    {"digit", "\\p{Nd}"},
+    {"space", SPACE},
+    {"upper", "\\p{Uppercase}"},
+    {"lower", "\\p{Lowercase}"},
+    {"alnum", "\\p{Alphabetic}\\p{Nd}"},
+    {"punct", "\\p{P}\\p{S}"},
+    {"word", WORD},
+    {"xdigit", HEX},
+    {"cntrl", "\\p{Cc}"},
+    {"blank", "\\p{Zs}\\t"},
 };
 
 static const escape_class *find_escape(char c) {
@@ -78,37 +81,66 @@ static const escape_class *find_escape(char c) {
     return NULL;
 }
 
-static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
-static bool is_hex(char c) { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
+static bool is_letter(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+static bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+static bool is_hex(char c) {
+    return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
 
 /* Names of categories and classes that PCRE2 spells otherwise, without case, '_', '-' and ' '. */
 static const struct {
     const char *name, *as;
 } property_names[] = {
-    {"letter", "L"},           {"uppercaseletter", "Lu"}, {"lowercaseletter", "Ll"},   {"titlecaseletter", "Lt"},
-    {"modifierletter", "Lm"},  {"otherletter", "Lo"},     {"mark", "M"},               {"nonspacingmark", "Mn"},
-    {"spacingmark", "Mc"},     {"enclosingmark", "Me"},   {"number", "N"},             {"decimalnumber", "Nd"},
-    {"letternumber", "Nl"},    {"othernumber", "No"},     {"punctuation", "P"},        {"symbol", "S"},
-    {"mathsymbol", "Sm"},      {"currencysymbol", "Sc"},  {"modifiersymbol", "Sk"},    {"othersymbol", "So"},
-    {"separator", "Z"},        {"spaceseparator", "Zs"},  {"other", "C"},              {"control", "Cc"},
-    {"format", "Cf"},          {"unassigned", "Cn"},      {"alpha", "Alphabetic"},     {"digit", "Nd"},
-    {"upper", "Uppercase"},    {"lower", "Lowercase"},    {"space", "White_Space"},
+    {"letter", "L"},
+    {"uppercaseletter", "Lu"},
+    {"lowercaseletter", "Ll"},
+    {"titlecaseletter", "Lt"},
+    {"modifierletter", "Lm"},
+    {"otherletter", "Lo"},
+    {"mark", "M"},
+    {"nonspacingmark", "Mn"},
+    {"spacingmark", "Mc"},
+    {"enclosingmark", "Me"},
+    {"number", "N"},
+    {"decimalnumber", "Nd"},
+    {"letternumber", "Nl"},
+    {"othernumber", "No"},
+    {"punctuation", "P"},
+    {"symbol", "S"},
+    {"mathsymbol", "Sm"},
+    {"currencysymbol", "Sc"},
+    {"modifiersymbol", "Sk"},
+    {"othersymbol", "So"},
+    {"separator", "Z"},
+    {"spaceseparator", "Zs"},
+    {"other", "C"},
+    {"control", "Cc"},
+    {"format", "Cf"},
+    {"unassigned", "Cn"},
+    {"alpha", "Alphabetic"},
+    {"digit", "Nd"},
+    {"upper", "Uppercase"},
+    {"lower", "Lowercase"},
+    {"space", "White_Space"},
 };
 
 static bool is_script(const char *name, size_t n) {
-    char       *text = ql_format("\\p{sc:%.*s}", (int)n, name);
-    int         code;
-    PCRE2_SIZE  at;
-    pcre2_code *compiled = n > 2 ? pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED, PCRE2_UTF, &code, &at, NULL)
-                                 : NULL;
+    char *text = ql_format("\\p{sc:%.*s}", (int)n, name);
+    int code;
+    PCRE2_SIZE at;
+    pcre2_code *compiled =
+        n > 2 ? pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED, PCRE2_UTF, &code, &at, NULL) : NULL;
     pcre2_code_free(compiled);
     free(text);
     return compiled != NULL;
 }
 
 static void put_property(ql_str *out, const char *name, size_t n) {
-    char   plain[32];
+    char plain[32];
     size_t length = 0;
     for (size_t i = 0; i < n && length + 1 < sizeof plain; i++) {
         if (!strchr("_- ", name[i])) plain[length++] = (char)(name[i] | 0x20);
@@ -129,8 +161,10 @@ static ql_err copy_braced(translation *t, bool property, ql_str *out) {
     QL_CHECK(close, QL_DATA, "%s: the regular expression has a '{' without '}'", t->where);
     ql_str_puts(out, "{");
     if (property && *name == '^') ql_str_put(out, name++, 1);
-    if (property) put_property(out, name, (size_t)(close - name));
-    else ql_str_put(out, name, (size_t)(close - name));
+    if (property)
+        put_property(out, name, (size_t)(close - name));
+    else
+        ql_str_put(out, name, (size_t)(close - name));
     ql_str_puts(out, "}");
     t->p = close + 1;
     return ql_ok();
@@ -194,7 +228,7 @@ static ql_err posix_class(translation *t, class_parts *c, bool *done) {
     *done = false;
     if (t->end - t->p < 4 || t->p[1] != ':') return ql_ok();
     const char *name = t->p + 2;
-    bool        negated = *name == '^';
+    bool negated = *name == '^';
     if (negated) name++;
     for (size_t i = 0; i < QL_LEN(posix_classes); i++) {
         size_t n = strlen(posix_classes[i].name);
@@ -238,8 +272,10 @@ static ql_err class_escape(translation *t, class_parts *c, bool *set) {
     }
     *set = known != NULL || *t->p == 'p' || *t->p == 'P';
     if (!known) return plain_escape(t, &c->body);
-    if (known->nested) class_other(c, known->body, strlen(known->body));
-    else ql_str_puts(&c->body, known->body);
+    if (known->nested)
+        class_other(c, known->body, strlen(known->body));
+    else
+        ql_str_puts(&c->body, known->body);
     t->p++;
     return ql_ok();
 }
@@ -293,8 +329,8 @@ static ql_err read_class(translation *t, int depth, ql_str *out) {
     bool negated = t->p < t->end && *t->p == '^';
     if (negated) t->p++;
     class_parts c = {0};
-    ql_str      required = {0};
-    ql_err      e = class_items(t, &c, &required, depth);
+    ql_str required = {0};
+    ql_err e = class_items(t, &c, &required, depth);
     if (!required.size) {
         class_finish(&c, negated, out);
     } else {
@@ -322,7 +358,7 @@ static bool read_interval(translation *t, ql_str *interval, bool *fixed) {
     const char *p = t->p + 1, *low = p;
     while (p < t->end && is_digit(*p)) p++;
     size_t n_low = (size_t)(p - low), n_high = 0;
-    bool   comma = p < t->end && *p == ',';
+    bool comma = p < t->end && *p == ',';
     if (comma) {
         const char *high = ++p;
         while (p < t->end && is_digit(*p)) p++;
@@ -338,7 +374,7 @@ static bool read_interval(translation *t, ql_str *interval, bool *fixed) {
 
 static void interval(translation *t) {
     ql_str text = {0};
-    bool   fixed;
+    bool fixed;
     if (t->atom == NO_ATOM || !read_interval(t, &text, &fixed)) {
         t->atom = t->out->size;
         ql_str_puts(t->out, "\\{");
@@ -432,13 +468,15 @@ static ql_err escape(translation *t) {
     t->p++;
     if (t->p == t->end) return refuse(t, "a backslash at its end");
     t->atom = t->out->size;
-    char                c = *t->p;
+    char c = *t->p;
     const escape_class *known = find_escape(c);
     if (known) {
         ql_str_puts(t->out, known->outside);
     } else if (c == 'b' || c == 'B') {
-        const char *edge = c == 'b' ? "(?:(?<=[" WORD_OUTSIDE "])(?![" WORD_OUTSIDE "])|(?<![" WORD_OUTSIDE "])(?=[" WORD_OUTSIDE "]))"
-                                    : "(?:(?<=[" WORD_OUTSIDE "])(?=[" WORD_OUTSIDE "])|(?<![" WORD_OUTSIDE "])(?![" WORD_OUTSIDE "]))";
+        const char *edge = c == 'b' ? "(?:(?<=[" WORD_OUTSIDE "])(?![" WORD_OUTSIDE "])|(?<![" WORD_OUTSIDE
+                                      "])(?=[" WORD_OUTSIDE "]))"
+                                    : "(?:(?<=[" WORD_OUTSIDE "])(?=[" WORD_OUTSIDE "])|(?<![" WORD_OUTSIDE
+                                      "])(?![" WORD_OUTSIDE "]))";
         ql_str_puts(t->out, edge);
     } else if (c == 'O') {
         ql_str_puts(t->out, "(?s:.)");
@@ -471,7 +509,7 @@ static ql_err step(translation *t) {
         default: break;
     }
     uint32_t c;
-    size_t   n = ql_utf8_get(t->p, &c);
+    size_t n = ql_utf8_get(t->p, &c);
     t->atom = t->out->size;
     ql_str_put(t->out, t->p, n);
     t->p += n;

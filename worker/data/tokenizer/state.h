@@ -4,15 +4,15 @@
 #include "worker/data/tokenizer/post_processor.h"
 
 struct ql_tokenizer {
-    ql_bpe      model;
-    ql_added    added;
+    ql_bpe model;
+    ql_added added;
     ql_pipeline normalizer, pre_tokenizer, decoder;
-    ql_ids      template;  /* ids around the text, QL_TEXT for the text itself */
-    bool        map_bytes; /* words reach the model as bytes and are mapped to their stand-ins there */
-    int64_t     size;      /* 1 + the largest id */
-    int32_t     bos_id, eos_id;
-    char       *eos; /* NULL: none */
-    uint64_t    fingerprint;
+    ql_ids template; /* ids around the text, QL_TEXT for the text itself */
+    bool map_bytes;  /* words reach the model as bytes and are mapped to their stand-ins there */
+    int64_t size;    /* 1 + the largest id */
+    int32_t bos_id, eos_id;
+    char *eos; /* NULL: none */
+    uint64_t fingerprint;
 };
 
 /* tokenizer_config.json and the files around it: adds their tokens, finds bos and eos, and lets

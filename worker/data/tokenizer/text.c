@@ -9,7 +9,7 @@
  * of the maximal part that a decoder replaces as a whole. */
 static size_t sequence(const uint8_t *p, size_t n, size_t *bad) {
     uint8_t first = p[0], low = 0x80, high = 0xBF;
-    size_t  need;
+    size_t need;
     *bad = 1;
     if (first < 0x80) return 1;
     if (first < 0xC2 || first > 0xF4) return 0;
@@ -31,7 +31,7 @@ static size_t sequence(const uint8_t *p, size_t n, size_t *bad) {
 
 size_t ql_utf8_check(const char *text, size_t n) {
     const uint8_t *p = (const uint8_t *)text;
-    size_t         at = 0, bad;
+    size_t at = 0, bad;
     while (at < n) {
         uint64_t word;
         if (n - at >= sizeof word && (memcpy(&word, p + at, sizeof word), !(word & 0x8080808080808080u))) {
@@ -161,7 +161,7 @@ void ql_byte_map(ql_str *out, const char *bytes, size_t n) {
 
 ql_err ql_one_line(ql_err e) {
     if (!ql_bad(e)) return e;
-    ql_str      line = {0};
+    ql_str line = {0};
     const char *text = ql_err_text();
     ql_utf8_lossy(&line, text, strlen(text));
     for (size_t i = 0; i < line.size; i++) {

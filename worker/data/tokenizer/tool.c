@@ -8,16 +8,16 @@
 
 typedef struct {
     ql_tokenizer *tokenizer;
-    ql_encoder   *encoder;
-    bool          add_special;
-    size_t        line;
-    ql_ids        ids;
-    ql_str        out;
+    ql_encoder *encoder;
+    bool add_special;
+    size_t line;
+    ql_ids ids;
+    ql_str out;
 } tool;
 typedef ql_err line_fn(tool *t, const ql_json *value);
 
 static ql_err tokenize_line(tool *t, const ql_json *value) {
-    size_t      n;
+    size_t n;
     const char *text = ql_json_text(value, &n);
     QL_CHECK(text, QL_DATA, "is %s; it must be a JSON string", ql_json_kind_name(value));
     t->ids.count = 0;
@@ -29,11 +29,12 @@ static ql_err tokenize_line(tool *t, const ql_json *value) {
 }
 
 static ql_err detokenize_line(tool *t, const ql_json *value) {
-    QL_CHECK(ql_json_is(value, QL_JSON_ARRAY), QL_DATA, "is %s; it must be a JSON list of ids", ql_json_kind_name(value));
+    QL_CHECK(ql_json_is(value, QL_JSON_ARRAY), QL_DATA, "is %s; it must be a JSON list of ids",
+             ql_json_kind_name(value));
     t->ids.count = 0;
     for (size_t i = 0; i < ql_json_size(value); i++) {
         const ql_json *item = ql_json_at(value, i);
-        int64_t        id = ql_json_int(item, -1);
+        int64_t id = ql_json_int(item, -1);
         QL_CHECK(ql_json_is(item, QL_JSON_INT) && id >= 0 && id < ql_tokenizer_size(t->tokenizer), QL_DATA,
                  "item %zu is not an id of this tokenizer (0 to %lld)", i + 1,
                  (long long)ql_tokenizer_size(t->tokenizer) - 1);
@@ -61,10 +62,10 @@ static ql_err do_line(tool *t, line_fn *fn, const char *line, size_t n, FILE *ou
 }
 
 static ql_err do_lines(tool *t, line_fn *fn, FILE *in, FILE *out) {
-    char   *line = NULL;
-    size_t  capacity = 0;
+    char *line = NULL;
+    size_t capacity = 0;
     ssize_t n;
-    ql_err  e = ql_ok();
+    ql_err e = ql_ok();
     while (!ql_bad(e) && (n = getline(&line, &capacity, in)) >= 0) {
         t->line++;
         if (n > 0 && line[n - 1] == '\n') n--; /* a JSON error at the end belongs to this line */

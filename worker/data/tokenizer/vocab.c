@@ -34,7 +34,7 @@ static ql_vocab_slot *find_slot(const ql_vocab *v, const char *text, size_t n, u
 }
 
 bool ql_vocab_add(ql_vocab *v, const char *text, size_t n, int32_t id) {
-    uint32_t       hash = (uint32_t)ql_hash64(text, n, 0);
+    uint32_t hash = (uint32_t)ql_hash64(text, n, 0);
     ql_vocab_slot *s = find_slot(v, text, n, hash);
     if (s->id >= 0 || v->token[id].text) return false;
     char *to = v->text + v->used;
