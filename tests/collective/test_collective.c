@@ -73,7 +73,6 @@ static void a_world_ends_well_or_not_at_all(void **state) {
     expect_ranks(2, "stopped", QL_STOPPED, "");
     expect_ranks(2, "bad-end", QL_IO, "rank 1 cannot write");
 }
-#endif
 
 static void tasks_that_cannot_meet_are_told_how(void **state) {
     (void)state;
@@ -84,6 +83,7 @@ static void tasks_that_cannot_meet_are_told_how(void **state) {
     expect(command, QL_USAGE, "mpirun -np 2");
     free(command);
 }
+#endif
 
 /* A shell inside an allocation, and the batch script of a job, are one process. */
 static void a_shell_in_a_job_is_alone(void **state) {
@@ -151,8 +151,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(one_to_four_ranks_talk),
         cmocka_unit_test(a_failing_rank_takes_the_others_down),
         cmocka_unit_test(a_world_ends_well_or_not_at_all),
-#endif
         cmocka_unit_test(tasks_that_cannot_meet_are_told_how),
+#endif
         cmocka_unit_test(a_shell_in_a_job_is_alone),
         cmocka_unit_test(one_process_starts_nothing),
     };
