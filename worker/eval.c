@@ -35,7 +35,6 @@ static ql_err run_own_rows(ql_job *j, int64_t *record_loss, int64_t *record_targ
 }
 
 static ql_err sum_over_ranks(ql_job *j, int64_t *record_loss, int64_t *record_targets, ql_eval_result *out) {
-    if (j->place.size == 1) return ql_ok();
     int64_t sums[3] = {out->loss_fixed, out->targets, out->tokens};
     QL_TRY(ql_sum_i64(j->world, sums, 3));
     out->loss_fixed = sums[0];
@@ -49,8 +48,7 @@ ql_err ql_evaluate(ql_job *j, int64_t *record_loss, int64_t *record_targets, ql_
     double start = ql_seconds();
     *out = (ql_eval_result){0};
     ql_err e = run_own_rows(j, record_loss, record_targets, out);
-    if (j->place.size > 1) QL_TRY(ql_agree(j->world, e, "evaluation"));
-    QL_TRY(e);
+    QL_TRY(ql_agree(j->world, e, "evaluation"));
     QL_TRY(sum_over_ranks(j, record_loss, record_targets, out));
     QL_CHECK(out->targets > 0, QL_DATA, "eval_dataset: no record has a target token");
     out->loss = ldexp((double)out->loss_fixed, -QL_LOSS_BITS) / (double)out->targets;

@@ -84,7 +84,6 @@ static uint64_t facts_digest(const ql_config *c) {
 
 /* Ranks that read different files must not train together. */
 static ql_err compare_ranks(ql_job *j) {
-    if (j->place.size == 1) return ql_ok();
     QL_TRY(ql_same_everywhere(j->world, facts_digest(&j->config), "the configuration"));
     QL_TRY(ql_same_everywhere(j->world, j->model.fingerprint, "the model"));
     QL_TRY(ql_same_everywhere(j->world, j->train.fingerprint, "the data set"));
@@ -92,7 +91,7 @@ static ql_err compare_ranks(ql_job *j) {
 }
 
 static ql_err agree(ql_job *j, ql_err e, const char *doing) {
-    return j->place.size > 1 ? ql_agree(j->world, e, doing) : e;
+    return ql_agree(j->world, e, doing);
 }
 
 static ql_err print_plan(const ql_job *j, bool json) {

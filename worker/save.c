@@ -97,7 +97,6 @@ ql_err ql_resume(ql_job *j, ql_progress_counters *counters) {
     if (!ql_bad(e) && path) e = load_from(j, path, counters);
     if (!ql_bad(e) && path) ql_info("resumed: %s, step %" PRId64 " of %" PRId64, path, counters->step, j->total_steps);
     free(path);
-    if (j->place.size == 1) return e;
     QL_TRY(ql_agree(j->world, e, "resuming"));
     return ql_same_everywhere(j->world, (uint64_t)counters->step, "the checkpoint to resume from");
 }
@@ -145,10 +144,10 @@ static ql_err judge_failure(ql_err e, ql_save_clock *clock, bool must) {
 ql_err ql_save(ql_job *j, const ql_progress_counters *counters, ql_save_clock *clock, bool must, char **path) {
     ql_err e = ql_ok();
     if (j->place.rank == 0) e = judge_failure(write_checkpoint(j, counters, path), clock, must);
-    if (j->place.size > 1) QL_TRY(ql_agree(j->world, e, "saving a checkpoint"));
+    QL_TRY(ql_agree(j->world, e, "saving a checkpoint"));
     clock->last_save = ql_seconds();
     clock->last_step = counters->step;
-    return e;
+    return ql_ok();
 }
 
 static ql_err write_adapter(ql_job *j) {
@@ -165,5 +164,5 @@ static ql_err write_adapter(ql_job *j) {
 
 ql_err ql_export_adapter(ql_job *j) {
     ql_err e = j->place.rank == 0 ? write_adapter(j) : ql_ok();
-    return j->place.size > 1 ? ql_agree(j->world, e, "writing the adapter") : e;
+    return ql_agree(j->world, e, "writing the adapter");
 }

@@ -62,7 +62,7 @@ static ql_err exchange_counts(ql_job *j, ql_step_result *out) {
     QL_TRY(ql_download(j->device, &overflow, j->overflow));
     bool    bad_loss = out->loss_fixed == INT64_MAX;
     int64_t counts[5] = {bad_loss ? 0 : out->loss_fixed, out->targets, out->tokens, bad_loss, overflow != 0};
-    if (j->place.size > 1) QL_TRY(ql_sum_i64(j->world, counts, QL_LEN(counts)));
+    QL_TRY(ql_sum_i64(j->world, counts, QL_LEN(counts)));
     QL_CHECK(counts[3] == 0, QL_DATA, "the loss is not finite; look at the data of these rows, or lower learning_rate");
     QL_CHECK(counts[4] == 0, QL_DATA,
              "a gradient is not finite or beyond the range of the exact sums; lower learning_rate or lora_alpha");
@@ -108,8 +108,7 @@ static ql_err compute_and_exchange(ql_job *j, int64_t step, const int64_t *rows,
     ql_err e = ql_zero(j->device, j->adapter.sum);
     if (!ql_bad(e)) e = ql_zero(j->device, j->overflow);
     if (!ql_bad(e)) e = run_own_rows(j, step, rows, n, out);
-    if (j->place.size > 1) QL_TRY(ql_agree(j->world, e, "the forward and backward pass"));
-    QL_TRY(e);
+    QL_TRY(ql_agree(j->world, e, "the forward and backward pass"));
     double start = ql_seconds();
     QL_TRY(exchange_counts(j, out));
     QL_TRY(exchange_gradients(j));

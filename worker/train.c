@@ -150,7 +150,7 @@ static ql_err evaluate_now(trainer *t) {
 /* All ranks leave the loop, save or go on together: what one of them wants, all do. */
 static ql_err vote(trainer *t, bool *save) {
     int64_t wish[2] = {ql_stop_requested(), t->job->place.rank == 0 && ql_save_is_due(t->job, &t->clock, t->done.step)};
-    if (t->job->place.size > 1) QL_TRY(ql_max_i64(t->job->world, wish, 2));
+    QL_TRY(ql_max_i64(t->job->world, wish, 2));
     t->stop_signal = (int)wish[0];
     *save = wish[1] != 0;
     return ql_ok();
@@ -206,7 +206,7 @@ ql_err ql_train(ql_job *j) {
     t.started = ql_seconds();
     ql_err e = ql_ok();
     if (speaks(&t)) e = ql_metrics_open(j->config.output_dir, t.done.step > 0 ? t.done.step : -1, &t.metrics);
-    if (j->place.size > 1) e = ql_agree(j->world, e, "opening metrics.jsonl");
+    e = ql_agree(j->world, e, "opening metrics.jsonl");
     if (!ql_bad(e)) e = note_start(&t);
     if (!ql_bad(e)) e = loop(&t);
     if (!ql_bad(e)) e = t.stop_signal ? stop_on_request(&t) : finish(&t);

@@ -63,7 +63,8 @@ static void set_up(ql_job *j, const random_model *s, const char *folder, int64_t
                          ql_format("per_device_train_batch_size=%lld", (long long)rows), ql_strdup("max_memory=64GiB")};
     must(ql_config_from_overrides(overrides, QL_LEN(overrides), &j->config));
     j->config.model_name_or_path = ql_strdup(folder);
-    j->place = (ql_place){0, 1, 0, 1};
+    must(ql_world_open(NULL, NULL, &j->world));
+    j->place = ql_world_place(j->world);
     random_model_write(s, folder);
     must(ql_device_open("cpu", 0, threads, &j->device));
     must(ql_job_describe_model(j, QL_JOB_TRAIN));

@@ -100,7 +100,8 @@ void golden_open(const golden_request *r, golden *out) {
     out->base = ql_json_get(ql_json_get(out->expected, "bases"), r->base);
     configure(out, r);
     ql_job *j = &out->job;
-    j->place = (ql_place){0, 1, 0, 1};
+    ok(ql_world_open(NULL, NULL, &j->world));
+    j->place = ql_world_place(j->world);
     ok(ql_device_open("cpu", 0, r->threads ? r->threads : 1, &j->device));
     ql_job_purpose purpose = r->training ? QL_JOB_TRAIN : QL_JOB_EVAL;
     read_documents(out, &j->train);
@@ -116,6 +117,7 @@ void golden_open(const golden_request *r, golden *out) {
 }
 
 void golden_close(golden *g) {
+    ok(ql_world_close(g->job.world, ql_ok()));
     ql_job_close(&g->job);
     ql_tensor_set_close(g->tensors);
     ql_json_free(g->expected);
