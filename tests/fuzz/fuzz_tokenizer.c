@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/file.h"
 #include "tests/fuzz/common.h"
 #include "worker/data/tokenizer/tokenizer.h"
 
@@ -104,12 +106,20 @@ static void use(const ql_tokenizer *t, ql_encoder *e, const char *text, bool spe
     ql_str_free(&back);
 }
 
+/* A new file, not a truncated one: ext4 writes the latter to the disk at once. */
+static void put_file(const char *name, const void *bytes, size_t n) {
+    char *path = ql_path_join(ql_fuzz_folder(), name);
+    unlink(path);
+    ql_fuzz_file(name, bytes, n);
+    free(path);
+}
+
 static bool read_tokenizer(void *ctx, const uint8_t *bytes, size_t n) {
     (void)ctx;
     const char *cut = memmem(bytes, n, CUT, strlen(CUT)), *all = (const char *)bytes;
     size_t first = cut ? (size_t)(cut - all) : n;
-    ql_fuzz_file("tokenizer.json", bytes, first);
-    ql_fuzz_file("tokenizer_config.json", cut ? cut + strlen(CUT) : "{}", cut ? n - first - strlen(CUT) : 2);
+    put_file("tokenizer.json", bytes, first);
+    put_file("tokenizer_config.json", cut ? cut + strlen(CUT) : "{}", cut ? n - first - strlen(CUT) : 2);
     ql_tokenizer *t;
     ql_err e = ql_tokenizer_open(ql_fuzz_folder(), &t);
     if (ql_bad(e)) {
