@@ -115,7 +115,7 @@ ql_err ql_dir_sync(const char *path) {
 
 ql_err ql_dir_make(const char *path) {
     char *copy = ql_strdup(path);
-    for (char *p = copy + 1; *p; p++) {
+    for (char *p = *copy ? copy + 1 : copy; *p; p++) {
         if (*p != '/') continue;
         *p = 0;
         if (mkdir(copy, 0755) != 0 && errno != EEXIST) break;

@@ -90,7 +90,7 @@ static void draw_bar(bool last, const char *fmt, va_list ap) {
     memcpy(line, "\r\033[K", 4);
     int m = vsnprintf(line + 4, sizeof line - 6, fmt, ap);
     size_t n = 4 + (m < 0 ? 0 : (size_t)m);
-    if (n > sizeof line - 2) n = sizeof line - 2;
+    if (n > sizeof line - 3) n = sizeof line - 3; /* without the NUL of a cut text */
     if (last) line[n++] = '\n';
     write_line(STDERR_FILENO, line, n);
     bar_is_drawn = !last;
