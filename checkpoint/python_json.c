@@ -19,24 +19,28 @@ void ql_python_put_float(ql_str *out, double v) {
     ql_str_printf(out, "%.*f%s", decimals, v, decimals ? "" : ".0");
 }
 
+/* How many bytes follow the first one of a code point; -1 when none begins so. */
+static int following(unsigned char first) {
+    if (first < 0x80) return 0;
+    if (first >= 0xc2 && first < 0xe0) return 1;
+    if (first >= 0xe0 && first < 0xf0) return 2;
+    return first >= 0xf0 && first < 0xf5 ? 3 : -1;
+}
+
 /* One code point, or U+FFFD for a byte that begins none. Moves `at` behind it. */
 static uint32_t next_code_point(const unsigned char **at) {
-    const unsigned char *s = *at;
-    int more = s[0] < 0x80                   ? 0
-               : s[0] >= 0xc2 && s[0] < 0xe0 ? 1
-               : s[0] >= 0xe0 && s[0] < 0xf0 ? 2
-               : s[0] >= 0xf0 && s[0] < 0xf5 ? 3
-                                             : -1;
     static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
-    uint32_t c = more == 0 ? s[0] : s[0] & (0x3fu >> more);
-    bool good = more >= 0;
-    for (int i = 1; good && i <= more; i++) {
-        good = (s[i] & 0xc0) == 0x80;
+    const unsigned char *s = (*at)++;
+    int more = following(s[0]);
+    if (more < 0) return 0xfffd;
+    uint32_t c = more ? s[0] & (0x3fu >> more) : s[0];
+    for (int i = 1; i <= more; i++) {
+        if ((s[i] & 0xc0) != 0x80) return 0xfffd;
         c = c << 6 | (s[i] & 0x3fu);
     }
-    good = good && c >= least[more] && c <= 0x10ffff && (c < 0xd800 || c > 0xdfff);
-    *at += good ? 1 + more : 1;
-    return good ? c : 0xfffd;
+    if (c < least[more] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff)) return 0xfffd;
+    *at += more;
+    return c;
 }
 
 static void put_code_point(ql_str *out, uint32_t c) {

@@ -124,8 +124,10 @@ static void remove_scratch(void) {
 
 const char *ql_fuzz_folder(void) {
     if (!scratch[0]) {
+        /* In memory where that is possible: a disk flushes each file that is rewritten. */
         const char *base = getenv("TMPDIR");
-        snprintf(scratch, sizeof scratch, "%s/qlora-fuzz-XXXXXX", base ? base : "/tmp");
+        if (!base) base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+        snprintf(scratch, sizeof scratch, "%s/qlora-fuzz-XXXXXX", base);
         if (!mkdtemp(scratch)) {
             perror(scratch);
             exit(2);
