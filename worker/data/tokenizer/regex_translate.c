@@ -210,14 +210,15 @@ static void class_other(class_parts *c, const char *expression, size_t n) {
     ql_str_put(&c->others, expression, n);
 }
 
-/* One expression that matches one character of the class; the parts are freed. */
+/* One expression that matches one character of the class; the parts are freed. Atomic: a character
+ * that fits two alternatives must not be tried twice, or runs take exponential time. */
 static void class_finish(class_parts *c, bool negated, ql_str *out) {
     if (!c->others.size && !c->body.size) {
         ql_str_puts(out, negated ? "(?s:.)" : "(?!)");
     } else if (!c->others.size) {
         ql_str_printf(out, negated ? "[^%s]" : "[%s]", c->body.data);
     } else {
-        ql_str_printf(out, negated ? "(?:(?!%s%s%s%s)(?s:.))" : "(?:%s%s%s%s)", c->body.size ? "[" : "",
+        ql_str_printf(out, negated ? "(?:(?!%s%s%s%s)(?s:.))" : "(?>%s%s%s%s)", c->body.size ? "[" : "",
                       c->body.size ? c->body.data : "", c->body.size ? "]|" : "", c->others.data);
     }
     ql_str_free(&c->body);
@@ -289,6 +290,8 @@ static ql_err class_item(translation *t, class_parts *c, int depth) {
     } else if (*t->p == '\\') {
         QL_TRY(class_escape(t, c, &set));
     } else {
+        /* PCRE2 takes "[." and "[=" for the beginning of something else. */
+        if (strchr(".:=", *t->p)) ql_str_puts(&c->body, "\\");
         ql_str_put(&c->body, t->p++, 1);
     }
     if (set && t->p < t->end && *t->p == '-') {
@@ -372,6 +375,18 @@ static bool read_interval(translation *t, ql_str *interval, bool *fixed) {
     return true;
 }
 
+/* x{1,3}+ repeats the repetition, which is x+, and x{0,3}+ is x*: without nested repetitions
+ * that would be tried in every combination. */
+static bool simple_repetition(translation *t, const ql_str *text) {
+    bool ranged = memcmp(text->data + 2, ",", 1) == 0 && text->data[3] != '}';
+    bool more = t->end - t->p > 1 && strchr("+?*{", t->p[1]);
+    if (!ranged || (text->data[1] != '0' && text->data[1] != '1') || t->p == t->end || *t->p != '+' || more)
+        return false;
+    ql_str_puts(t->out, text->data[1] == '0' ? "*" : "+");
+    t->p++;
+    return true;
+}
+
 static void interval(translation *t) {
     ql_str text = {0};
     bool fixed;
@@ -381,8 +396,9 @@ static void interval(translation *t) {
         t->p++;
     } else {
         size_t atom = t->atom;
-        ql_str_put(t->out, text.data, text.size);
-        if (t->p < t->end && *t->p == '?' && !fixed) {
+        bool done = simple_repetition(t, &text);
+        if (!done) ql_str_put(t->out, text.data, text.size);
+        if (!done && t->p < t->end && *t->p == '?' && !fixed) {
             ql_str_put(t->out, t->p++, 1);
         }
         t->atom = atom;
