@@ -157,6 +157,7 @@ void ql_job_close(ql_job *j) {
         ql_buffer_free(j->device, j->flags);
     }
     free(j->coef);
+    free(j->order);
     ql_adapter_close(&j->adapter);
     ql_model_close(&j->model);
     ql_memory_plan_free(&j->plan);

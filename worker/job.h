@@ -20,6 +20,8 @@ typedef struct {
     ql_row_set train_rows, eval_rows;
     int64_t    global_batch;    /* rows of one optimiser step                       */
     int64_t    steps_per_epoch, total_steps;
+    int64_t   *order;       /* of the training rows in epoch order_epoch - 1; NULL at first */
+    int64_t    order_epoch; /* 0: none yet                                                 */
 
     ql_model       model;
     ql_adapter     adapter;

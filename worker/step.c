@@ -5,13 +5,18 @@
 
 #include "base/clock.h"
 
-int64_t ql_step_rows(const ql_job *j, int64_t step, int64_t *rows) {
-    int64_t  epoch = step / j->steps_per_epoch, first = step % j->steps_per_epoch * j->global_batch;
-    int64_t  n = ql_min(j->global_batch, j->train_rows.rows - first);
-    int64_t *order = QL_NEW_ARRAY(int64_t, (size_t)j->train_rows.rows);
-    ql_row_order(&j->train_rows, j->config.seed, (uint32_t)epoch, order);
+static const int64_t *order_of_epoch(ql_job *j, int64_t epoch) {
+    if (!j->order) j->order = QL_NEW_ARRAY(int64_t, (size_t)j->train_rows.rows);
+    if (j->order_epoch != epoch + 1) ql_row_order(&j->train_rows, j->config.seed, (uint32_t)epoch, j->order);
+    j->order_epoch = epoch + 1;
+    return j->order;
+}
+
+int64_t ql_step_rows(ql_job *j, int64_t step, int64_t *rows) {
+    int64_t        epoch = step / j->steps_per_epoch, first = step % j->steps_per_epoch * j->global_batch;
+    int64_t        n = ql_min(j->global_batch, j->train_rows.rows - first);
+    const int64_t *order = order_of_epoch(j, epoch);
     for (int64_t i = 0; i < n; i++) rows[i] = order[first + i];
-    free(order);
     return n;
 }
 

@@ -25,4 +25,4 @@ QL_RESULT ql_step_on_rows(ql_job *j, const ql_schedule *s, int64_t step, const i
 
 /* The rows of step `step`: indices into train_rows, in the order of its epoch; returns how many.
  * `rows` holds j->global_batch. */
-int64_t ql_step_rows(const ql_job *j, int64_t step, int64_t *rows);
+int64_t ql_step_rows(ql_job *j, int64_t step, int64_t *rows);
