@@ -4,8 +4,10 @@
 
 #include <dirent.h>
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "checkpoint/bnb.h"
 #include "checkpoint/quantize_folder.h"
@@ -148,11 +150,29 @@ static void bad_models_are_refused_and_leave_nothing(void **state) {
         QL_IO, "/proc/nowhere");
 }
 
+/* A limit on file sizes stands for a full disk: it stops the small files, or the big one. */
+static void a_failed_write_leaves_nothing(void **state) {
+    (void)state;
+    struct rlimit before, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    int files = count_files(scratch("."));
+    for (rlim_t limit = 100; limit < 10000; limit += 4000) {
+        small = (struct rlimit){limit, before.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+        ql_err e = ql_quantize_folder(PLAIN, scratch("full"), &ql_quant_nf4, true, is_projection, NULL);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+        refused(e, QL_IO, "cannot be written");
+        assert_int_equal(count_files(scratch(".")), files);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_file_is_that_of_transformers),
         cmocka_unit_test(both_types_with_and_without_double_quantisation),
         cmocka_unit_test(bad_models_are_refused_and_leave_nothing),
+        cmocka_unit_test(a_failed_write_leaves_nothing),
     };
     return cmocka_run_group_tests_name("quantize_folder", tests, scratch_make, scratch_remove);
 }
