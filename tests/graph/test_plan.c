@@ -1,0 +1,309 @@
+/* Plans, checked by running them over an arena of labels: everything that is read was written, is
+ * whole, and was not overwritten since. And the checker, checked with plans that are spoiled. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/graph/random_graph.h"
+#include "tests/graph/simulate.h"
+#include "tests/support/check.h"
+#include "worker/model/arch.h"
+
+static const char *const models[] = {"llama3-rope", "llama-linear-bias", "llama-tied-shards", "mistral-window",
+                                     "qwen2",       "qwen2-window",      "qwen3"};
+
+/* The decoder of a golden model with another number of layers. */
+static void build(const char *model, int64_t layers, ql_graph *g) {
+    char *folder = ql_format("%s/models/%s", QL_TEST_DATA, model);
+    ql_model_config c;
+    ok(ql_model_config_read(folder, &c));
+    if (layers > 0) {
+        c.layers = layers;
+        c.layer_is_windowed = ql_realloc(c.layer_is_windowed, (size_t)layers * sizeof(bool));
+        memset(c.layer_is_windowed, 0, (size_t)layers * sizeof(bool));
+    }
+    *g = (ql_graph){0};
+    c.arch->build(&c, g);
+    ql_model_config_free(&c);
+    free(folder);
+}
+
+static ql_plan_request request(ql_plan_purpose purpose, bool recompute, bool dropout, int64_t tokens) {
+    return (ql_plan_request){purpose, tokens, recompute, dropout, tokens % 3 + 1};
+}
+
+static void check_plan(const ql_graph *g, ql_plan_request r, const char *what) {
+    ql_plan p;
+    simulation s;
+    ql_plan_make(g, &r, &p);
+    const char *complaint = simulate(g, &p, &s);
+    if (complaint)
+        fail_msg("%s, purpose %d, recompute %d, dropout %d, %lld tokens: %s", what, r.purpose, r.recompute, r.dropout,
+                 (long long)r.max_tokens, complaint);
+    simulation_free(&s);
+    ql_plan_free(&p);
+}
+
+static void check_all_plans(const ql_graph *g, const char *what) {
+    static const int64_t tokens[] = {1, 5, 16};
+    static const ql_plan_purpose purposes[] = {QL_PLAN_SCORE, QL_PLAN_TRAIN, QL_PLAN_GENERATE};
+    for (size_t t = 0; t < QL_LEN(tokens); t++)
+        for (size_t i = 0; i < QL_LEN(purposes); i++)
+            for (int flags = 0; flags < 4; flags++)
+                check_plan(g, request(purposes[i], flags & 1, flags & 2, tokens[t]), what);
+}
+
+static void test_architectures(void **state) {
+    (void)state;
+    for (size_t i = 0; i < QL_LEN(models); i++)
+        for (uint32_t one_of = 0; one_of < 4; one_of++) {
+            ql_graph g;
+            build(models[i], one_of == 3 ? 4 : 0, &g);
+            random_adapters(i, one_of, &g);
+            check_all_plans(&g, models[i]);
+            ql_graph_free(&g);
+        }
+}
+
+static int linear_node(const ql_graph *g, const char *module) {
+    for (size_t i = 0; i < g->nodes; i++)
+        if (g->node[i].weight != QL_NO_SLOT && !strcmp(g->slot[g->node[i].weight].module, module)) return (int)i;
+    fail_msg("no module %s", module);
+    return -1;
+}
+
+/* Nothing below the lowest adapter runs backward, and everything above it does, once. */
+static void test_one_adapter(void **state) {
+    (void)state;
+    static const char *const modules[] = {"model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj",
+                                          "model.layers.1.mlp.up_proj", "model.layers.3.mlp.down_proj"};
+    for (size_t i = 0; i < QL_LEN(modules); i++) {
+        ql_graph g;
+        build("qwen3", 4, &g);
+        int node = linear_node(&g, modules[i]);
+        ql_graph_attach(&g, node, 0, 2);
+        check_all_plans(&g, modules[i]);
+        ql_plan_request r = request(QL_PLAN_TRAIN, false, false, 3);
+        ql_plan p;
+        ql_plan_make(&g, &r, &p);
+        for (size_t k = 0; k < p.steps; k++) assert_true(!p.step[k].backward || p.step[k].node >= node);
+        assert_int_equal(p.step[p.steps - 1].node, node);
+        assert_int_equal(p.step[p.steps - 1].d_in[0], QL_ABSENT);
+        ql_plan_free(&p);
+        ql_graph_free(&g);
+    }
+}
+
+static void test_random_graphs(void **state) {
+    (void)state;
+    for (uint64_t seed = 0; seed < 150; seed++) {
+        ql_graph g;
+        char what[32];
+        snprintf(what, sizeof what, "random graph %d", (int)seed);
+        random_graph(seed, 1 + (int)(seed % 40), &g);
+        random_adapters(seed, (uint32_t)(seed % 4), &g);
+        check_all_plans(&g, what);
+        ql_graph_free(&g);
+    }
+}
+
+/* ---- memory ---- */
+
+static void attach_everywhere(ql_graph *g) {
+    int site = 0;
+    for (size_t i = 0; i < g->nodes; i++)
+        if (g->node[i].weight != QL_NO_SLOT && g->slot[g->node[i].weight].kind == QL_SLOT_LINEAR)
+            ql_graph_attach(g, (int)i, site++, 4);
+}
+
+static void sizes(const ql_graph *g, ql_plan_request r, size_t *bytes, size_t *kept, int64_t *recomputed) {
+    ql_plan p;
+    ql_plan_make(g, &r, &p);
+    *bytes = p.bytes;
+    *kept = p.kept_bytes;
+    *recomputed = p.recomputed;
+    ql_plan_free(&p);
+}
+
+static void test_recomputation_saves_memory(void **state) {
+    (void)state;
+    for (size_t i = 0; i < QL_LEN(models); i++)
+        for (int64_t layers = 3; layers <= 9; layers += 3) {
+            ql_graph g;
+            size_t bytes[2], kept[2];
+            int64_t again[2];
+            build(models[i], layers, &g);
+            random_adapters(0, 1, &g);
+            for (int r = 0; r < 2; r++)
+                sizes(&g, request(QL_PLAN_TRAIN, r, true, 64), &bytes[r], &kept[r], &again[r]);
+            assert_true(kept[1] < kept[0]);
+            assert_true(bytes[1] < bytes[0]);
+            assert_int_equal(again[0], 0);
+            assert_true(again[1] > 0);
+            ql_graph_free(&g);
+        }
+}
+
+/* With recomputation a further layer costs its border, the residual sum, and nothing else. */
+static void test_a_recomputed_layer_costs_its_border(void **state) {
+    (void)state;
+    size_t bytes, kept[2];
+    int64_t again[2];
+    for (int i = 0; i < 2; i++) {
+        ql_graph g;
+        build("llama3-rope", 8 + i, &g);
+        attach_everywhere(&g);
+        sizes(&g, request(QL_PLAN_TRAIN, true, false, 64), &bytes, &kept[i], &again[i]);
+        ql_graph_free(&g);
+    }
+    size_t border = 64 * 48 * 4;
+    assert_int_equal(kept[1] - kept[0], border);
+}
+
+static void test_scoring_keeps_nothing(void **state) {
+    (void)state;
+    size_t bytes[2], kept;
+    int64_t again;
+    for (int i = 0; i < 2; i++) {
+        ql_graph g;
+        build("qwen2", 3 + 5 * i, &g);
+        random_adapters(0, 1, &g);
+        sizes(&g, request(QL_PLAN_SCORE, false, false, 32), &bytes[i], &kept, &again);
+        assert_int_equal(kept + (size_t)again, 0);
+        ql_graph_free(&g);
+    }
+    assert_int_equal(bytes[0], bytes[1]); /* whatever the depth */
+}
+
+static void test_same_plan_twice(void **state) {
+    (void)state;
+    ql_graph g;
+    build("mistral-window", 5, &g);
+    random_adapters(3, 2, &g);
+    ql_plan_request r = request(QL_PLAN_TRAIN, true, true, 7);
+    ql_plan a, b;
+    ql_plan_make(&g, &r, &a);
+    ql_plan_make(&g, &r, &b);
+    assert_int_equal(a.steps, b.steps);
+    assert_int_equal(a.bytes, b.bytes);
+    assert_memory_equal(a.step, b.step, a.steps * sizeof *a.step);
+    ql_plan_free(&a);
+    ql_plan_free(&b);
+    ql_graph_free(&g);
+}
+
+/* ---- the checker ---- */
+
+typedef struct {
+    ql_graph graph;
+    ql_plan plan;
+} subject;
+
+static void open_subject(bool recompute, subject *s) {
+    build("qwen3", 3, &s->graph);
+    random_adapters(0, 1, &s->graph);
+    ql_plan_request r = request(QL_PLAN_TRAIN, recompute, true, 5);
+    ql_plan_make(&s->graph, &r, &s->plan);
+}
+
+static void close_subject(subject *s) {
+    ql_plan_free(&s->plan);
+    ql_graph_free(&s->graph);
+}
+
+static bool is_caught(const subject *s) {
+    simulation facts;
+    bool caught = simulate(&s->graph, &s->plan, &facts) != NULL;
+    simulation_free(&facts);
+    return caught;
+}
+
+/* Puts another value at a place and back. */
+static void check_spoiled_place(const subject *s, int64_t *where, int64_t with, size_t step) {
+    int64_t good = *where;
+    *where = with;
+    if (!is_caught(s)) fail_msg("a spoiled plan passed: step %zu, place %lld instead of %lld", step, (long long)with, (long long)good);
+    *where = good;
+}
+
+/* From the forward to the backward pass of a norm in the lowest layer, its `saved` is alive: whatever else is
+ * put there must be noticed. */
+static void test_overlaps_are_caught(void **state) {
+    (void)state;
+    subject s;
+    open_subject(false, &s);
+    int norm = linear_node(&s.graph, "model.layers.0.post_attention_layernorm");
+    size_t first = 0, last = s.plan.steps - 1, tried = 0;
+    while (s.plan.step[first].node != norm) first++;
+    while (s.plan.step[last].node != norm) last--;
+    int64_t alive = s.plan.step[first].saved;
+    for (size_t i = first + 1; i < last; i++) {
+        ql_plan_step *p = &s.plan.step[i];
+        if (!p->backward) check_spoiled_place(&s, &p->out, alive, i);
+        if (p->scratch != QL_ABSENT) check_spoiled_place(&s, &p->scratch, alive, i);
+        if (p->backward && p->d_in[0] != QL_ABSENT) check_spoiled_place(&s, &p->d_in[0], alive, i);
+        tried++;
+    }
+    assert_true(tried > 30);
+    assert_false(is_caught(&s));
+    close_subject(&s);
+}
+
+static void test_wrong_places_are_caught(void **state) {
+    (void)state;
+    for (int recompute = 0; recompute < 2; recompute++) {
+        subject s;
+        open_subject(recompute, &s);
+        for (size_t i = 0; i < s.plan.steps; i++) {
+            ql_plan_step *p = &s.plan.step[i];
+            for (int k = 0; k < QL_MAX_INPUTS; k++)
+                if (p->in[k] != QL_ABSENT) check_spoiled_place(&s, &p->in[k], p->in[k] + 64, i);
+            /* A node may run again for the sake of `saved` only: then nobody reads `out`. */
+            if (p->out != QL_ABSENT && !recompute) check_spoiled_place(&s, &p->out, p->out + 64, i);
+            if (p->d_out != QL_ABSENT) check_spoiled_place(&s, &p->d_out, QL_ABSENT, i);
+            if (p->d_in[0] != QL_ABSENT) check_spoiled_place(&s, &p->d_in[0], p->d_in[0] + 4, i);
+        }
+        assert_false(is_caught(&s));
+        close_subject(&s);
+    }
+}
+
+static void test_wrong_steps_are_caught(void **state) {
+    (void)state;
+    subject s;
+    open_subject(true, &s);
+    for (size_t i = 0; i < s.plan.steps; i++) {
+        ql_plan_step *p = &s.plan.step[i], good = *p;
+        for (int k = 0; k < QL_MAX_INPUTS; k++) {
+            if (p->d_in[k] == QL_ABSENT) continue;
+            p->accumulate[k] = !p->accumulate[k];
+            assert_true(is_caught(&s));
+            *p = good;
+        }
+        *p = s.plan.step[i > 0 ? i - 1 : 1]; /* a step is missing, another comes twice */
+        assert_true(is_caught(&s));
+        *p = good;
+    }
+    for (int more = -64; more <= 64; more += 128) {
+        s.plan.bytes += (size_t)more;
+        assert_true(is_caught(&s));
+        s.plan.bytes -= (size_t)more;
+    }
+    close_subject(&s);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_architectures),
+        cmocka_unit_test(test_one_adapter),
+        cmocka_unit_test(test_random_graphs),
+        cmocka_unit_test(test_recomputation_saves_memory),
+        cmocka_unit_test(test_a_recomputed_layer_costs_its_border),
+        cmocka_unit_test(test_scoring_keeps_nothing),
+        cmocka_unit_test(test_same_plan_twice),
+        cmocka_unit_test(test_overlaps_are_caught),
+        cmocka_unit_test(test_wrong_places_are_caught),
+        cmocka_unit_test(test_wrong_steps_are_caught),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
