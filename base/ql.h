@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define QL_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#define QL_PRINTF(f, a) __attribute__((format(printf, f, a), nonnull(f)))
 #define QL_MUST_USE     __attribute__((warn_unused_result))
 #define QL_NORETURN     __attribute__((noreturn))
 #define QL_LEN(a)       (sizeof(a) / sizeof((a)[0]))

@@ -117,7 +117,7 @@ static ql_err write_checkpoint(ql_job *j, const ql_progress_counters *counters, 
     ql_peft_config  card;
     identify(j, &id);
     ql_adapter_copy_open(&j->adapter, &copy);
-    ql_adapter_card(&j->adapter, &j->config, &card);
+    ql_adapter_card(&j->adapter, &j->model.graph, &j->config, &card);
     ql_err e = ql_adapter_fetch(&j->adapter, &copy);
     if (!ql_bad(e)) {
         ql_state s = state_of(&id, &copy, counters);
@@ -154,7 +154,7 @@ static ql_err write_adapter(ql_job *j) {
     ql_adapter_copy copy;
     ql_peft_config  card;
     ql_adapter_copy_open(&j->adapter, &copy);
-    ql_adapter_card(&j->adapter, &j->config, &card);
+    ql_adapter_card(&j->adapter, &j->model.graph, &j->config, &card);
     ql_err e = ql_adapter_fetch(&j->adapter, &copy);
     if (!ql_bad(e)) e = ql_peft_write(j->config.output_dir, &card, copy.module, j->adapter.shape.modules);
     ql_peft_config_free(&card);

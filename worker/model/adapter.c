@@ -233,11 +233,3 @@ ql_err ql_adapter_store(ql_adapter *a, const ql_adapter_copy *c) {
     QL_TRY(ql_upload(a->device, a->moment1, c->memory + a->shape.length));
     return ql_upload(a->device, a->moment2, c->memory + 2 * a->shape.length);
 }
-
-void ql_adapter_card(const ql_adapter *a, const ql_config *c, ql_peft_config *out) {
-    *out = (ql_peft_config){.r = (int)a->shape.r,
-                            .lora_alpha = c->lora_alpha,
-                            .lora_dropout = c->lora_dropout,
-                            .use_rslora = c->use_rslora,
-                            .base_model_name_or_path = ql_strdup(c->model_name_or_path)};
-}

@@ -62,5 +62,5 @@ void      ql_adapter_copy_open(const ql_adapter *a, ql_adapter_copy *out);
 void      ql_adapter_copy_close(ql_adapter_copy *c);
 QL_RESULT ql_adapter_fetch(const ql_adapter *a, ql_adapter_copy *c);
 QL_RESULT ql_adapter_store(ql_adapter *a, const ql_adapter_copy *c);
-/* What adapter_config.json says of it; borrows from c. Free with ql_peft_config_free. */
-void ql_adapter_card(const ql_adapter *a, const ql_config *c, ql_peft_config *out);
+/* What adapter_config.json says of it. Free with ql_peft_config_free. */
+void ql_adapter_card(const ql_adapter *a, const ql_graph *g, const ql_config *c, ql_peft_config *out);
