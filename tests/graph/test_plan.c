@@ -160,6 +160,21 @@ static void test_a_recomputed_layer_costs_its_border(void **state) {
     assert_int_equal(kept[1] - kept[0], border);
 }
 
+/* The last layer runs backward right after forward: all of it is there. */
+static void test_the_last_layer_is_not_recomputed(void **state) {
+    (void)state;
+    ql_graph g;
+    ql_plan p;
+    build("qwen2", 4, &g);
+    attach_everywhere(&g);
+    ql_plan_request r = request(QL_PLAN_TRAIN, true, false, 8);
+    ql_plan_make(&g, &r, &p);
+    for (size_t i = g.nodes; i < p.steps; i++)
+        if (!p.step[i].backward) assert_true(g.node[p.step[i].node].layer < 4);
+    ql_plan_free(&p);
+    ql_graph_free(&g);
+}
+
 static void test_scoring_keeps_nothing(void **state) {
     (void)state;
     size_t bytes[2], kept;
@@ -299,6 +314,7 @@ int main(void) {
         cmocka_unit_test(test_random_graphs),
         cmocka_unit_test(test_recomputation_saves_memory),
         cmocka_unit_test(test_a_recomputed_layer_costs_its_border),
+        cmocka_unit_test(test_the_last_layer_is_not_recomputed),
         cmocka_unit_test(test_scoring_keeps_nothing),
         cmocka_unit_test(test_same_plan_twice),
         cmocka_unit_test(test_overlaps_are_caught),
