@@ -51,6 +51,9 @@ ql_err ql_json_parse(const char *text, size_t n, const char *name, size_t first_
     json_error_t problem;
     *out = load(text, n, &problem);
     if (*out) return ql_ok();
+    /* The library quotes what it found, line ends included. */
+    for (char *c = problem.text; *c; c++)
+        if ((unsigned char)*c < 0x20) *c = ' ';
     size_t line = first_line + (problem.line > 0 ? (size_t)problem.line - 1 : 0);
     return ql_fail(QL_DATA, "%s:%zu: is not valid JSON: %s (column %d)", name, line, problem.text, problem.column);
 }
