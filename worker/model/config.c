@@ -182,8 +182,8 @@ ql_err ql_model_config_read(const char *folder, ql_model_config *out) {
         e = ql_fail(QL_DATA, "%s: no such folder; model_name_or_path must be a local Hugging Face folder", folder);
     else
         e = ql_json_read(path, CONFIG_LIMIT, &json);
+    if (!ql_bad(e)) e = ql_err_prefix(interpret(json, out), "%s", path);
     if (!ql_bad(e)) {
-        e = ql_err_prefix(interpret(json, out), "%s", path);
         read_generation_config(folder, out);
         read_eos(json, out);
     }
