@@ -70,7 +70,6 @@ alternatives() {
     echo "^($*)\$"
 }
 
-scripts/build.sh
 allow_mpirun
 jobs=(--parallel "$(nproc)")
 
@@ -82,10 +81,12 @@ unasked=(fuzz)
 is_wanted nightly || unasked+=(nightly)
 is_wanted gpu || unasked+=(gpu)
 if [[ ${#plain[@]} -gt 0 ]]; then
+    scripts/build.sh
     run_tests build "${jobs[@]}" -L "$(alternatives "${plain[@]}")" -LE "$(alternatives "${unasked[@]}")" -E '^fuzz_'
 fi
 
 if is_wanted fuzz || is_wanted nightly; then
+    install_packages
     echo "Building the fuzzers with sanitizers into build-asan/"
     log=$(mktemp)
     { cmake --preset asan && cmake --build build-asan --parallel "$(nproc)" --target fuzzers; } > "$log" 2>&1 || {
