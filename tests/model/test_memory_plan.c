@@ -1,0 +1,227 @@
+/* The memory plan: its parts, and the ladder that it walks down when memory is short. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "tests/support/check.h"
+#include "worker/batch.h"
+#include "worker/memory.h"
+#include "worker/model/model.h"
+
+typedef struct {
+    ql_model model;
+    ql_config config;
+    ql_adapter_shape shape;
+    ql_memory_question q;
+} subject;
+
+static void open_subject(const char *name, bool training, subject *s) {
+    char *folder = ql_format("%s/models/%s", QL_TEST_DATA, name);
+    ql_load_options o = {true, ql_quant_find("nf4"), true};
+    *s = (subject){0};
+    ok(ql_config_from_overrides(NULL, 0, &s->config));
+    ok(ql_model_describe(folder, &o, &s->model));
+    ok(ql_adapter_plan(&s->model.graph, &s->config, &s->shape));
+    s->q = (ql_memory_question){.graph = &s->model.graph,
+                                .adapter = &s->shape,
+                                .weight_bytes = s->model.weight_bytes,
+                                .table_bytes = ql_model_table_bytes(&s->model, 100),
+                                .vocab = s->model.config.vocab_size,
+                                .longest_row = 100,
+                                .rows_at_most = 16,
+                                .recompute = QL_AUTO,
+                                .training = training,
+                                .dropout = true,
+                                .limit = UINT64_MAX};
+    free(folder);
+}
+
+static void close_subject(subject *s) {
+    ql_adapter_shape_free(&s->shape);
+    ql_model_close(&s->model);
+    ql_config_free(&s->config);
+}
+
+static uint64_t part(const ql_memory_plan *p, const char *name) {
+    for (int i = 0; i < p->parts; i++)
+        if (!strcmp(p->part[i].name, name)) return p->part[i].bytes;
+    return 0;
+}
+
+/* The parts are the buffers that a run takes, and add up. */
+static void check_parts(const subject *s, const ql_memory_plan *p) {
+    uint64_t sum = 0;
+    for (int i = 0; i < p->parts; i++) sum += p->part[i].bytes;
+    assert_int_equal(sum, p->total);
+    assert_true(p->parts <= QL_MEMORY_PARTS);
+    assert_int_equal(part(p, "base model"), s->model.weight_bytes);
+    assert_int_equal(part(p, "adapter") + part(p, "moments") + part(p, "gradients"),
+                     ql_adapter_bytes(&s->shape, s->q.training));
+    assert_int_equal(part(p, "batch"), ql_batch_bytes(p->micro_tokens, p->micro_rows));
+    assert_int_equal(part(p, "activations") + part(p, "logits") + part(p, "working space"), p->arena_bytes);
+    assert_true(p->arena_bytes >= p->score.bytes && p->arena_bytes >= p->train.bytes);
+    assert_int_equal(p->score.request.max_tokens, p->micro_tokens);
+    assert_int_equal(p->micro_tokens, p->micro_rows * s->q.longest_row);
+    assert_int_equal(p->train.steps > 0, s->q.training);
+    if (!s->q.training) return;
+    assert_int_equal(p->train.request.recompute, p->recompute);
+    assert_int_equal(p->train.request.logit_rows, p->logit_rows);
+    assert_int_equal(p->train.request.max_tokens, p->micro_tokens);
+}
+
+/* Recomputation, then fewer rows, then fewer logits; nothing is ever taken back. */
+static void check_step_down(const subject *s, const ql_memory_plan *from, const ql_memory_plan *to) {
+    assert_true(to->rung > from->rung);
+    assert_true(to->recompute >= from->recompute);
+    assert_true(to->micro_rows <= from->micro_rows && to->logit_rows <= from->logit_rows);
+    bool may_recompute = s->q.training && s->q.recompute == QL_AUTO;
+    if (to->micro_rows < from->micro_rows && may_recompute) assert_true(to->recompute);
+    if (to->logit_rows < from->logit_rows) assert_int_equal(to->micro_rows, 1);
+    if (to->rung > from->rung + 1) return;
+    int changes = (to->recompute != from->recompute) + (to->micro_rows != from->micro_rows) +
+                  (to->logit_rows != from->logit_rows);
+    assert_int_equal(changes, 1);
+}
+
+static void check_refusal(const subject *s, uint64_t smallest) {
+    ql_memory_plan p;
+    char need[32], text[64];
+    ql_memory_question q = s->q;
+    q.limit = smallest - 1;
+    assert_int_equal(ql_memory_plan_make(&q, &p).code, QL_USAGE);
+    snprintf(text, sizeof text, "at least %s is needed", ql_text_bytes(need, smallest));
+    assert_non_null(strstr(ql_err_text(), text));
+    assert_non_null(strstr(ql_err_text(), "max_memory"));
+    q.limit = 0;
+    assert_int_equal(ql_memory_plan_make(&q, &p).code, QL_USAGE);
+    assert_non_null(strstr(ql_err_text(), text));
+}
+
+/* Lowers the limit to one byte below each plan, down to the last; returns the number of plans. */
+static int walk_down(subject *s) {
+    ql_memory_plan at, next;
+    int plans = 1;
+    s->q.limit = UINT64_MAX;
+    ok(ql_memory_plan_make(&s->q, &at));
+    assert_int_equal(at.rung, 0);
+    for (;; plans++) {
+        check_parts(s, &at);
+        assert_true(at.total <= s->q.limit);
+        s->q.limit = at.total; /* exactly enough is enough */
+        ok(ql_memory_plan_make(&s->q, &next));
+        assert_int_equal(next.total, at.total);
+        assert_int_equal(next.rung, at.rung);
+        ql_memory_plan_free(&next);
+        s->q.limit = at.total - 1;
+        if (ql_bad(ql_memory_plan_make(&s->q, &next))) break;
+        check_step_down(s, &at, &next);
+        ql_memory_plan_free(&at);
+        at = next;
+    }
+    check_refusal(s, at.total);
+    assert_int_equal(at.micro_rows, 1);
+    ql_memory_plan_free(&at);
+    return plans;
+}
+
+static void test_ladder_of_training(void **state) {
+    (void)state;
+    static const char *const models[] = {"llama3-rope", "mistral-window", "qwen2-window", "qwen3-4bit"};
+    for (size_t i = 0; i < QL_LEN(models); i++) {
+        subject s;
+        open_subject(models[i], true, &s);
+        assert_true(walk_down(&s) >= 5);
+        close_subject(&s);
+    }
+}
+
+static void test_ladder_of_evaluation(void **state) {
+    (void)state;
+    subject s;
+    open_subject("qwen3", false, &s);
+    assert_true(walk_down(&s) >= 4);
+    s.q.adapter = NULL;
+    ql_memory_plan p;
+    s.q.limit = UINT64_MAX;
+    ok(ql_memory_plan_make(&s.q, &p));
+    assert_false(p.recompute);
+    assert_int_equal(part(&p, "adapter"), 0);
+    ql_memory_plan_free(&p);
+    close_subject(&s);
+}
+
+/* What the user fixed is not changed to save memory. */
+static void test_recomputation_as_configured(void **state) {
+    (void)state;
+    static const ql_tristate wishes[] = {QL_FALSE, QL_TRUE};
+    for (size_t i = 0; i < QL_LEN(wishes); i++) {
+        subject s;
+        open_subject("llama3-rope", true, &s);
+        s.q.recompute = wishes[i];
+        ql_memory_plan p;
+        for (s.q.limit = UINT64_MAX; !ql_bad(ql_memory_plan_make(&s.q, &p)); s.q.limit = p.total - 1) {
+            assert_int_equal(p.recompute, wishes[i] == QL_TRUE);
+            ql_memory_plan_free(&p);
+        }
+        close_subject(&s);
+    }
+}
+
+static void check_rows(subject *s, int64_t wanted, int64_t at_most, int64_t longest, int64_t expected) {
+    ql_memory_plan p;
+    s->q.micro_rows = wanted;
+    s->q.rows_at_most = at_most;
+    s->q.longest_row = longest;
+    ok(ql_memory_plan_make(&s->q, &p));
+    assert_int_equal(p.micro_rows, expected);
+    ql_memory_plan_free(&p);
+}
+
+static void test_rows_at_a_time(void **state) {
+    (void)state;
+    subject s;
+    open_subject("llama3-rope", true, &s);
+    check_rows(&s, 3, 16, 100, 3);
+    check_rows(&s, 32, 16, 100, 16); /* never more than there are */
+    check_rows(&s, 0, 1, 100, 1);
+    check_rows(&s, 0, 16, 5000, 1);
+    check_rows(&s, 0, 16, 1, 16);
+    close_subject(&s);
+}
+
+static void test_texts(void **state) {
+    (void)state;
+    subject s;
+    ql_memory_plan p;
+    ql_str text = {0}, json = {0};
+    ql_json *v;
+    open_subject("llama3-rope", true, &s);
+    ok(ql_memory_plan_make(&s.q, &p));
+    ql_memory_plan_text(&p, &text);
+    ql_memory_plan_json(&p, &json);
+    ok(ql_json_parse(json.data, json.size, "plan", 1, &v));
+    assert_int_equal(ql_json_int(ql_json_get(v, "total_bytes"), 0), p.total);
+    assert_int_equal(ql_json_int(ql_json_get(v, "rows_at_a_time"), 0), p.micro_rows);
+    const ql_json *parts = ql_json_get(v, "parts");
+    assert_int_equal(ql_json_size(parts), p.parts);
+    for (int i = 0; i < p.parts; i++) {
+        assert_int_equal(ql_json_int(ql_json_get(parts, p.part[i].name), -1), p.part[i].bytes);
+        assert_non_null(strstr(text.data, p.part[i].name));
+    }
+    ql_json_free(v);
+    ql_str_free(&text);
+    ql_str_free(&json);
+    ql_memory_plan_free(&p);
+    close_subject(&s);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ladder_of_training), cmocka_unit_test(test_ladder_of_evaluation),
+        cmocka_unit_test(test_recomputation_as_configured), cmocka_unit_test(test_rows_at_a_time),
+        cmocka_unit_test(test_texts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
