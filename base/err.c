@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SENTENCE = 2048 };
+enum { SENTENCE = 16384 }; /* a configuration may have many mistakes, one a line */
 static _Thread_local char sentence[SENTENCE];
 
 ql_err ql_fail(ql_code code, const char *fmt, ...) {

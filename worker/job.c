@@ -41,21 +41,6 @@ static ql_err read_corpora(ql_job *j, ql_job_purpose purpose) {
     return ql_ok();
 }
 
-/* contract, section 3: the Hugging Face habit multiplies by the ranks, and is told so. */
-static void resolve_batch(ql_job *j) {
-    const ql_config *c = &j->config;
-    if (c->global_batch_size > 0) {
-        j->global_batch = c->global_batch_size;
-    } else if (c->gradient_accumulation_steps > 0) {
-        int64_t rows = ql_max(1, c->per_device_train_batch_size);
-        j->global_batch = rows * c->gradient_accumulation_steps * j->place.size;
-        ql_info("note: global_batch_size is %lld: %lld rows x %lld accumulation steps x %d rank%s", (long long)j->global_batch,
-                (long long)rows, (long long)c->gradient_accumulation_steps, j->place.size, j->place.size == 1 ? "" : "s");
-    } else {
-        j->global_batch = 16;
-    }
-}
-
 static void resolve_steps(ql_job *j) {
     const ql_config *c = &j->config;
     j->steps_per_epoch = ql_ceil_div(j->train_rows.rows, j->global_batch);
@@ -66,7 +51,7 @@ ql_err ql_job_read_data(ql_job *j, ql_job_purpose purpose) {
     QL_TRY(ql_tokenizer_open(j->config.model_name_or_path, &j->tokenizer));
     QL_TRY(check_vocabulary(j, j->model.config.vocab_size));
     QL_TRY(read_corpora(j, purpose));
-    resolve_batch(j);
+    j->global_batch = ql_config_rows_per_step(&j->config, j->place.size);
     if (purpose == QL_JOB_TRAIN) resolve_steps(j);
     return ql_ok();
 }
@@ -104,7 +89,7 @@ static void warn_of_length(const ql_job *j) {
 ql_err ql_job_plan(ql_job *j, ql_job_purpose purpose) {
     bool training = purpose == QL_JOB_TRAIN;
     warn_of_length(j);
-    if (j->global_batch == 0) resolve_batch(j);
+    if (j->global_batch == 0) j->global_batch = ql_config_rows_per_step(&j->config, j->place.size);
     int64_t            rows = training ? ql_ceil_div(j->global_batch, j->place.size) : ql_max(1, j->eval_rows.rows);
     ql_memory_question q = {.graph = &j->model.graph,
                             .adapter = j->has_adapter ? &j->adapter.shape : NULL,

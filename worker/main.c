@@ -27,6 +27,18 @@ static void say_notes(ql_str *notes) {
     ql_str_free(notes);
 }
 
+/* The Hugging Face habit counts rows per rank: what that comes to is said, and is what counts from
+ * here on, in config.yaml and in checkpoints, so that the run can go on with other ranks. */
+static void resolve_rows(ql_job *j) {
+    ql_config *c = &j->config;
+    int64_t    rows = ql_config_rows_per_step(c, j->place.size);
+    if (c->global_batch_size == 0 && c->gradient_accumulation_steps > 0)
+        ql_info("note: global_batch_size is %lld: per_device_train_batch_size x gradient_accumulation_steps x %d rank%s",
+                (long long)rows, j->place.size, j->place.size == 1 ? "" : "s");
+    c->global_batch_size = rows;
+    c->gradient_accumulation_steps = 0;
+}
+
 static ql_err read_config(ql_job *j, const ql_options *o) {
     ql_str notes = {0};
     ql_err e = ql_config_read(o->config, o->overrides, o->n_overrides, &j->config, &notes);
@@ -35,6 +47,7 @@ static ql_err read_config(ql_job *j, const ql_options *o) {
         return e;
     }
     say_notes(&notes);
+    resolve_rows(j);
     if (o->adapter) {
         free(j->config.adapter_name_or_path);
         j->config.adapter_name_or_path = ql_strdup(o->adapter);

@@ -22,7 +22,7 @@ static void remember(identity *id, const char *key, char *value) {
 
 /* Keys whose wording may differ while the run is the same; what they came to is compared instead. */
 static bool is_resolved(const char *key) {
-    static const char *const keys[] = {"dataset", "global_batch_size", "bnb_4bit_compute_dtype"};
+    static const char *const keys[] = {"dataset", "bnb_4bit_compute_dtype"};
     for (size_t i = 0; i < QL_LEN(keys); i++)
         if (!strcmp(keys[i], key)) return true;
     return false;
@@ -31,7 +31,6 @@ static bool is_resolved(const char *key) {
 static void identify(const ql_job *j, identity *id) {
     remember(id, "model", ql_format("%s %016" PRIx64, j->model.config.arch->title, j->model.fingerprint));
     remember(id, "dataset", ql_format("%" PRId64 " records %016" PRIx64, j->train.records, j->train.fingerprint));
-    remember(id, "global_batch_size", ql_format("%" PRId64, j->global_batch));
     remember(id, "compute dtype", ql_strdup("float32"));
     remember(id, "total steps", ql_format("%" PRId64, j->total_steps));
     ql_config_fact *fact;

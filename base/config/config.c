@@ -325,6 +325,6 @@ void ql_config_free(ql_config *c) {
 
 int64_t ql_config_rows_per_step(const ql_config *c, int64_t n_ranks) {
     if (c->global_batch_size > 0) return c->global_batch_size;
-    if (c->per_device_train_batch_size == 0 && c->gradient_accumulation_steps == 0) return 16;
-    return ql_max(c->per_device_train_batch_size, 1) * ql_max(c->gradient_accumulation_steps, 1) * n_ranks;
+    if (c->gradient_accumulation_steps == 0) return 16;
+    return ql_max(c->per_device_train_batch_size, 1) * c->gradient_accumulation_steps * n_ranks;
 }

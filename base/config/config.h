@@ -83,8 +83,9 @@ QL_RESULT ql_config_read(const char *path, char **overrides, size_t n_overrides,
 /* All defaults, no required keys checked: for tools that take only KEY=VALUE. */
 QL_RESULT ql_config_from_overrides(char **overrides, size_t n_overrides, ql_config *out);
 void ql_config_free(ql_config *c);
-/* Rows of one optimiser step: global_batch_size; else the product of the Hugging Face keys and
- * the number of ranks, if one of them is given; else 16. */
+/* Rows of one optimiser step: global_batch_size; else, with gradient_accumulation_steps, its
+ * product with per_device_train_batch_size and the ranks, as Hugging Face has it; else 16.
+ * per_device_train_batch_size alone is speed and memory, and decides nothing. */
 int64_t ql_config_rows_per_step(const ql_config *c, int64_t n_ranks);
 /* The resolved configuration as YAML that can be run again. */
 void ql_config_write(const ql_config *c, ql_str *out);

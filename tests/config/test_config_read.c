@@ -244,6 +244,9 @@ static void rows_per_step(void **state) {
     (void)state;
     ql_config c = accepted("");
     assert_int_equal(ql_config_rows_per_step(&c, 3), 16);
+    c.per_device_train_batch_size = 4; /* speed and memory only */
+    assert_int_equal(ql_config_rows_per_step(&c, 3), 16);
+    c.per_device_train_batch_size = 0;
     c.gradient_accumulation_steps = 4;
     assert_int_equal(ql_config_rows_per_step(&c, 3), 12);
     c.per_device_train_batch_size = 2;
