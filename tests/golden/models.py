@@ -13,6 +13,8 @@ import shutil
 import sys
 from pathlib import Path
 
+sys.path.append(sys.path.pop(0))  # this folder last: it has a file of the same name as the package peft
+
 import numpy as np
 import torch
 import transformers
