@@ -8,6 +8,8 @@ import sys
 import warnings
 from pathlib import Path
 
+sys.path.append(sys.path.pop(0))  # this folder last: it has a file of the same name as the package peft
+
 import torch
 import transformers
 from transformers import TrainingArguments, get_scheduler
