@@ -189,12 +189,45 @@ static void test_same_bits(void **state) {
     }
 }
 
+/* While B is zero adapters do not change the model, so B's gradient in one layer does not depend
+ * on which other layers have one: the same integers as with all of them. */
+static void check_partial(const char *targets, bool recompute, const golden *all, const int64_t *all_sum) {
+    golden   g;
+    int64_t *sum = summed_gradient(&(golden_request){.model = "qwen2", .base = "nf4", .training = true, .targets = targets,
+                                                      .recompute = recompute}, &g);
+    const ql_adapter_shape *some = &g.job.adapter.shape, *every = &all->job.adapter.shape;
+    for (size_t i = 0; i < some->modules; i++) {
+        const ql_adapter_module *m = &some->module[i], *twin = every->module;
+        while (strcmp(twin->module, m->module)) twin++;
+        if (memcmp(sum + m->b_at, all_sum + twin->b_at, (size_t)(some->r * m->out) * sizeof *sum))
+            fail_msg("target_modules=%s: the gradient of %s is not the one with all layers", targets, m->module);
+    }
+    free(sum);
+    golden_close(&g);
+}
+
+static void test_partial_targets(void **state) {
+    (void)state;
+    static const char *const sets[] = {"[q_proj, v_proj]", "[k_proj]", "[v_proj]", "[q_proj, k_proj]", "[gate_proj]", "[up_proj]",
+                                       "[down_proj]", "[o_proj]", "[layers.1.self_attn.v_proj, layers.0.mlp.up_proj]",
+                                       "[layers.1.self_attn.q_proj]"};
+    golden   all;
+    int64_t *sum = summed_gradient(&(golden_request){.model = "qwen2", .base = "nf4", .training = true}, &all);
+    for (size_t i = 0; i < QL_LEN(sets); i++) {
+        check_partial(sets[i], false, &all, sum);
+        check_partial(sets[i], true, &all, sum);
+    }
+    free(sum);
+    golden_close(&all);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_likelihoods),
         cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_training),
         cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_partial_targets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,6 +36,7 @@ static void configure(golden *g, const golden_request *r) {
     add_override(overrides, &n, ql_format("load_in_4bit=%s", strncmp(r->base, "nf4", 3) ? "false" : "true"));
     add_override(overrides, &n, ql_format("bnb_4bit_use_double_quant=%s", strcmp(r->base, "nf4") ? "false" : "true"));
     add_override(overrides, &n, ql_format("gradient_checkpointing=%s", r->recompute ? "true" : "false"));
+    if (r->targets) add_override(overrides, &n, ql_format("target_modules=%s", r->targets));
     if (r->micro_rows > 0)
         add_override(overrides, &n, ql_format("per_device_train_batch_size=%lld", (long long)r->micro_rows));
     ok(ql_config_from_overrides(overrides, n, &g->job.config));

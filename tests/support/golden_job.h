@@ -19,6 +19,7 @@ typedef struct {
     int64_t     micro_rows;    /* 0: choose */
     bool        recompute, training, adapter;
     int         threads;
+    const char *targets;       /* target_modules; NULL: all-linear */
 } golden_request;
 
 /* Fails the running test when something does not work. */

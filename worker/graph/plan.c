@@ -98,7 +98,10 @@ static void schedule_backward(planner *p, int node) {
         ql_value v = n->in[i];
         if (v == QL_NO_VALUE) continue;
         if (reads_input(n, i)) s.in[i] = use(p, p->backward[v], step);
-        if (!p->wants_gradient[v]) continue;
+        if (!p->wants_gradient[v]) {
+            if (n->rule->writes_all) s.d_in[i] = new_piece(p, p->graph->value[v].width, step);
+            continue;
+        }
         s.accumulate[i] = p->gradient[v] >= 0;
         if (!s.accumulate[i]) p->gradient[v] = new_piece(p, p->graph->value[v].width, step);
         s.d_in[i] = use(p, p->gradient[v], step);

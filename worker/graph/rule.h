@@ -24,6 +24,7 @@ struct ql_rule {
     bool     reads_only_for_adapter; /* ... but only where the node carries an adapter   */
     bool     reads_out;       /* backward reads out                                      */
     bool     can_accumulate;  /* backward can add to a gradient that is there already    */
+    bool     writes_all;      /* backward makes all gradients at once: unwanted ones get a place, too */
     /* f32 columns of scratch in each pass; NULL: none. */
     int64_t (*scratch)(const ql_graph *g, const ql_node *n, bool backward, bool dropout);
 };

@@ -60,4 +60,5 @@ const ql_rule ql_rule_attention = {.name = "attention",
                                    .backward = backward,
                                    .reads_in = 7,
                                    .reads_out = true,
+                                   .writes_all = true,
                                    .scratch = scratch};

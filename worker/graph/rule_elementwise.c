@@ -26,23 +26,17 @@ static ql_err swiglu_forward(ql_run *r, const ql_node *n, const ql_operands *o) 
     return ql_swiglu(r->device, &(ql_swiglu_args){.y = o->out, .gate = o->in[0], .up = o->in[1]});
 }
 
-/* Where only one of the two gradients is wanted, the other goes to scratch. */
 static ql_err swiglu_backward(ql_run *r, const ql_node *n, const ql_operands *o) {
     (void)n;
-    return ql_swiglu_grad(r->device, &(ql_swiglu_grad_args){.dgate = ql_present(o->d_in[0]) ? o->d_in[0] : o->scratch,
-                                                             .dup = ql_present(o->d_in[1]) ? o->d_in[1] : o->scratch,
+    return ql_swiglu_grad(r->device, &(ql_swiglu_grad_args){.dgate = o->d_in[0],
+                                                             .dup = o->d_in[1],
                                                              .dy = o->d_out,
                                                              .gate = o->in[0],
                                                              .up = o->in[1]});
-}
-
-static int64_t swiglu_scratch(const ql_graph *g, const ql_node *n, bool in_backward, bool dropout) {
-    (void)dropout;
-    return in_backward ? g->value[n->in[0]].width : 0;
 }
 
 const ql_rule ql_rule_swiglu = {.name = "swiglu",
                                 .forward = swiglu_forward,
                                 .backward = swiglu_backward,
                                 .reads_in = 3,
-                                .scratch = swiglu_scratch};
+                                .writes_all = true};

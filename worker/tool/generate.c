@@ -258,11 +258,22 @@ static ql_err write_text(generator *g) {
     return ql_ok();
 }
 
+/* A padded vocabulary has ids that no token stands for; they print as nothing. */
+static ql_err decode_known(const generator *g, const int32_t *id, size_t n, ql_str *text) {
+    int32_t *known = QL_NEW_ARRAY(int32_t, n);
+    size_t   count = 0;
+    for (size_t i = 0; i < n; i++)
+        if (ql_tokenizer_piece(g->job.tokenizer, id[i], NULL)) known[count++] = id[i];
+    ql_err e = ql_decode(g->job.tokenizer, known, count, true, text);
+    free(known);
+    return e;
+}
+
 static ql_err print_text(const generator *g, bool json) {
     const int32_t *id = g->ids.id + g->prompt_tokens;
     size_t         n = g->ids.count - g->prompt_tokens;
     ql_str         text = {0}, line = {0};
-    QL_TRY(ql_decode(g->job.tokenizer, id, n, true, &text));
+    QL_TRY(decode_known(g, id, n, &text));
     if (json) {
         ql_str_puts(&line, "{\"prompt\": ");
         ql_json_put_string(&line, g->prompt, strlen(g->prompt));
