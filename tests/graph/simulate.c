@@ -124,7 +124,6 @@ static int64_t scratch_width(const machine *m, const ql_node *n, bool backward) 
     int64_t in = n->in[0] == QL_NO_VALUE ? 0 : m->g->value[n->in[0]].width;
     if (is(n, "head")) return (backward ? 2 : 1) * ql_ceil_div(in, 16) * 16;
     if (is(n, "attention")) return backward ? n->heads : 0;
-    if (is(n, "swiglu")) return backward ? in : 0;
     if (!is(n, "linear") || n->site == QL_NO_SITE) return 0;
     int64_t dropped = m->p->request.dropout ? in : 0;
     return dropped + (backward ? ql_ceil_div(m->g->value[n->saved].width, 16) * 16 : 0);
@@ -159,11 +158,16 @@ static int contributions_at(const machine *m, int64_t at, ql_value v) {
 
 static void give_gradient(machine *m, const ql_plan_step *s, const ql_node *n, int i) {
     ql_value v = n->in[i];
-    if (v == QL_NO_VALUE || !m->facts->wants[v]) {
+    bool writes_all = is(n, "attention") || is(n, "swiglu");
+    if (v == QL_NO_VALUE || (!m->facts->wants[v] && !writes_all)) {
         if (s->d_in[i] != QL_ABSENT) complain(m, "a gradient that nobody wants");
         return;
     }
     size_t bytes = bytes_of(m, m->g->value[v].width);
+    if (!m->facts->wants[v]) { /* written all the same, and read by nobody */
+        if (touch(m, s->d_in[i], bytes, (int)m->g->values + v, true, "an unwanted gradient")) fill(m, s->d_in[i], bytes, 0);
+        return;
+    }
     if (!touch(m, s->d_in[i], bytes, (int)m->g->values + v, true, "a gradient")) return;
     int before = s->accumulate[i] ? contributions_at(m, s->d_in[i], v) : 0;
     if (s->accumulate[i] && before == 0) complain(m, "adds to a gradient of value %d that is not there", v);
