@@ -12,7 +12,10 @@ import json
 import os
 import random
 import shutil
+import sys
 import tempfile
+
+sys.path.append(sys.path.pop(0))  # this folder last: it has a file of the same name as the package peft
 
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 import datasets
