@@ -102,6 +102,7 @@ static void check_epochs(int64_t rows, int64_t batch) {
     if (rows >= 30) assert_memory_not_equal(order[0], order[1], (size_t)rows * sizeof **order);
     for (int i = 0; i < 3; i++) free(order[i]);
     free(step_rows);
+    free(j.order);
 }
 
 static void test_every_row_once_an_epoch(void **state) {
@@ -125,7 +126,23 @@ static void test_rows_do_not_depend_on_ranks(void **state) {
                 assert_int_equal(ql_step_rows(&j, step, here), n);
                 assert_memory_equal(here, alone, (size_t)n * sizeof *here);
             }
+        free(j.order);
     }
+}
+
+/* A run that was resumed anywhere finds the rows that an uninterrupted one takes. */
+static void test_rows_do_not_depend_on_steps_before(void **state) {
+    (void)state;
+    ql_job j = job_with(50, 8, 7);
+    for (int64_t i = 0; i < 100; i++) {
+        int64_t step = i * 37 % 60, after[8], fresh[8];
+        ql_job k = job_with(50, 8, 7);
+        int64_t n = ql_step_rows(&j, step, after);
+        assert_int_equal(ql_step_rows(&k, step, fresh), n);
+        assert_memory_equal(after, fresh, (size_t)n * sizeof *fresh);
+        free(k.order);
+    }
+    free(j.order);
 }
 
 static void test_rows_depend_on_the_seed(void **state) {
@@ -135,6 +152,8 @@ static void test_rows_depend_on_the_seed(void **state) {
     ql_step_rows(&x, 0, a);
     ql_step_rows(&y, 0, b);
     assert_memory_not_equal(a, b, sizeof a);
+    free(x.order);
+    free(y.order);
 }
 
 /* ---- metrics.jsonl ---- */
@@ -235,6 +254,7 @@ int main(void) {
         cmocka_unit_test(test_coefficients),
         cmocka_unit_test(test_every_row_once_an_epoch),
         cmocka_unit_test(test_rows_do_not_depend_on_ranks),
+        cmocka_unit_test(test_rows_do_not_depend_on_steps_before),
         cmocka_unit_test(test_rows_depend_on_the_seed),
         cmocka_unit_test(test_lines_are_json),
         cmocka_unit_test(test_resuming_drops_the_future),

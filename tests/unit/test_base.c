@@ -199,13 +199,17 @@ static void test_verdicts(void **state) {
     assert_string_equal(ql_err_text(), "again step 3: file: is wrong");
 }
 
+/* However long: cut at the end, never at the beginning, and always a text. */
 static void test_long_sentence_is_cut(void **state) {
     (void)state;
-    char *text = ql_alloc(100000);
-    memset(text, 'y', 99999);
+    enum { LONG = 100000 };
+    char *text = ql_alloc(LONG + 1);
+    memset(text, 'y', LONG);
     ql_err e = ql_fail(QL_DATA, "%s", text);
+    size_t kept = strlen(ql_err_text());
+    assert_in_range(kept, 1000, LONG - 1);
     for (int i = 0; i < 3; i++) e = ql_err_prefix(e, "p");
-    assert_int_equal(strlen(ql_err_text()), 16383);
+    assert_int_equal(strlen(ql_err_text()), kept);
     assert_memory_equal(ql_err_text(), "p: p: p: yyy", 12);
     free(text);
     assert_true(ql_bad(e));
