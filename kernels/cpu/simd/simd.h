@@ -18,7 +18,7 @@ typedef struct {
  * depth x tile_rows; the right one: panels of tile_cols columns, each as depth x tile_cols;
  * what is missing to a whole panel is zero. */
 enum {
-    QL_DEPTH      = 320, /* of a packed block, at most: panels must fit into the caches */
+    QL_DEPTH      = 384, /* of a packed block, at most: panels must fit into the caches */
     QL_PANEL_COLS = 32,  /* multiple of every tile_cols                                */
     QL_PANEL_ROWS = 84,  /* multiple of every tile_rows                                */
 };

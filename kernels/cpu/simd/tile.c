@@ -75,6 +75,18 @@ static void ragged_tile(int64_t rows, int64_t cols, const tile_args *whole) {
     for (int64_t i = 0; i < rows; i++) memcpy(whole->y + i * whole->y_stride, beside + i * TILE_COLS, bytes);
 }
 
+/* While a tile is made, the left panel and the part of y that come one round of columns later move
+ * from memory into the second-level cache: both are used once per round. */
+QL_INLINE void fetch_ahead(const ql_product_block *b, int64_t i, int64_t n) {
+    if (i + 2 * TILE_ROWS > b->rows) return;
+    int64_t      panel = b->depth * TILE_ROWS, share = panel * TILE_COLS / b->cols;
+    const float *left = b->left + (i + TILE_ROWS) * b->depth + n / TILE_COLS * share;
+    for (int64_t e = 0; e < share; e += LANES) __builtin_prefetch(left + e, 0, 2);
+    const float *y = b->y + (i + TILE_ROWS) * b->y_stride + n;
+    for (int64_t r = 0; r < TILE_ROWS; r++)
+        for (int64_t c = 0; c < TILE_COLS; c += LANES) __builtin_prefetch(y + r * b->y_stride + c, 1, 2);
+}
+
 void ISA(ql_simd_product_block)(const ql_product_block *b) {
     tile_args t = {.depth = b->depth, .b_stride = TILE_COLS, .start_stride = b->start_stride, .y_stride = b->y_stride};
     for (int64_t i = 0; i < b->rows; i += TILE_ROWS) {
@@ -85,6 +97,7 @@ void ISA(ql_simd_product_block)(const ql_product_block *b) {
             t.b = b->right + n * b->depth;
             t.start = b->start ? b->start + i * b->start_stride + n : NULL;
             t.y = b->y + i * b->y_stride + n;
+            fetch_ahead(b, i, n);
             if (cols % LANES)
                 ragged_tile(rows, cols, &t);
             else
