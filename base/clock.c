@@ -11,7 +11,7 @@ double ql_seconds(void) {
 
 const char *ql_text_bytes(char out[32], uint64_t bytes) {
     double mib = (double)bytes / (1 << 20);
-    if (mib >= 1024) snprintf(out, 32, "%.2f GiB", mib / 1024);
+    if (mib >= 1023.95) snprintf(out, 32, "%.2f GiB", mib / 1024);
     else snprintf(out, 32, "%.1f MiB", mib);
     return out;
 }

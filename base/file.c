@@ -144,7 +144,12 @@ static ql_err remove_at(int parent, const char *name, const char *shown) {
 }
 
 ql_err ql_dir_remove(const char *path) {
-    return remove_at(AT_FDCWD, path, path);
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--; /* "link/" would lead behind the link */
+    char  *bare = ql_strndup(path, n);
+    ql_err e = remove_at(AT_FDCWD, bare, bare);
+    free(bare);
+    return e;
 }
 
 bool ql_file_exists(const char *path) {
