@@ -93,8 +93,9 @@ ql_err ql_memory_plan_make(const ql_memory_question *q, ql_memory_plan *out) {
         out->rung = ++rung;
     }
     if (out->total <= q->limit) return ql_ok();
-    char need[32], have[32];
-    ql_text_bytes(need, out->total);
+    char   need[32], have[32];
+    size_t shown = out->total >> 30 ? (1 << 30) / 100 : (1 << 20) / 10; /* rounded up: it will be asked for */
+    ql_text_bytes(need, ql_align(out->total, shown));
     ql_text_bytes(have, q->limit);
     ql_memory_plan_free(out);
     return ql_fail(QL_USAGE, "memory: at least %s is needed and %s is allowed; raise max_memory, shorten max_length (longest row: %lld tokens) or lower lora_r",
