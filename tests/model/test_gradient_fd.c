@@ -44,15 +44,28 @@ static void set_dropout(ql_job *j, double p) {
     ok(ql_buffer_new(j->device, j->plan.arena_bytes, &j->arena));
 }
 
-static void open_subject(const char *model, const char *base, double dropout, bool recompute, subject *s) {
+typedef struct {
+    const char *model, *base, *targets; /* NULL: all */
+    double dropout;
+    bool recompute;
+} variant;
+
+/* With `targets` there is no adapter to read: all matrices begin with random values. */
+static void open_subject(const variant *v, subject *s) {
     *s = (subject){0};
-    golden_open(&(golden_request){.model = model, .base = base, .adapter = true, .training = true, .recompute = recompute},
+    golden_open(&(golden_request){.model = v->model,
+                                  .base = v->base,
+                                  .targets = v->targets,
+                                  .adapter = !v->targets,
+                                  .training = true,
+                                  .recompute = v->recompute},
                 &s->g);
-    if (dropout > 0) set_dropout(&s->g.job, dropout);
+    if (v->dropout > 0) set_dropout(&s->g.job, v->dropout);
     ok(ql_schedule_open(&s->g.job.config, s->g.job.total_steps, &s->schedule));
     s->length = s->g.job.adapter.shape.length;
     s->theta = QL_NEW_ARRAY(float, (size_t)s->length);
     s->grad = QL_NEW_ARRAY(int64_t, (size_t)s->length);
+    if (v->targets) ok(ql_adapter_init(&s->g.job.adapter, 5, false));
     ok(ql_download(s->g.job.device, s->theta, s->g.job.adapter.value));
     loss_of_all(s, s->theta, s->grad);
 }
@@ -99,9 +112,9 @@ static void check_direction(subject *s, const float *d, double allowed, const ch
 }
 
 /* All matrices at once: A and B of every module move together. */
-static void check_model(const char *model, const char *base, double dropout, bool recompute) {
+static void check_model(const variant *v) {
     subject s;
-    open_subject(model, base, dropout, recompute, &s);
+    open_subject(v, &s);
     float *d = QL_NEW_ARRAY(float, (size_t)s.length);
     const ql_adapter_shape *shape = &s.g.job.adapter.shape;
     for (uint32_t direction = 0; direction < 5; direction++) {
@@ -111,7 +124,7 @@ static void check_model(const char *model, const char *base, double dropout, boo
             add_direction(d, m->a_at, shape->r * m->in, 1000 * direction + 2 * (uint32_t)i);
             add_direction(d, m->b_at, shape->r * m->out, 1000 * direction + 2 * (uint32_t)i + 1);
         }
-        check_direction(&s, d, 0.02, model);
+        check_direction(&s, d, 0.02, v->targets ? v->targets : v->model);
     }
     free(d);
     close_subject(&s);
@@ -119,22 +132,32 @@ static void check_model(const char *model, const char *base, double dropout, boo
 
 static void test_directions(void **state) {
     (void)state;
-    check_model("llama3-rope", "dense", 0, false);
-    check_model("qwen3", "nf4", 0, false);
+    check_model(&(variant){"llama3-rope", "dense", NULL, 0, false});
+    check_model(&(variant){"qwen3", "nf4", NULL, 0, false});
 }
 
 static void test_directions_with_dropout(void **state) {
     (void)state;
-    check_model("llama3-rope", "dense", 0.3, false);
-    check_model("llama3-rope", "dense", 0.3, true);
-    check_model("mistral-window", "nf4", 0.5, true);
+    check_model(&(variant){"llama3-rope", "dense", NULL, 0.3, false});
+    check_model(&(variant){"llama3-rope", "dense", NULL, 0.3, true});
+    check_model(&(variant){"mistral-window", "nf4", NULL, 0.5, true});
+}
+
+/* Adapters on some modules only: where the backward pass ends differs. */
+static void test_directions_of_some_modules(void **state) {
+    (void)state;
+    static const char *const targets[] = {"[q_proj]",   "[k_proj]",   "[v_proj]", "[q_proj,v_proj]",
+                                          "[up_proj]",  "[down_proj]", "[o_proj]", "[model.layers.1.self_attn.k_proj]",
+                                          "[gate_proj]"};
+    for (size_t i = 0; i < QL_LEN(targets); i++)
+        check_model(&(variant){"qwen3", "dense", targets[i], i % 2 ? 0.2 : 0, i % 3 == 0});
 }
 
 /* Every matrix on its own, along its gradient's signs: what is missing in one shows. */
 static void test_every_matrix(void **state) {
     (void)state;
     subject s;
-    open_subject("llama3-rope", "dense", 0.1, true, &s);
+    open_subject(&(variant){"llama3-rope", "dense", NULL, 0.1, true}, &s);
     float *d = QL_NEW_ARRAY(float, (size_t)s.length);
     const ql_adapter_shape *shape = &s.g.job.adapter.shape;
     for (size_t i = 0; i < 2 * shape->modules; i++) {
@@ -171,7 +194,7 @@ static void test_rows_add_exactly(void **state) {
     static const int64_t pairs[][2] = {{0, 1}, {1, 2}, {3, 0}, {2, 2}}, all[] = {3, 1, 0, 2};
     for (size_t i = 0; i < QL_LEN(bases); i++) {
         subject s;
-        open_subject("llama3-rope", bases[i], 0, i == 1, &s);
+        open_subject(&(variant){"llama3-rope", bases[i], NULL, 0, i == 1}, &s);
         for (size_t k = 0; k < QL_LEN(pairs); k++) check_sum(&s, pairs[k], 2);
         check_sum(&s, all, 4);
         close_subject(&s);
@@ -182,7 +205,7 @@ static void test_rows_add_exactly(void **state) {
 static void test_a_step_of_rate_zero_changes_nothing(void **state) {
     (void)state;
     subject s;
-    open_subject("llama3-rope", "dense", 0, false, &s);
+    open_subject(&(variant){"llama3-rope", "dense", NULL, 0, false}, &s);
     float *after = QL_NEW_ARRAY(float, (size_t)s.length);
     ok(ql_download(s.g.job.device, after, s.g.job.adapter.value));
     assert_memory_equal(after, s.theta, (size_t)s.length * sizeof *after);
@@ -194,6 +217,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_directions),
         cmocka_unit_test(test_directions_with_dropout),
+        cmocka_unit_test(test_directions_of_some_modules),
         cmocka_unit_test(test_every_matrix),
         cmocka_unit_test(test_rows_add_exactly),
         cmocka_unit_test(test_a_step_of_rate_zero_changes_nothing),

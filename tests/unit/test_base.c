@@ -277,6 +277,8 @@ static void test_sizes(void **state) {
     assert_string_equal(ql_text_bytes(t, 1 << 20), "1.0 MiB");
     assert_string_equal(ql_text_bytes(t, 12900000), "12.3 MiB");
     assert_string_equal(ql_text_bytes(t, 1u << 30), "1.00 GiB");
+    assert_string_equal(ql_text_bytes(t, (1u << 30) - 1000), "1.00 GiB"); /* never "1024.0 MiB" */
+    assert_string_equal(ql_text_bytes(t, 1023u << 20), "1023.0 MiB");
     assert_string_equal(ql_text_bytes(t, 3u << 29), "1.50 GiB");
     assert_string_equal(ql_text_bytes(t, UINT64_MAX), "17179869184.00 GiB");
 }

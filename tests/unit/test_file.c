@@ -185,6 +185,9 @@ static void test_dir_remove(void **state) {
     ok(ql_dir_remove(folder));
     assert_false(ql_file_exists(folder));
     ok(ql_dir_remove(folder));
+    ok(ql_dir_make(folder));
+    ok(ql_dir_remove(scratch("remove///")));
+    assert_false(ql_file_exists(folder));
     ok(ql_dir_remove(scratch_text("single", "x"))); /* a file goes, too */
     assert_false(ql_file_exists(scratch("single")));
 }
@@ -201,7 +204,8 @@ static void test_dir_remove_does_not_follow_links(void **state) {
     assert_false(ql_file_exists(scratch("inside")));
     check_content(kept, "precious");
     assert_int_equal(symlink(scratch("outside"), scratch("top")), 0);
-    ok(ql_dir_remove(scratch("top")));
+    ok(ql_dir_remove(scratch("top/"))); /* the link goes, whatever is behind it stays */
+    assert_false(ql_file_exists(scratch("top")));
     check_content(kept, "precious");
     assert_true(ql_file_exists(scratch("outside/deep")));
 }
