@@ -15,8 +15,8 @@
 
 enum { MOST_RSS = 1 << 20 /* KiB, sanitizers included */, POSITIONS = 16 };
 
-static const char *const models[] = {"llama3-rope", "llama-linear-bias", "llama-tied-shards", "mistral-window",
-                                     "qwen2-window", "qwen3", "qwen3-4bit"};
+static const char *const models[] = {
+    "llama3-rope", "llama-linear-bias", "llama-tied-shards", "mistral-window", "qwen2-window", "qwen3", "qwen3-4bit"};
 static const char GENERATION[] = "{\"bos_token_id\": 1, \"eos_token_id\": [2, 7], \"do_sample\": true}";
 
 /* A seed begins with a line "MODEL FILE": which file of which folder the rest replaces. */
@@ -126,8 +126,10 @@ static bool add_seed(const char *model, const char *file, ql_str *out) {
     *out = (ql_str){0};
     ql_str_printf(out, "%s %s\n", model, file);
     bool good = !ql_bad(ql_file_read(path, 1 << 20, &text));
-    if (good) ql_str_put(out, text.data, text.size);
-    else fprintf(stderr, "%s\n", ql_err_text());
+    if (good)
+        ql_str_put(out, text.data, text.size);
+    else
+        fprintf(stderr, "%s\n", ql_err_text());
     ql_str_free(&text);
     free(path);
     return good;

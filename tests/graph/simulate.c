@@ -165,7 +165,8 @@ static void give_gradient(machine *m, const ql_plan_step *s, const ql_node *n, i
     }
     size_t bytes = bytes_of(m, m->g->value[v].width);
     if (!m->facts->wants[v]) { /* written all the same, and read by nobody */
-        if (touch(m, s->d_in[i], bytes, (int)m->g->values + v, true, "an unwanted gradient")) fill(m, s->d_in[i], bytes, 0);
+        if (touch(m, s->d_in[i], bytes, (int)m->g->values + v, true, "an unwanted gradient"))
+            fill(m, s->d_in[i], bytes, 0);
         return;
     }
     if (!touch(m, s->d_in[i], bytes, (int)m->g->values + v, true, "a gradient")) return;
@@ -234,9 +235,12 @@ static void check_all_ran(machine *m) {
 
 static void run_step(machine *m, const ql_plan_step *s) {
     const ql_node *n = &m->g->node[s->node];
-    if (is(n, "head")) run_head(m, s, n);
-    else if (s->backward) run_backward(m, s, n);
-    else run_forward(m, s, n);
+    if (is(n, "head"))
+        run_head(m, s, n);
+    else if (s->backward)
+        run_backward(m, s, n);
+    else
+        run_forward(m, s, n);
     check_apart(m);
 }
 

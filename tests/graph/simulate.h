@@ -4,11 +4,11 @@
 #include "worker/graph/plan.h"
 
 typedef struct {
-    size_t kept_bytes;     /* activations of the forward pass that are read after the head */
-    size_t end;            /* of the highest place                                         */
-    int64_t recomputed;    /* forward steps after the head                                 */
-    int *backwards;        /* per node; free with simulation_free                          */
-    bool *wants;           /* per value: an adapter made it, or lies below it              */
+    size_t kept_bytes;  /* activations of the forward pass that are read after the head */
+    size_t end;         /* of the highest place                                         */
+    int64_t recomputed; /* forward steps after the head                                 */
+    int *backwards;     /* per node; free with simulation_free                          */
+    bool *wants;        /* per value: an adapter made it, or lies below it              */
 } simulation;
 
 /* What is wrong with the plan, in a line that is valid until the next call; NULL: nothing. */

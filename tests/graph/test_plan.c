@@ -9,8 +9,8 @@
 #include "tests/support/check.h"
 #include "worker/model/arch.h"
 
-static const char *const models[] = {"llama3-rope", "llama-linear-bias", "llama-tied-shards", "mistral-window",
-                                     "qwen2",       "qwen2-window",      "qwen3"};
+static const char *const models[] = {
+    "llama3-rope", "llama-linear-bias", "llama-tied-shards", "mistral-window", "qwen2", "qwen2-window", "qwen3"};
 
 /* The decoder of a golden model with another number of layers. */
 static void build(const char *model, int64_t layers, ql_graph *g) {
@@ -134,8 +134,7 @@ static void test_recomputation_saves_memory(void **state) {
             int64_t again[2];
             build(models[i], layers, &g);
             random_adapters(0, 1, &g);
-            for (int r = 0; r < 2; r++)
-                sizes(&g, request(QL_PLAN_TRAIN, r, true, 64), &bytes[r], &kept[r], &again[r]);
+            for (int r = 0; r < 2; r++) sizes(&g, request(QL_PLAN_TRAIN, r, true, 64), &bytes[r], &kept[r], &again[r]);
             assert_true(kept[1] < kept[0]);
             assert_true(bytes[1] < bytes[0]);
             assert_int_equal(again[0], 0);
@@ -237,7 +236,8 @@ static bool is_caught(const subject *s) {
 static void check_spoiled_place(const subject *s, int64_t *where, int64_t with, size_t step) {
     int64_t good = *where;
     *where = with;
-    if (!is_caught(s)) fail_msg("a spoiled plan passed: step %zu, place %lld instead of %lld", step, (long long)with, (long long)good);
+    if (!is_caught(s))
+        fail_msg("a spoiled plan passed: step %zu, place %lld instead of %lld", step, (long long)with, (long long)good);
     *where = good;
 }
 

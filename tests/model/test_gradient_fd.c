@@ -94,7 +94,8 @@ static double difference_along(subject *s, const float *d, double h) {
     float *moved = QL_NEW_ARRAY(float, (size_t)s->length);
     double loss[2];
     for (int side = 0; side < 2; side++) {
-        for (int64_t i = 0; i < s->length; i++) moved[i] = (float)((double)s->theta[i] + (side ? h : -h) * (double)d[i]);
+        for (int64_t i = 0; i < s->length; i++)
+            moved[i] = (float)((double)s->theta[i] + (side ? h : -h) * (double)d[i]);
         loss[side] = loss_of_all(s, moved, NULL);
     }
     free(moved);
@@ -146,7 +147,7 @@ static void test_directions_with_dropout(void **state) {
 /* Adapters on some modules only: where the backward pass ends differs. */
 static void test_directions_of_some_modules(void **state) {
     (void)state;
-    static const char *const targets[] = {"[q_proj]",   "[k_proj]",   "[v_proj]", "[q_proj,v_proj]",
+    static const char *const targets[] = {"[q_proj]",   "[k_proj]",    "[v_proj]", "[q_proj,v_proj]",
                                           "[up_proj]",  "[down_proj]", "[o_proj]", "[model.layers.1.self_attn.k_proj]",
                                           "[gate_proj]"};
     for (size_t i = 0; i < QL_LEN(targets); i++)
@@ -201,6 +202,30 @@ static void test_rows_add_exactly(void **state) {
     }
 }
 
+/* Numbers that cannot be used stop the step before anyone uses them. */
+static void test_bad_numbers_leave_the_adapter(void **state) {
+    (void)state;
+    static const float bad[] = {NAN, INFINITY, 1e30f};
+    for (size_t i = 0; i < QL_LEN(bad); i++) {
+        subject s;
+        ql_step_result r;
+        const int64_t rows[] = {0, 1};
+        open_subject(&(variant){"llama3-rope", "dense", NULL, 0, false}, &s);
+        for (int64_t k = s.length / 2; k < s.length; k++) s.theta[k] = bad[i];
+        float *after = QL_NEW_ARRAY(float, (size_t)s.length);
+        ql_job *j = &s.g.job;
+        ok(ql_upload(j->device, j->adapter.value, s.theta));
+        ql_err e = ql_step_on_rows(j, &s.schedule, 4, rows, 2, &r);
+        assert_int_equal(e.code, QL_DATA);
+        assert_non_null(strstr(ql_err_text(), "step 5: "));
+        assert_non_null(strstr(ql_err_text(), "not finite"));
+        ok(ql_download(j->device, after, j->adapter.value));
+        assert_memory_equal(after, s.theta, (size_t)s.length * sizeof *after);
+        free(after);
+        close_subject(&s);
+    }
+}
+
 /* A step of rate 0 leaves the adapter alone, to the bit. */
 static void test_a_step_of_rate_zero_changes_nothing(void **state) {
     (void)state;
@@ -220,6 +245,7 @@ int main(void) {
         cmocka_unit_test(test_directions_of_some_modules),
         cmocka_unit_test(test_every_matrix),
         cmocka_unit_test(test_rows_add_exactly),
+        cmocka_unit_test(test_bad_numbers_leave_the_adapter),
         cmocka_unit_test(test_a_step_of_rate_zero_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -220,8 +220,10 @@ static void test_texts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ladder_of_training), cmocka_unit_test(test_ladder_of_evaluation),
-        cmocka_unit_test(test_recomputation_as_configured), cmocka_unit_test(test_rows_at_a_time),
+        cmocka_unit_test(test_ladder_of_training),
+        cmocka_unit_test(test_ladder_of_evaluation),
+        cmocka_unit_test(test_recomputation_as_configured),
+        cmocka_unit_test(test_rows_at_a_time),
         cmocka_unit_test(test_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,9 +12,9 @@ typedef struct {
 } member;
 
 static const member common[] = {
-    {"vocab_size", "1000"},      {"hidden_size", "64"},        {"intermediate_size", "96"},
-    {"num_hidden_layers", "3"},  {"num_attention_heads", "8"}, {"num_key_value_heads", "2"},
-    {"rms_norm_eps", "1e-05"},   {"hidden_act", "\"silu\""},   {"max_position_embeddings", "512"},
+    {"vocab_size", "1000"},     {"hidden_size", "64"},        {"intermediate_size", "96"},
+    {"num_hidden_layers", "3"}, {"num_attention_heads", "8"}, {"num_key_value_heads", "2"},
+    {"rms_norm_eps", "1e-05"},  {"hidden_act", "\"silu\""},   {"max_position_embeddings", "512"},
 };
 
 static const char *override_of(const member *m, const char *key) {
@@ -54,8 +54,10 @@ static ql_err read_config(const char *arch, const member *changes, ql_model_conf
 static void test_defaults(void **state) {
     (void)state;
     ql_model_config c;
-    ok(read_config(LLAMA, CHANGES({"num_key_value_heads", NULL}, {"rms_norm_eps", NULL}, {"hidden_act", NULL},
-                                  {"max_position_embeddings", NULL}), &c));
+    ok(read_config(LLAMA,
+                   CHANGES({"num_key_value_heads", NULL}, {"rms_norm_eps", NULL}, {"hidden_act", NULL},
+                           {"max_position_embeddings", NULL}),
+                   &c));
     assert_ptr_equal(c.arch, ql_arch_find(LLAMA));
     assert_int_equal(c.vocab_size, 1000);
     assert_int_equal(c.heads, 8);
@@ -132,8 +134,12 @@ static void test_rope_of_transformers_4(void **state) {
                (ql_rope_config){.kind = QL_ROPE_LINEAR, .theta = 500, .factor = 2.5});
     check_rope(CHANGES({"rope_scaling", "{\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 2, "
                                         "\"high_freq_factor\": 3, \"original_max_position_embeddings\": 77}"}),
-               (ql_rope_config){.kind = QL_ROPE_LLAMA3, .theta = 10000, .factor = 8, .low_freq_factor = 2,
-                                .high_freq_factor = 3, .original_positions = 77});
+               (ql_rope_config){.kind = QL_ROPE_LLAMA3,
+                                .theta = 10000,
+                                .factor = 8,
+                                .low_freq_factor = 2,
+                                .high_freq_factor = 3,
+                                .original_positions = 77});
 }
 
 static void test_rope_of_transformers_5(void **state) {
@@ -144,13 +150,24 @@ static void test_rope_of_transformers_5(void **state) {
                (ql_rope_config){.theta = 1e6});
     check_rope(CHANGES({"rope_parameters", "{\"rope_type\": \"yarn\", \"factor\": 4.0, \"rope_theta\": 7, "
                                            "\"original_max_position_embeddings\": 64}"}),
-               (ql_rope_config){.kind = QL_ROPE_YARN, .theta = 7, .factor = 4, .beta_fast = 32, .beta_slow = 1,
-                                .truncate = true, .original_positions = 64});
-    check_rope(CHANGES({"rope_parameters", "{\"rope_type\": \"yarn\", \"factor\": 4.0, \"rope_theta\": 7, \"beta_fast\": 9, "
-                                           "\"beta_slow\": 2, \"attention_factor\": 1.5, \"truncate\": false, "
-                                           "\"original_max_position_embeddings\": 64}"}),
-               (ql_rope_config){.kind = QL_ROPE_YARN, .theta = 7, .factor = 4, .beta_fast = 9, .beta_slow = 2,
-                                .attention_factor = 1.5, .original_positions = 64});
+               (ql_rope_config){.kind = QL_ROPE_YARN,
+                                .theta = 7,
+                                .factor = 4,
+                                .beta_fast = 32,
+                                .beta_slow = 1,
+                                .truncate = true,
+                                .original_positions = 64});
+    check_rope(
+        CHANGES({"rope_parameters", "{\"rope_type\": \"yarn\", \"factor\": 4.0, \"rope_theta\": 7, \"beta_fast\": 9, "
+                                    "\"beta_slow\": 2, \"attention_factor\": 1.5, \"truncate\": false, "
+                                    "\"original_max_position_embeddings\": 64}"}),
+        (ql_rope_config){.kind = QL_ROPE_YARN,
+                         .theta = 7,
+                         .factor = 4,
+                         .beta_fast = 9,
+                         .beta_slow = 2,
+                         .attention_factor = 1.5,
+                         .original_positions = 64});
 }
 
 /* ---- sliding windows ---- */
@@ -171,14 +188,20 @@ static void test_windows(void **state) {
     check_windows(LLAMA, CHANGES({"sliding_window", "7"}), 0, "...");
     check_windows(QWEN2, CHANGES({"sliding_window", "7"}), 0, "...");
     check_windows(QWEN2, CHANGES({"sliding_window", "7"}, {"use_sliding_window", "false"}), 0, "...");
-    check_windows(QWEN2, CHANGES({"sliding_window", "7"}, {"use_sliding_window", "true"}, {"max_window_layers", "1"}), 7,
-                  ".ww");
+    check_windows(QWEN2, CHANGES({"sliding_window", "7"}, {"use_sliding_window", "true"}, {"max_window_layers", "1"}),
+                  7, ".ww");
     check_windows(QWEN2, CHANGES({"sliding_window", "7"}, {"use_sliding_window", "true"}), 7, "...");
-    check_windows(QWEN3, CHANGES({"sliding_window", "9"}, {"use_sliding_window", "true"}, {"max_window_layers", "0"},
-                                 {"layer_types", "[\"sliding_attention\", \"full_attention\", \"sliding_attention\"]"}),
+    check_windows(QWEN2,
+                  CHANGES({"sliding_window", "null"}, {"use_sliding_window", "true"}, {"max_window_layers", "1"}), 0,
+                  "...");
+    check_windows(QWEN3, CHANGES({"use_sliding_window", "true"}, {"max_window_layers", "1"}), 4096, ".ww");
+    check_windows(QWEN3,
+                  CHANGES({"sliding_window", "9"}, {"use_sliding_window", "true"}, {"max_window_layers", "0"},
+                          {"layer_types", "[\"sliding_attention\", \"full_attention\", \"sliding_attention\"]"}),
                   9, "w.w");
-    check_windows(QWEN3, CHANGES({"use_sliding_window", "false"},
-                                 {"layer_types", "[\"full_attention\", \"full_attention\", \"full_attention\"]"}),
+    check_windows(QWEN3,
+                  CHANGES({"use_sliding_window", "false"},
+                          {"layer_types", "[\"full_attention\", \"full_attention\", \"full_attention\"]"}),
                   0, "...");
 }
 
@@ -259,16 +282,20 @@ static const struct {
     {LLAMA, {"rope_theta", "0"}, "rope_theta: 0 is outside"},
     {LLAMA, {"rope_theta", "\"x\""}, "rope_theta: must be a number"},
     {LLAMA, {"partial_rotary_factor", "0.5"}, "partial_rotary_factor: 0.5 is not supported"},
-    {LLAMA, {"rope_scaling", "{\"type\": \"dynamic\", \"factor\": 2}"}, "rope_scaling: type \"dynamic\" is not supported"},
+    {LLAMA,
+     {"rope_scaling", "{\"type\": \"dynamic\", \"factor\": 2}"},
+     "rope_scaling: type \"dynamic\" is not supported"},
     {LLAMA, {"rope_scaling", "{\"type\": \"linear\", \"factor\": 0}"}, "factor: 0 is outside"},
     {LLAMA, {"rope_scaling", "{\"type\": \"linear\", \"factor\": \"2\"}"}, "factor: must be a number"},
     {LLAMA, {"rope_scaling", "{\"type\": \"llama3\", \"low_freq_factor\": 4}"}, "high_freq_factor must be above"},
-    {LLAMA, {"rope_scaling", "{\"type\": \"llama3\", \"original_max_position_embeddings\": -1}"},
+    {LLAMA,
+     {"rope_scaling", "{\"type\": \"llama3\", \"original_max_position_embeddings\": -1}"},
      "original_max_position_embeddings: -1 is outside"},
     {LLAMA, {"rope_scaling", "{\"type\": \"yarn\", \"beta_fast\": 0}"}, "beta_fast: 0 is outside"},
     {LLAMA, {"rope_scaling", "{\"type\": \"yarn\", \"mscale\": 1}"}, "rope_scaling: mscale is not supported"},
     {LLAMA, {"quantization_config", "{\"quant_method\": \"gptq\"}"}, "quantization_config: gptq is not supported"},
-    {LLAMA, {"quantization_config", "{\"quant_method\": \"bitsandbytes\", \"load_in_8bit\": true}"},
+    {LLAMA,
+     {"quantization_config", "{\"quant_method\": \"bitsandbytes\", \"load_in_8bit\": true}"},
      "quantization_config: anything but 4 bits is not supported"},
     {MISTRAL, {"sliding_window", "0"}, "sliding_window: 0 is outside"},
     {MISTRAL, {"sliding_window", "\"7\""}, "sliding_window: must be an integer"},

@@ -21,21 +21,41 @@ static const struct {
     double factor;
     double frequency[HALF];
 } ropes[] = {
-    {{.theta = 10000}, 1,
+    {{.theta = 10000},
+     1,
      {1, 0.31622776601683794, 0.1, 0.031622776601683794, 0.01, 0.0031622776601683794, 0.001, 0.00031622776601683794}},
-    {{.kind = QL_ROPE_LINEAR, .theta = 10000, .factor = 4}, 1,
+    {{.kind = QL_ROPE_LINEAR, .theta = 10000, .factor = 4},
+     1,
      {0.25, 0.079056941, 0.0250000004, 0.00790569466, 0.00249999994, 0.000790569466, 0.000250000012, 7.90569466e-05}},
-    {{.kind = QL_ROPE_LLAMA3, .theta = 500000, .factor = 8, .low_freq_factor = 1, .high_freq_factor = 4,
-      .original_positions = 64}, 1,
+    {{.kind = QL_ROPE_LLAMA3,
+      .theta = 500000,
+      .factor = 8,
+      .low_freq_factor = 1,
+      .high_freq_factor = 4,
+      .original_positions = 64},
+     1,
      {1, 0.079403013, 0.00470075384, 0.000911583134, 0.000176776681, 3.42810235e-05, 6.64786967e-06, 1.28917316e-06}},
-    {{.kind = QL_ROPE_YARN, .theta = 10000, .factor = 4, .beta_fast = 32, .beta_slow = 1, .truncate = true,
-      .original_positions = 64}, 1.138629436111989,
+    {{.kind = QL_ROPE_YARN,
+      .theta = 10000,
+      .factor = 4,
+      .beta_fast = 32,
+      .beta_slow = 1,
+      .truncate = true,
+      .original_positions = 64},
+     1.138629436111989,
      {1, 0.237170815, 0.049999997, 0.00790569466, 0.00249999994, 0.000790569466, 0.000250000012, 7.90569466e-05}},
     {{.kind = QL_ROPE_YARN, .theta = 10000, .factor = 4, .beta_fast = 16, .beta_slow = 2, .original_positions = 64},
      1.138629436111989,
      {1, 0.14849025, 0.0250000004, 0.00790569466, 0.00249999994, 0.000790569466, 0.000250000012, 7.90569466e-05}},
-    {{.kind = QL_ROPE_YARN, .theta = 1e6, .factor = 8, .beta_fast = 32, .beta_slow = 1, .attention_factor = 1.5,
-      .truncate = true, .original_positions = 32}, 1.5,
+    {{.kind = QL_ROPE_YARN,
+      .theta = 1e6,
+      .factor = 8,
+      .beta_fast = 32,
+      .beta_slow = 1,
+      .attention_factor = 1.5,
+      .truncate = true,
+      .original_positions = 32},
+     1.5,
      {1, 0.0222284924, 0.00395284733, 0.000702926656, 0.000125000006, 2.22284925e-05, 3.95284678e-06, 7.02926684e-07}},
 };
 
@@ -163,8 +183,9 @@ static void test_exclusions(void **state) {
     (void)state;
     check_targets(KEYS("exclude_modules=[mlp.gate_proj, up_proj, down_proj, model.layers.1.self_attn.o_proj]"),
                   ATTENTION("0") "1.self_attn.q_proj 1.self_attn.k_proj 1.self_attn.v_proj ");
-    check_targets(KEYS("exclude_modules=.*(mlp|k_proj).*"), "0.self_attn.q_proj 0.self_attn.v_proj 0.self_attn.o_proj "
-                                                            "1.self_attn.q_proj 1.self_attn.v_proj 1.self_attn.o_proj ");
+    check_targets(KEYS("exclude_modules=.*(mlp|k_proj).*"),
+                  "0.self_attn.q_proj 0.self_attn.v_proj 0.self_attn.o_proj "
+                  "1.self_attn.q_proj 1.self_attn.v_proj 1.self_attn.o_proj ");
     refuse_targets(KEYS("target_modules=[q_proj]", "exclude_modules=[q_proj]"), "no linear layer is selected");
 }
 
@@ -299,8 +320,10 @@ static void test_start(void **state) {
             add_up(x + m->b_at, 32 * m->out, 1 / sqrt(32.0), &in_b);
         }
         check_uniform(&in_a);
-        if (zero_b) assert_int_equal(in_b.zeros, in_b.n);
-        else check_uniform(&in_b);
+        if (zero_b)
+            assert_int_equal(in_b.zeros, in_b.n);
+        else
+            check_uniform(&in_b);
         add_up(x, a.shape.length, 1, &everything); /* what is not a parameter stays zero */
         assert_int_equal(everything.zeros, in_a.zeros + in_b.zeros + everything.n - in_a.n - in_b.n);
         free(x);

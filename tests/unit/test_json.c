@@ -188,8 +188,10 @@ static void test_numbers_read_back(void **state) {
 
 static void check_text_of(double d, bool is_float, const char *text) {
     ql_str s = {0};
-    if (is_float) ql_json_put_float(&s, (float)d);
-    else ql_json_put_double(&s, d);
+    if (is_float)
+        ql_json_put_float(&s, (float)d);
+    else
+        ql_json_put_double(&s, d);
     assert_string_equal(s.data, text);
     ql_str_free(&s);
 }
