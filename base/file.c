@@ -114,14 +114,16 @@ ql_err ql_dir_sync(const char *path) {
 }
 
 ql_err ql_dir_make(const char *path) {
-    char *copy = ql_strdup(path);
-    for (char *p = *copy ? copy + 1 : copy; *p; p++) {
+    char  *copy = ql_strdup(path);
+    ql_err e = ql_ok();
+    for (char *p = *copy ? copy + 1 : copy; *p && !ql_bad(e); p++) {
         if (*p != '/') continue;
         *p = 0;
-        if (mkdir(copy, 0755) != 0 && errno != EEXIST) break;
+        if (mkdir(copy, 0755) != 0 && errno != EEXIST) e = ql_fail_errno("%s: cannot be created", copy);
         *p = '/';
     }
     free(copy);
+    QL_TRY(e);
     struct stat st;
     if (mkdir(path, 0755) != 0 && errno != EEXIST) return ql_fail_errno("%s: cannot be created", path);
     if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) return ql_fail(QL_IO, "%s: is not a folder", path);

@@ -35,7 +35,7 @@ const ql_json *ql_json_value(void *iterator);
 
 /* Writing, straight into text. */
 void ql_json_put_string(ql_str *out, const char *text, size_t n); /* with quotes, UTF-8 kept */
-/* The shortest decimal that reads back as the same double ("float": as the same float);
- * NaN and infinities as null. */
+/* A short decimal that reads back as the same double ("float": as the same float); NaN and
+ * infinities as null. */
 void ql_json_put_double(ql_str *out, double v);
 void ql_json_put_float(ql_str *out, float v);

@@ -10,8 +10,8 @@ static ql_err count_batch(ql_job *j, int64_t *record_loss, int64_t *record_targe
     for (int64_t i = 0; i < j->host.targets; i++) {
         int64_t loss = ql_loss_sum(j->objective, &j->batch.logp[i], 1);
         int64_t record = j->eval.document[j->host.target_document[i]].record;
-        QL_CHECK(loss != INT64_MAX, QL_DATA, "record %lld: the loss is not finite", (long long)record);
-        out->loss_fixed += loss;
+        bool fits = loss != INT64_MAX && !__builtin_add_overflow(out->loss_fixed, loss, &out->loss_fixed);
+        QL_CHECK(fits, QL_DATA, "record %lld: the loss is not finite", (long long)record);
         if (record_loss) record_loss[record] += loss;
         if (record_targets) record_targets[record]++;
     }

@@ -2,9 +2,9 @@
 #include "worker/model/arch.h"
 
 static ql_err configure(const ql_json *json, ql_model_config *c) {
-    c->qkv_bias = c->o_bias = ql_json_bool(ql_json_get(json, "attention_bias"), false);
-    c->mlp_bias = ql_json_bool(ql_json_get(json, "mlp_bias"), false);
-    return ql_ok();
+    QL_TRY(ql_config_bool(json, "attention_bias", false, &c->qkv_bias));
+    c->o_bias = c->qkv_bias;
+    return ql_config_bool(json, "mlp_bias", false, &c->mlp_bias);
 }
 
 const ql_arch ql_arch_llama = {"LlamaForCausalLM", "Llama", configure, ql_build_decoder};

@@ -4,6 +4,7 @@
 
 static ql_err configure(const ql_json *json, ql_model_config *c) {
     c->qkv_bias = true;
+    if (!ql_json_get(json, "num_key_value_heads")) c->kv_heads = 32;
     return ql_configure_qwen_window(json, c);
 }
 

@@ -5,7 +5,9 @@
 
 static ql_err configure(const ql_json *json, ql_model_config *c) {
     c->qk_norm = true;
-    c->qkv_bias = c->o_bias = ql_json_bool(ql_json_get(json, "attention_bias"), false);
+    QL_TRY(ql_config_bool(json, "attention_bias", false, &c->qkv_bias));
+    c->o_bias = c->qkv_bias;
+    if (!ql_json_get(json, "num_key_value_heads")) c->kv_heads = 32;
     if (ql_json_is(ql_json_get(json, "head_dim"), QL_JSON_NULL) || !ql_json_get(json, "head_dim")) c->head_dim = 128;
     return ql_configure_qwen_window(json, c);
 }

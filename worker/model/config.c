@@ -26,6 +26,25 @@ ql_err ql_config_int(const ql_json *config, const char *key, int64_t otherwise, 
     return ql_ok();
 }
 
+static bool is_given(const ql_json *v) {
+    return v && !ql_json_is(v, QL_JSON_NULL);
+}
+
+ql_err ql_config_bool(const ql_json *config, const char *key, bool otherwise, bool *out) {
+    const ql_json *v = ql_json_get(config, key);
+    QL_CHECK(!is_given(v) || ql_json_is(v, QL_JSON_BOOL), QL_DATA, "%s: must be true or false, not %s", key,
+             ql_json_kind_name(v));
+    *out = ql_json_bool(v, otherwise);
+    return ql_ok();
+}
+
+ql_err ql_config_text(const ql_json *config, const char *key, const char **out) {
+    const ql_json *v = ql_json_get(config, key);
+    QL_CHECK(!is_given(v) || ql_json_is(v, QL_JSON_STRING), QL_DATA, "%s: must be a text, not %s", key, ql_json_kind_name(v));
+    *out = ql_json_text(v, NULL);
+    return ql_ok();
+}
+
 static ql_err number(const ql_json *config, const char *key, double otherwise, double low, double high, double *out) {
     const ql_json *v = ql_json_get(config, key);
     *out = otherwise;
@@ -64,8 +83,7 @@ static ql_err read_sizes(const ql_json *json, ql_model_config *c) {
     double eps;
     QL_TRY(number(json, "rms_norm_eps", 1e-6, 0, 1, &eps));
     c->rms_norm_eps = (float)eps;
-    c->tie_word_embeddings = ql_json_bool(ql_json_get(json, "tie_word_embeddings"), false);
-    return ql_ok();
+    return ql_config_bool(json, "tie_word_embeddings", false, &c->tie_word_embeddings);
 }
 
 static ql_err check_sizes(const ql_model_config *c) {
@@ -77,55 +95,68 @@ static ql_err check_sizes(const ql_model_config *c) {
 }
 
 static ql_err check_activation(const ql_json *json) {
-    const char *act = ql_json_text(ql_json_get(json, "hidden_act"), NULL);
+    const char *act;
+    QL_TRY(ql_config_text(json, "hidden_act", &act));
     QL_CHECK(!act || !strcmp(act, "silu") || !strcmp(act, "swish"), QL_DATA,
              "hidden_act: \"%s\" is not supported; supported is silu", act);
     return ql_ok();
 }
 
+static ql_err read_llama3(const ql_json *r, ql_rope_config *rope) {
+    QL_TRY(number(r, "low_freq_factor", 1, 1e-6, 1e6, &rope->low_freq_factor));
+    QL_TRY(number(r, "high_freq_factor", 4, 1e-6, 1e6, &rope->high_freq_factor));
+    QL_CHECK(rope->high_freq_factor > rope->low_freq_factor, QL_DATA,
+             "rope_scaling: high_freq_factor must be above low_freq_factor");
+    return ql_ok();
+}
+
+static ql_err read_yarn(const ql_json *r, ql_rope_config *rope) {
+    QL_TRY(number(r, "beta_fast", 32, 1e-6, 1e6, &rope->beta_fast));
+    QL_TRY(number(r, "beta_slow", 1, 1e-6, 1e6, &rope->beta_slow));
+    QL_TRY(number(r, "attention_factor", 0, 0, 1e3, &rope->attention_factor));
+    QL_CHECK(!is_given(ql_json_get(r, "mscale")), QL_DATA, "rope_scaling: mscale is not supported");
+    return ql_config_bool(r, "truncate", true, &rope->truncate);
+}
+
+static ql_err read_scaling(const ql_json *r, const char *type, ql_model_config *c) {
+    static const char *const names[] = {
+        [QL_ROPE_DEFAULT] = "default", [QL_ROPE_LINEAR] = "linear", [QL_ROPE_LLAMA3] = "llama3", [QL_ROPE_YARN] = "yarn"};
+    ql_rope_config *rope = &c->rope;
+    size_t          kind = 0;
+    while (kind < QL_LEN(names) && strcmp(names[kind], type)) kind++;
+    QL_CHECK(kind < QL_LEN(names), QL_DATA,
+             "rope_scaling: type \"%s\" is not supported; supported are default, linear, llama3, yarn", type);
+    rope->kind = (ql_rope_kind)kind;
+    if (kind == QL_ROPE_DEFAULT) return ql_ok();
+    QL_TRY(ql_config_int(r, "original_max_position_embeddings", c->max_positions, 1, 1 << 26, &rope->original_positions));
+    QL_CHECK(kind == QL_ROPE_YARN || is_given(ql_json_get(r, "factor")), QL_DATA,
+             "rope_scaling: factor: is missing for type \"%s\"", type);
+    QL_TRY(number(r, "factor", (double)c->max_positions / (double)rope->original_positions, 1, 1e6, &rope->factor));
+    if (kind == QL_ROPE_LLAMA3) return read_llama3(r, rope);
+    return kind == QL_ROPE_YARN ? read_yarn(r, rope) : ql_ok();
+}
+
 /* transformers 4 has rope_theta and rope_scaling {type|rope_type}; 5 has rope_parameters. */
 static ql_err read_rope(const ql_json *json, ql_model_config *c) {
     const ql_json *parameters = ql_json_get(json, "rope_parameters"), *scaling = ql_json_get(json, "rope_scaling");
-    const ql_json *r = ql_json_is(parameters, QL_JSON_OBJECT) ? parameters : scaling;
-    ql_rope_config *rope = &c->rope;
-    double          outer;
+    const ql_json *r = is_given(parameters) ? parameters : scaling;
+    QL_CHECK(!is_given(r) || ql_json_is(r, QL_JSON_OBJECT), QL_DATA, "rope_scaling: must be an object, not %s",
+             ql_json_kind_name(r));
+    double outer, partial;
     QL_TRY(number(json, "rope_theta", 10000, 1, 1e12, &outer));
-    QL_TRY(number(r, "rope_theta", outer, 1, 1e12, &rope->theta));
-    double partial;
+    QL_TRY(number(r, "rope_theta", outer, 1, 1e12, &c->rope.theta));
     QL_TRY(number(json, "partial_rotary_factor", 1, 0, 1, &partial));
     QL_TRY(number(r, "partial_rotary_factor", partial, 0, 1, &partial));
     QL_CHECK(partial == 1, QL_DATA, "partial_rotary_factor: %g is not supported for this architecture", partial);
-    const char *type = ql_json_text(ql_json_get(r, "rope_type"), NULL);
-    if (!type) type = ql_json_text(ql_json_get(r, "type"), NULL);
-    if (!type || !strcmp(type, "default")) return ql_ok();
-    QL_TRY(number(r, "factor", 1, 1, 1e6, &rope->factor));
-    QL_TRY(ql_config_int(r, "original_max_position_embeddings", c->max_positions, 1, 1 << 26, &rope->original_positions));
-    if (!strcmp(type, "linear")) {
-        rope->kind = QL_ROPE_LINEAR;
-    } else if (!strcmp(type, "llama3")) {
-        rope->kind = QL_ROPE_LLAMA3;
-        QL_TRY(number(r, "low_freq_factor", 1, 1e-6, 1e6, &rope->low_freq_factor));
-        QL_TRY(number(r, "high_freq_factor", 4, 1e-6, 1e6, &rope->high_freq_factor));
-        QL_CHECK(rope->high_freq_factor > rope->low_freq_factor, QL_DATA,
-                 "rope_scaling: high_freq_factor must be above low_freq_factor");
-    } else if (!strcmp(type, "yarn")) {
-        rope->kind = QL_ROPE_YARN;
-        QL_TRY(number(r, "beta_fast", 32, 1e-6, 1e6, &rope->beta_fast));
-        QL_TRY(number(r, "beta_slow", 1, 1e-6, 1e6, &rope->beta_slow));
-        QL_TRY(number(r, "attention_factor", 0, 0, 1e3, &rope->attention_factor));
-        rope->truncate = ql_json_bool(ql_json_get(r, "truncate"), true);
-        const ql_json *m = ql_json_get(r, "mscale");
-        QL_CHECK(!m || ql_json_is(m, QL_JSON_NULL), QL_DATA, "rope_scaling: mscale is not supported");
-    } else {
-        return ql_fail(QL_DATA, "rope_scaling: type \"%s\" is not supported; supported are default, linear, llama3, yarn",
-                       type);
-    }
-    return ql_ok();
+    const char *type;
+    QL_TRY(ql_config_text(r, "rope_type", &type));
+    if (!type) QL_TRY(ql_config_text(r, "type", &type));
+    return type ? read_scaling(r, type, c) : ql_ok();
 }
 
 static ql_err read_quantisation(const ql_json *json, ql_model_config *c) {
     const ql_json *q = ql_json_get(json, "quantization_config");
-    if (!ql_json_is(q, QL_JSON_OBJECT)) return ql_ok();
+    if (!is_given(q)) return ql_ok();
     const char *method = ql_json_text(ql_json_get(q, "quant_method"), NULL);
     QL_CHECK(method && !strcmp(method, "bitsandbytes") && ql_json_bool(ql_json_get(q, "load_in_4bit"), false), QL_DATA,
              "quantization_config: %s is not supported; supported are folders in bf16, fp16 or fp32, and bitsandbytes with 4 bits",
@@ -163,14 +194,14 @@ static ql_err interpret(const ql_json *json, ql_model_config *c) {
     return check_sizes(c);
 }
 
-static void read_generation_config(const char *folder, ql_model_config *c) {
+static ql_err read_generation_config(const char *folder, ql_model_config *c) {
     char    *path = ql_path_join(folder, "generation_config.json");
     ql_json *json = NULL;
-    if (ql_file_exists(path)) {
-        if (!ql_bad(ql_json_read(path, CONFIG_LIMIT, &json))) read_eos(json, c);
-        ql_json_free(json);
-    }
+    ql_err   e = ql_file_exists(path) ? ql_json_read(path, CONFIG_LIMIT, &json) : ql_ok();
+    if (!ql_bad(e)) read_eos(json, c);
+    ql_json_free(json);
     free(path);
+    return e;
 }
 
 ql_err ql_model_config_read(const char *folder, ql_model_config *out) {
@@ -183,10 +214,8 @@ ql_err ql_model_config_read(const char *folder, ql_model_config *out) {
     else
         e = ql_json_read(path, CONFIG_LIMIT, &json);
     if (!ql_bad(e)) e = ql_err_prefix(interpret(json, out), "%s", path);
-    if (!ql_bad(e)) {
-        read_generation_config(folder, out);
-        read_eos(json, out);
-    }
+    if (!ql_bad(e)) e = read_generation_config(folder, out);
+    if (!ql_bad(e)) read_eos(json, out);
     ql_json_free(json);
     free(path);
     if (ql_bad(e)) ql_model_config_free(out);

@@ -37,3 +37,6 @@ void      ql_model_config_free(ql_model_config *c);
  * (pass a negative one to demand the key). The file's name is put before the message by the caller. */
 QL_RESULT ql_config_int(const ql_json *config, const char *key, int64_t otherwise, int64_t low, int64_t high,
                         int64_t *out);
+/* The same for true and false, and for texts (absent or null: NULL). Other types are refused. */
+QL_RESULT ql_config_bool(const ql_json *config, const char *key, bool otherwise, bool *out);
+QL_RESULT ql_config_text(const ql_json *config, const char *key, const char **out);

@@ -20,7 +20,9 @@ static ql_err by_layer_types(const ql_json *types, ql_model_config *c) {
 ql_err ql_configure_qwen_window(const ql_json *json, ql_model_config *c) {
     const ql_json *window = ql_json_get(json, "sliding_window");
     bool           is_null = window && ql_json_is(window, QL_JSON_NULL); /* none; absent is 4096 */
-    if (is_null || !ql_json_bool(ql_json_get(json, "use_sliding_window"), false)) return ql_ok();
+    bool           used;
+    QL_TRY(ql_config_bool(json, "use_sliding_window", false, &used));
+    if (is_null || !used) return ql_ok();
     int64_t first_windowed;
     QL_TRY(ql_config_int(json, "sliding_window", 4096, 1, INT32_MAX, &c->sliding_window));
     QL_TRY(ql_config_int(json, "max_window_layers", 28, 0, INT32_MAX, &first_windowed));

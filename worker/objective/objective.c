@@ -8,7 +8,7 @@ int64_t ql_loss_sum(const ql_objective *o, const float *logp, int64_t n) {
         double loss = o->loss(logp[i]);
         /* A loss that is not a number must not vanish in the conversion. */
         if (!(fabs(loss) < 0x1p30)) return INT64_MAX;
-        sum += (int64_t)llrint(ldexp(loss, QL_LOSS_BITS));
+        if (__builtin_add_overflow(sum, (int64_t)llrint(ldexp(loss, QL_LOSS_BITS)), &sum)) return INT64_MAX;
     }
     return sum;
 }

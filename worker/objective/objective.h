@@ -15,6 +15,7 @@ typedef struct {
 
 extern const ql_objective ql_objective_sft;
 
-/* Loss sums travel as integers of 2^-32: exact to add, in any order. */
+/* Loss sums travel as integers of 2^-32: exact to add, in any order. INT64_MAX: a loss is not finite,
+ * or the sum does not fit. */
 enum { QL_LOSS_BITS = 32 };
 int64_t ql_loss_sum(const ql_objective *o, const float *logp, int64_t n);
