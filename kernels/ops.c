@@ -38,8 +38,9 @@ static ql_err check_quantised(const char *op, const ql_weight *w) {
 
 static ql_err check_weight(const char *op, const ql_weight *w, int64_t out, int64_t in) {
     QL_CHECK(w, QL_BUG, "%s: the weight is absent", op);
-    QL_CHECK(w->out == out && w->in == in && out > 0 && in > 0, QL_BUG, "%s: the weight is [%lld, %lld], not [%lld, %lld]",
-             op, (long long)w->out, (long long)w->in, (long long)out, (long long)in);
+    QL_CHECK(w->out == out && w->in == in && out > 0 && in > 0, QL_BUG,
+             "%s: the weight is [%lld, %lld], not [%lld, %lld]", op, (long long)w->out, (long long)w->in,
+             (long long)out, (long long)in);
     return w->quant ? check_quantised(op, w) : check("weight: data", w->data, ANY_FLOAT, out, in);
 }
 

@@ -66,7 +66,8 @@ static ql_err cpu_open(int ordinal, int threads, void **state) {
     cpu->left = map_pages(cpu->scratch_bytes);
     if (!cpu->left) {
         free(cpu);
-        return ql_fail(QL_TEMP, "device: cpu: no room for the scratch memory of %d threads; use fewer threads", threads);
+        return ql_fail(QL_TEMP, "device: cpu: no room for the scratch memory of %d threads; use fewer threads",
+                       threads);
     }
     cpu->own = cpu->left + QL_LEFT_FLOATS;
     *state = cpu;

@@ -33,7 +33,7 @@ static double now(void) {
 
 static ql_tensor random_tensor(ql_device *d, ql_dtype dtype, int64_t rows, int64_t cols) {
     ql_tensor t = {NULL, 0, dtype, rows, cols};
-    uint32_t  state = 1;
+    uint32_t state = 1;
     must(ql_buffer_new(d, ql_bytes(t), &t.buffer));
     for (int64_t i = 0; dtype == QL_F32 && i < ql_count(t); i++)
         ((float *)ql_address(t))[i] = ql_uniform(state = state * 1664525u + 1013904223u) - 0.5f;
@@ -47,9 +47,9 @@ static double visible_pairs(const shape *s) {
 }
 
 static ql_attention_grad_args make_tensors(ql_device *d, const shape *s) {
-    int64_t                q = s->heads * s->head_dim, k = s->kv_heads * s->head_dim, n = s->tokens;
+    int64_t q = s->heads * s->head_dim, k = s->kv_heads * s->head_dim, n = s->tokens;
     ql_attention_grad_args a = {.heads = s->heads, .kv_heads = s->kv_heads, .window = s->window};
-    ql_tensor             *wide[] = {&a.q, &a.o, &a.d_o, &a.dq}, *narrow[] = {&a.k, &a.v, &a.dk, &a.dv};
+    ql_tensor *wide[] = {&a.q, &a.o, &a.d_o, &a.dq}, *narrow[] = {&a.k, &a.v, &a.dk, &a.dv};
     for (int i = 0; i < 4; i++) {
         *wide[i] = random_tensor(d, QL_F32, n, q);
         *narrow[i] = random_tensor(d, QL_F32, n, k);
@@ -70,9 +70,17 @@ static void free_tensors(ql_device *d, const ql_attention_grad_args *a) {
 
 static void measure(ql_device *d, const shape *s, double seconds) {
     ql_attention_grad_args b = make_tensors(d, s);
-    ql_attention_args      f = {.o = b.o, .lse = b.lse, .q = b.q, .k = b.k, .v = b.v, .q_start = b.q_start,
-                                .k_start = b.k_start, .heads = b.heads, .kv_heads = b.kv_heads, .window = b.window,
-                                .scale = b.scale};
+    ql_attention_args f = {.o = b.o,
+                           .lse = b.lse,
+                           .q = b.q,
+                           .k = b.k,
+                           .v = b.v,
+                           .q_start = b.q_start,
+                           .k_start = b.k_start,
+                           .heads = b.heads,
+                           .kv_heads = b.kv_heads,
+                           .window = b.window,
+                           .scale = b.scale};
     double forward = INFINITY, backward = INFINITY, begin = now();
     for (int runs = 0; runs < 3 || now() - begin < seconds; runs++) {
         double start = now();
@@ -84,7 +92,8 @@ static void measure(ql_device *d, const shape *s, double seconds) {
         backward = fmin(backward, end - middle);
     }
     double product = 2e-9 * visible_pairs(s) * (double)s->heads * (double)s->head_dim;
-    printf("%5lld tokens, documents of %4lld, heads %2lld/%2lld of %3lld, window %4lld: forward %6.1f  backward %6.1f  both %6.1f\n",
+    printf("%5lld tokens, documents of %4lld, heads %2lld/%2lld of %3lld, window %4lld: forward %6.1f  backward %6.1f  "
+           "both %6.1f\n",
            (long long)s->tokens, (long long)s->document, (long long)s->heads, (long long)s->kv_heads,
            (long long)s->head_dim, (long long)s->window, 2.0 * product / forward, 5.0 * product / backward,
            7.0 * product / (forward + backward));
@@ -97,7 +106,7 @@ static const shape shapes[] = {{2048, 512, 9, 3, 64, 0},   {2048, 512, 32, 4, 64
                                {2048, 2048, 8, 2, 64, 256}};
 
 static void bench(int threads, double seconds) {
-    ql_device     *d = NULL;
+    ql_device *d = NULL;
     ql_device_info info;
     watch = threads == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC;
     must(ql_device_open("cpu", 0, threads, &d));

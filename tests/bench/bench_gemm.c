@@ -23,7 +23,7 @@
 enum { RUNS_MAX = 400 };
 
 typedef struct {
-    int64_t   rows, in, out;
+    int64_t rows, in, out;
     ql_device *d;
     ql_tensor x_in, x_out, y_in, y_out; /* [rows, in] or [rows, out] */
     ql_weight dense, nf4;
@@ -54,14 +54,14 @@ static ql_tensor tensor(ql_device *d, ql_dtype dtype, int64_t rows, int64_t cols
 
 static ql_tensor random_tensor(ql_device *d, int64_t rows, int64_t cols) {
     ql_tensor t = tensor(d, QL_F32, rows, cols);
-    float    *x = ql_address(t);
-    uint32_t  state = 1;
+    float *x = ql_address(t);
+    uint32_t state = 1;
     for (int64_t i = 0; i < ql_count(t); i++) x[i] = ql_uniform(state = state * 1664525u + 1013904223u) - 0.5f;
     return t;
 }
 
 static ql_weight nf4_weight(ql_device *d, ql_weight dense) {
-    size_t    n = (size_t)(dense.out * dense.in), blocks = n / QL_BLOCK;
+    size_t n = (size_t)(dense.out * dense.in), blocks = n / QL_BLOCK;
     ql_weight w = {.quant = &ql_quant_nf4, .out = dense.out, .in = dense.in, .blocksize = QL_BLOCK};
     w.nested_blocksize = QL_NESTED_BLOCK;
     w.data = tensor(d, QL_U8, 1, (int64_t)n / 2);
@@ -106,8 +106,8 @@ typedef struct {
 
 static speeds measure(const work *w, bool transposed, double seconds) {
     static double taken[KINDS][RUNS_MAX];
-    double        flop = 2e-9 * (double)w->rows * (double)w->in * (double)w->out, start = now();
-    int           runs = 0;
+    double flop = 2e-9 * (double)w->rows * (double)w->in * (double)w->out, start = now();
+    int runs = 0;
     for (int k = 0; k < KINDS; k++) run(w, (kind)k, transposed);
     while (runs < 3 || (now() - start < seconds * KINDS && runs < RUNS_MAX)) {
         for (int k = 0; k < KINDS; k++) {
@@ -138,17 +138,18 @@ static work prepare(ql_device *d, int64_t rows, int64_t in, int64_t out) {
 }
 
 static void dispose(work *w) {
-    ql_tensor all[] = {w->x_in, w->x_out, w->y_in, w->y_out, w->dense.data, w->nf4.data, w->nf4.absmax,
-                       w->nf4.nested_absmax, w->nf4.code, w->nf4.nested_code};
+    ql_tensor all[] = {w->x_in,       w->x_out,          w->y_in,       w->y_out,
+                       w->dense.data, w->nf4.data,       w->nf4.absmax, w->nf4.nested_absmax,
+                       w->nf4.code,   w->nf4.nested_code};
     for (size_t i = 0; i < QL_LEN(all); i++) ql_buffer_free(w->d, all[i].buffer);
 }
 
-static const int64_t shapes[][3] = {{2048, 576, 576},   {2048, 576, 1536},   {2048, 1536, 576},  {2048, 2048, 2048},
-                                    {2048, 2048, 5632}, {2048, 5632, 2048},  {2048, 4096, 4096}, {2048, 4096, 11008},
-                                    {2048, 11008, 4096}};
+static const int64_t shapes[][3] = {{2048, 576, 576},   {2048, 576, 1536},   {2048, 1536, 576},
+                                    {2048, 2048, 2048}, {2048, 2048, 5632},  {2048, 5632, 2048},
+                                    {2048, 4096, 4096}, {2048, 4096, 11008}, {2048, 11008, 4096}};
 
 static void bench(int threads, double seconds) {
-    ql_device     *d = NULL;
+    ql_device *d = NULL;
     ql_device_info info;
     watch = threads == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC;
     must(ql_device_open("cpu", 0, threads, &d));

@@ -87,7 +87,7 @@ static void for_queries(const oracle_attention_shape *s, const double *q, const 
             for (int64_t h = 0; h < s->heads; h++) {
                 int64_t own = s->k_start[d + 1] - (s->q_start[d + 1] - t);
                 int64_t first = s->window ? ql_max(s->k_start[d], own - s->window + 1) : s->k_start[d];
-                query   x = {t, h, h / (s->heads / s->kv_heads), first, own + 1, weight, 0.0};
+                query x = {t, h, h / (s->heads / s->kv_heads), first, own + 1, weight, 0.0};
                 make_weights(s, &x, q, k);
                 use(s, &x, context);
             }
@@ -96,12 +96,12 @@ static void for_queries(const oracle_attention_shape *s, const double *q, const 
 
 typedef struct {
     const double *q, *k, *v, *d_o;
-    double       *o, *lse, *dq, *dk, *dv;
+    double *o, *lse, *dq, *dk, *dv;
 } arrays;
 
 static void forward_query(const oracle_attention_shape *s, const query *x, void *context) {
     const arrays *a = context;
-    double       *o = a->o + (x->token * s->heads + x->head) * s->head_dim;
+    double *o = a->o + (x->token * s->heads + x->head) * s->head_dim;
     memset(o, 0, (size_t)s->head_dim * sizeof *o);
     for (int64_t j = x->first; j < x->end; j++)
         for (int64_t c = 0; c < s->head_dim; c++)
@@ -117,13 +117,13 @@ void oracle_attention(const oracle_attention_shape *s, const double *q, const do
 
 static void backward_query(const oracle_attention_shape *s, const query *x, void *context) {
     const arrays *a = context;
-    int64_t       at = (x->token * s->heads + x->head) * s->head_dim;
-    double        mean = 0.0;
+    int64_t at = (x->token * s->heads + x->head) * s->head_dim;
+    double mean = 0.0;
     for (int64_t j = x->first; j < x->end; j++)
         mean += x->weight[j] * dot(a->d_o + at, a->v + (j * s->kv_heads + x->kv_head) * s->head_dim, s->head_dim);
     for (int64_t j = x->first; j < x->end; j++) {
         int64_t key = (j * s->kv_heads + x->kv_head) * s->head_dim;
-        double  d = x->weight[j] * (dot(a->d_o + at, a->v + key, s->head_dim) - mean) * s->scale;
+        double d = x->weight[j] * (dot(a->d_o + at, a->v + key, s->head_dim) - mean) * s->scale;
         for (int64_t c = 0; c < s->head_dim; c++) {
             a->dq[at + c] += d * a->k[key + c];
             a->dk[key + c] += d * a->q[at + c];

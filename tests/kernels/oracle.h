@@ -16,9 +16,9 @@ void oracle_logprob(double *logp, const double *h, const double *w, const int32_
                     int64_t hidden, int64_t vocabulary);
 
 typedef struct {
-    int64_t        documents, heads, kv_heads, head_dim, window;
+    int64_t documents, heads, kv_heads, head_dim, window;
     const int32_t *q_start, *k_start;
-    double         scale;
+    double scale;
 } oracle_attention_shape;
 void oracle_attention(const oracle_attention_shape *s, const double *q, const double *k, const double *v, double *o,
                       double *lse);

@@ -18,7 +18,7 @@ void must_fail(ql_err e, ql_code code, const char *part_of_text) {
 
 static ql_tensor guarded(rig *r, ql_dtype dtype, int64_t rows, int64_t cols, bool output, int filling) {
     assert_true(r->count < RIG_TENSORS);
-    size_t     bytes = (size_t)(rows * cols) * ql_dtype_size(dtype);
+    size_t bytes = (size_t)(rows * cols) * ql_dtype_size(dtype);
     ql_buffer *buffer = NULL;
     must(ql_buffer_new(r->d, bytes + 2 * GUARD, &buffer));
     assert_int_equal((uintptr_t)buffer->memory % 64, 0);
@@ -48,7 +48,7 @@ ql_tensor rig_changed(rig *r, ql_dtype dtype, int64_t rows, int64_t cols, const 
 
 static void check_guards(const rig *r, int i) {
     const ql_tensor t = r->made[i].t;
-    const uint8_t  *p = t.buffer->memory, guard = r->made[i].output ? OUTPUT_GUARD : INPUT_GUARD;
+    const uint8_t *p = t.buffer->memory, guard = r->made[i].output ? OUTPUT_GUARD : INPUT_GUARD;
     for (size_t b = 0; b < t.buffer->bytes; b++) {
         if (b == GUARD) b += ql_bytes(t);
         if (p[b] != guard) fail_msg("byte %zd outside of tensor %d was written", (ssize_t)b - GUARD, i);
@@ -69,7 +69,7 @@ static void *collect(rig *r, size_t *bytes) {
 ql_device *open_device(const char *instruction_set, int threads) {
     setenv("QLORA_CPU", instruction_set, 1);
     ql_device *d = NULL;
-    ql_err     e = ql_device_open("cpu", 0, threads, &d);
+    ql_err e = ql_device_open("cpu", 0, threads, &d);
     if (ql_bad(e) && strstr(ql_err_text(), "no such instructions")) return NULL;
     must(e);
     return d;
@@ -79,16 +79,16 @@ void *rig_run(rig_body *body, void *context) {
     /* The plain one first: the others are held against it. */
     static const struct {
         const char *set;
-        int         threads;
+        int threads;
     } machines[] = {{"portable", 1}, {"avx2", 1}, {"avx2", 3}, {"avx512", 1}, {"avx512", 2}, {"avx512", 3}};
-    void  *reference = NULL;
+    void *reference = NULL;
     size_t size = 0;
     for (size_t i = 0; i < QL_LEN(machines); i++) {
         rig r = {.d = open_device(machines[i].set, machines[i].threads)};
         if (!r.d) continue;
         body(&r, context);
         size_t bytes;
-        void  *result = collect(&r, &bytes);
+        void *result = collect(&r, &bytes);
         ql_device_close(r.d);
         if (!reference) {
             reference = result;
@@ -122,7 +122,7 @@ void *as_type(const float *x, int64_t n, ql_dtype dtype) {
 }
 
 float *rounded(const float *x, int64_t n, ql_dtype dtype) {
-    void     *typed = as_type(x, n, dtype);
+    void *typed = as_type(x, n, dtype);
     uint16_t *half = typed;
     if (dtype == QL_F32) return typed;
     float *y = QL_NEW_ARRAY(float, n);

@@ -20,7 +20,7 @@ typedef struct {
     ql_device *d;
     struct {
         ql_tensor t;
-        bool      output;
+        bool output;
     } made[RIG_TENSORS];
     int count;
 } rig;

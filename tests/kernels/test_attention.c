@@ -6,13 +6,17 @@
 #include "tests/kernels/oracle.h"
 
 typedef struct {
-    int64_t        documents, heads, kv_heads, head_dim, window;
+    int64_t documents, heads, kv_heads, head_dim, window;
     const int32_t *q_start, *k_start;
-    const float   *q, *k, *v, *d_o;
+    const float *q, *k, *v, *d_o;
 } attention_case;
 
-static int64_t q_count(const attention_case *c) { return c->q_start[c->documents] * c->heads * c->head_dim; }
-static int64_t k_count(const attention_case *c) { return c->k_start[c->documents] * c->kv_heads * c->head_dim; }
+static int64_t q_count(const attention_case *c) {
+    return c->q_start[c->documents] * c->heads * c->head_dim;
+}
+static int64_t k_count(const attention_case *c) {
+    return c->k_start[c->documents] * c->kv_heads * c->head_dim;
+}
 
 static ql_attention_args forward_args(rig *r, const attention_case *c) {
     int64_t queries = c->q_start[c->documents], keys = c->k_start[c->documents];
@@ -37,7 +41,7 @@ static void run_forward(rig *r, void *context) {
 /* Outputs: o, lse, dq, dk, dv (delta is scratch). */
 static void run_both(rig *r, void *context) {
     const attention_case *c = context;
-    ql_attention_args     f = forward_args(r, c);
+    ql_attention_args f = forward_args(r, c);
     must(ql_attention(r->d, &f));
     ql_buffer *delta = NULL;
     must(ql_buffer_new(r->d, ql_bytes(f.lse), &delta));
@@ -73,21 +77,22 @@ static oracle_attention_shape oracle_shape(const attention_case *c) {
 
 typedef struct {
     oracle_attention_shape s;
-    double                *q, *k, *v, *d_o, *o, *lse;
-    int64_t                n;
+    double *q, *k, *v, *d_o, *o, *lse;
+    int64_t n;
 } attention_loss;
 
 static double loss(void *context) {
     attention_loss *l = context;
-    double          sum = 0.0;
+    double sum = 0.0;
     oracle_attention(&l->s, l->q, l->k, l->v, l->o, l->lse);
     for (int64_t i = 0; i < l->n; i++) sum += l->d_o[i] * l->o[i];
     return sum;
 }
 
 /* The oracle's own backward pass against finite differences of its forward pass. */
-static void check_oracle(attention_loss *l, int64_t nq, int64_t nk, const double *dq, const double *dk, const double *dv) {
-    double       *slope = QL_NEW_ARRAY(double, ql_max(nq, nk)), *variables[] = {l->q, l->k, l->v};
+static void check_oracle(attention_loss *l, int64_t nq, int64_t nk, const double *dq, const double *dk,
+                         const double *dv) {
+    double *slope = QL_NEW_ARRAY(double, ql_max(nq, nk)), *variables[] = {l->q, l->k, l->v};
     const double *gradients[] = {dq, dk, dv};
     for (int i = 0; i < 3; i++) {
         int64_t n = i ? nk : nq;
@@ -107,13 +112,13 @@ static void check(int64_t documents, int64_t heads, int64_t kv_heads, int64_t he
                         .q_start = q_start,
                         .k_start = k_start};
     int64_t nq = q_count(&c), nk = k_count(&c), nl = c.q_start[c.documents] * c.heads;
-    float  *q = random_floats(nq, 1, scale), *k = random_floats(nk, 2, scale), *v = random_floats(nk, 3, 1.0f);
-    float  *d_o = random_floats(nq, 4, 1.0f);
+    float *q = random_floats(nq, 1, scale), *k = random_floats(nk, 2, scale), *v = random_floats(nk, 3, 1.0f);
+    float *d_o = random_floats(nq, 4, 1.0f);
     c.q = q, c.k = k, c.v = v, c.d_o = d_o;
-    attention_loss l = {oracle_shape(&c),     oracle_widen(q, nq),      oracle_widen(k, nk), oracle_widen(v, nk),
+    attention_loss l = {oracle_shape(&c),      oracle_widen(q, nq),      oracle_widen(k, nk),      oracle_widen(v, nk),
                         oracle_widen(d_o, nq), QL_NEW_ARRAY(double, nq), QL_NEW_ARRAY(double, nl), nq};
-    double        *dq = QL_NEW_ARRAY(double, nq), *dk = QL_NEW_ARRAY(double, nk), *dv = QL_NEW_ARRAY(double, nk);
-    float         *got = rig_run(run_both, &c);
+    double *dq = QL_NEW_ARRAY(double, nq), *dk = QL_NEW_ARRAY(double, nk), *dv = QL_NEW_ARRAY(double, nk);
+    float *got = rig_run(run_both, &c);
     (void)loss(&l);
     oracle_attention_grad(&l.s, l.q, l.k, l.v, l.d_o, dq, dk, dv);
     assert_close("o", got, l.o, nq, 2e-6, 2e-6);
@@ -151,17 +156,17 @@ static void shapes(void **state) {
 static void large_scores(void **state) {
     (void)state;
     static const int32_t one[] = {0, 200};
-    int64_t              n = 200 * 2 * 64;
-    float               *q = random_floats(n, 5, 20.0f), *k = random_floats(n, 6, 20.0f), *v = random_floats(n, 7, 1.0f);
-    attention_case       c = {1, 2, 2, 64, 0, one, one, q, k, v, NULL};
-    float               *got = rig_run(run_forward, &c);
+    int64_t n = 200 * 2 * 64;
+    float *q = random_floats(n, 5, 20.0f), *k = random_floats(n, 6, 20.0f), *v = random_floats(n, 7, 1.0f);
+    attention_case c = {1, 2, 2, 64, 0, one, one, q, k, v, NULL};
+    float *got = rig_run(run_forward, &c);
     for (int64_t i = 0; i < n; i++) assert_true(fabsf(got[i]) <= 1.0f);
     free(q), free(k), free(v), free(got);
 }
 
 /* o and lse of query tokens [from, to) of c's only document, computed with the keys up to there. */
 static float *part_of(const attention_case *c, int32_t from, int32_t to) {
-    int32_t        q_start[] = {0, to - from}, k_start[] = {0, to};
+    int32_t q_start[] = {0, to - from}, k_start[] = {0, to};
     attention_case part = *c;
     part.q += from * c->heads * c->head_dim;
     part.q_start = q_start;
@@ -175,17 +180,18 @@ static void queries_alone_or_together(void **state) {
     enum { TOKENS = 200, HEADS = 6, DIM = 20 };
     static const int32_t one[] = {0, TOKENS};
     static const int32_t pieces[][2] = {{0, 1}, {63, 64}, {64, 65}, {127, 129}, {5, 77}, {130, 199}, {199, 200}};
-    float               *q = random_floats(TOKENS * HEADS * DIM, 8, 3), *k = random_floats(TOKENS * 2 * DIM, 9, 3);
-    float               *v = random_floats(TOKENS * 2 * DIM, 10, 1);
+    float *q = random_floats(TOKENS * HEADS * DIM, 8, 3), *k = random_floats(TOKENS * 2 * DIM, 9, 3);
+    float *v = random_floats(TOKENS * 2 * DIM, 10, 1);
     for (int64_t window = 0; window < 140; window += 69) {
         attention_case c = {1, HEADS, 2, DIM, window, one, one, q, k, v, NULL};
-        float         *all = rig_run(run_forward, &c);
+        float *all = rig_run(run_forward, &c);
         for (size_t i = 0; i < QL_LEN(pieces); i++) {
             int32_t from = pieces[i][0], to = pieces[i][1];
-            float  *part = part_of(&c, from, to);
+            float *part = part_of(&c, from, to);
             int64_t n = (to - from) * HEADS * DIM;
             assert_same_bits("o", part, all + from * HEADS * DIM, (size_t)n * sizeof *part);
-            assert_same_bits("lse", part + n, all + (TOKENS * DIM + from) * HEADS, (size_t)((to - from) * HEADS) * sizeof *part);
+            assert_same_bits("lse", part + n, all + (TOKENS * DIM + from) * HEADS,
+                             (size_t)((to - from) * HEADS) * sizeof *part);
             free(part);
         }
         free(all);
@@ -198,8 +204,8 @@ static void documents_alone_or_together(void **state) {
     (void)state;
     enum { TOKENS = 260, HEADS = 4, DIM = 48, KV = 2, FROM = 30, TO = 190 };
     static const int32_t all[] = {0, FROM, TO, TOKENS}, one[] = {0, TO - FROM};
-    int64_t              nq = TOKENS * HEADS * DIM, nk = TOKENS * KV * DIM, mq = (TO - FROM) * HEADS * DIM;
-    int64_t              mk = (TO - FROM) * KV * DIM, nl = TOKENS * HEADS, ml = (TO - FROM) * HEADS;
+    int64_t nq = TOKENS * HEADS * DIM, nk = TOKENS * KV * DIM, mq = (TO - FROM) * HEADS * DIM;
+    int64_t mk = (TO - FROM) * KV * DIM, nl = TOKENS * HEADS, ml = (TO - FROM) * HEADS;
     float *q = random_floats(nq, 11, 1), *k = random_floats(nk, 12, 1), *v = random_floats(nk, 13, 1);
     float *d_o = random_floats(nq, 14, 1);
     attention_case together = {3, HEADS, KV, DIM, 0, all, all, q, k, v, d_o}, alone = together;
@@ -207,8 +213,8 @@ static void documents_alone_or_together(void **state) {
     alone.q_start = alone.k_start = one;
     alone.q += FROM * HEADS * DIM, alone.d_o += FROM * HEADS * DIM;
     alone.k += FROM * KV * DIM, alone.v += FROM * KV * DIM;
-    float  *a = rig_run(run_both, &together), *b = rig_run(run_both, &alone);
-    size_t  q_bytes = (size_t)mq * sizeof(float), k_bytes = (size_t)mk * sizeof(float);
+    float *a = rig_run(run_both, &together), *b = rig_run(run_both, &alone);
+    size_t q_bytes = (size_t)mq * sizeof(float), k_bytes = (size_t)mk * sizeof(float);
     assert_same_bits("o", b, a + FROM * HEADS * DIM, q_bytes);
     assert_same_bits("lse", b + mq, a + nq + FROM * HEADS, (size_t)ml * sizeof(float));
     assert_same_bits("dq", b + mq + ml, a + nq + nl + FROM * HEADS * DIM, q_bytes);
@@ -220,18 +226,18 @@ static void documents_alone_or_together(void **state) {
 static void nothing_to_do(void **state) {
     (void)state;
     static const int32_t none[] = {0, 0, 0};
-    float                x[1] = {0};
-    attention_case       c = {2, 2, 1, 8, 0, none, none, x, x, x, x};
+    float x[1] = {0};
+    attention_case c = {2, 2, 1, 8, 0, none, none, x, x, x, x};
     free(rig_run(run_both, &c));
 }
 
 static void bad_documents_are_refused(void **state) {
     (void)state;
     static const int32_t short_one[] = {0, 3}, more_queries[] = {0, 3, 4}, fewer_keys[] = {0, 2, 4};
-    float               *x = random_floats(4 * 8, 1, 1);
-    rig                  r = {.d = open_device("portable", 1)};
-    attention_case       c = {2, 1, 1, 8, 0, more_queries, fewer_keys, x, x, x, NULL};
-    ql_attention_args    a = forward_args(&r, &c);
+    float *x = random_floats(4 * 8, 1, 1);
+    rig r = {.d = open_device("portable", 1)};
+    attention_case c = {2, 1, 1, 8, 0, more_queries, fewer_keys, x, x, x, NULL};
+    ql_attention_args a = forward_args(&r, &c);
     must_fail(ql_attention(r.d, &a), QL_BUG, "document 0 has fewer keys than queries");
     a.q_start = a.k_start = rig_input(&r, QL_I32, 2, 1, short_one);
     must_fail(ql_attention(r.d, &a), QL_BUG, "do not cover the tokens");

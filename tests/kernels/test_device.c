@@ -37,7 +37,7 @@ static void opening(void **state) {
 
 static void description(void **state) {
     (void)state;
-    ql_device     *d = open_device("portable", 0);
+    ql_device *d = open_device("portable", 0);
     ql_device_info info;
     must(ql_device_describe(d, &info));
     assert_true(info.threads >= 1 && info.bytes_total > 1 << 20 && info.bytes_free <= info.bytes_total);
@@ -66,7 +66,7 @@ static void transfers(void **state) {
     (void)state;
     ql_device *d = open_device("portable", 1);
     ql_buffer *b = NULL;
-    int32_t    in[12], out[12];
+    int32_t in[12], out[12];
     for (int i = 0; i < 12; i++) in[i] = i * i;
     must(ql_buffer_new(d, sizeof in, &b));
     ql_tensor t = {b, 0, QL_I32, 4, 3};
@@ -99,7 +99,9 @@ static void wrong_shapes(void **state) {
     must_fail(ql_matmul(d, &(ql_matmul_args){.y = f23, .x = f23, .weight = &w, .alpha = 1}), QL_BUG,
               "the weight is [2, 4], not [3, 3]");
     must_fail(ql_matmul(d, &(ql_matmul_args){.y = f23, .x = f24, .weight = NULL, .alpha = 1}), QL_BUG, "absent");
-    must_fail(ql_adamw(d, &(ql_adamw_args){.p = {b, 0, QL_F32, 1, 4}, .m = {b, 0, QL_F32, 1, 4}, .v = {b, 0, QL_F32, 1, 4},
+    must_fail(ql_adamw(d, &(ql_adamw_args){.p = {b, 0, QL_F32, 1, 4},
+                                           .m = {b, 0, QL_F32, 1, 4},
+                                           .v = {b, 0, QL_F32, 1, 4},
                                            .g = {b, 0, QL_F32, 1, 4}}),
               QL_BUG, "adamw: step 0");
     must_fail(ql_sum_squares(d, &(ql_sum_squares_args){.partial = {b, 0, QL_F64, 1, 2}, .x = {b, 0, QL_F32, 1, 100}}),

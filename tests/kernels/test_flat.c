@@ -7,18 +7,18 @@
 #include "tests/kernels/oracle.h"
 
 typedef struct {
-    int64_t        n;
-    const float   *a, *b, *c;
+    int64_t n;
+    const float *a, *b, *c;
     const int64_t *sum;
-    double         count;
+    double count;
 } flat_case;
 
 static const int64_t sizes[] = {0, 1, 15, 16, 17, 4095, 4096, 4097, 40000};
 
 static void run_add(rig *r, void *context) {
     const flat_case *c = context;
-    ql_tensor        a = rig_input(r, QL_F32, 1, c->n, c->a), b = rig_input(r, QL_F32, 1, c->n, c->b);
-    ql_tensor        same = rig_changed(r, QL_F32, 1, c->n, c->a);
+    ql_tensor a = rig_input(r, QL_F32, 1, c->n, c->a), b = rig_input(r, QL_F32, 1, c->n, c->b);
+    ql_tensor same = rig_changed(r, QL_F32, 1, c->n, c->a);
     must(ql_add(r->d, &(ql_add_args){.y = rig_output(r, QL_F32, 1, c->n), .a = a, .b = b}));
     must(ql_add(r->d, &(ql_add_args){.y = same, .a = same, .b = b}));
 }
@@ -26,10 +26,10 @@ static void run_add(rig *r, void *context) {
 static void addition(void **state) {
     (void)state;
     for (size_t s = 0; s < QL_LEN(sizes); s++) {
-        int64_t   n = sizes[s];
-        float    *a = random_floats(n, 1, 1), *b = random_floats(n, 2, 1);
+        int64_t n = sizes[s];
+        float *a = random_floats(n, 1, 1), *b = random_floats(n, 2, 1);
         flat_case c = {.n = n, .a = a, .b = b};
-        float    *y = rig_run(run_add, &c);
+        float *y = rig_run(run_add, &c);
         for (int64_t i = 0; i < n; i++) {
             float want = a[i] + b[i];
             assert_true(y[i] == want && y[n + i] == want);
@@ -47,9 +47,10 @@ static void run_swiglu(rig *r, void *context) {
 
 static void run_swiglu_grad(rig *r, void *context) {
     const flat_case *c = context;
-    ql_tensor        gate = rig_changed(r, QL_F32, 1, c->n, c->a), up = rig_changed(r, QL_F32, 1, c->n, c->b);
-    must(ql_swiglu_grad(r->d, &(ql_swiglu_grad_args){
-                                  .dgate = gate, .dup = up, .dy = rig_input(r, QL_F32, 1, c->n, c->c), .gate = gate, .up = up}));
+    ql_tensor gate = rig_changed(r, QL_F32, 1, c->n, c->a), up = rig_changed(r, QL_F32, 1, c->n, c->b);
+    must(ql_swiglu_grad(
+        r->d, &(ql_swiglu_grad_args){
+                  .dgate = gate, .dup = up, .dy = rig_input(r, QL_F32, 1, c->n, c->c), .gate = gate, .up = up}));
 }
 
 typedef struct {
@@ -59,7 +60,7 @@ typedef struct {
 
 static double loss_of_swiglu(void *context) {
     swiglu_loss *l = context;
-    double       sum = 0.0;
+    double sum = 0.0;
     oracle_swiglu(l->y, l->gate, l->up, l->n);
     for (int64_t i = 0; i < l->n; i++) sum += l->dy[i] * l->y[i];
     return sum;
@@ -68,11 +69,11 @@ static double loss_of_swiglu(void *context) {
 static void activation(void **state) {
     (void)state;
     enum { N = 333 };
-    float      *gate = random_floats(N, 3, 6.0f), *up = random_floats(N, 4, 2.0f), *dy = random_floats(N, 5, 1.0f);
-    flat_case   c = {.n = N, .a = gate, .b = up, .c = dy};
+    float *gate = random_floats(N, 3, 6.0f), *up = random_floats(N, 4, 2.0f), *dy = random_floats(N, 5, 1.0f);
+    flat_case c = {.n = N, .a = gate, .b = up, .c = dy};
     swiglu_loss l = {N, oracle_widen(gate, N), oracle_widen(up, N), oracle_widen(dy, N), QL_NEW_ARRAY(double, N)};
-    double      slope[N];
-    float      *y = rig_run(run_swiglu, &c), *grad = rig_run(run_swiglu_grad, &c);
+    double slope[N];
+    float *y = rig_run(run_swiglu, &c), *grad = rig_run(run_swiglu_grad, &c);
     (void)loss_of_swiglu(&l);
     assert_close("swiglu", y, l.y, N, 1e-9, 5e-7);
     oracle_gradient(loss_of_swiglu, &l, l.gate, N, slope);
@@ -86,7 +87,7 @@ static void activation(void **state) {
 static void exponential_everywhere(void **state) {
     (void)state;
     enum { N = 60000 };
-    float  *z = QL_NEW_ARRAY(float, N), *one = QL_NEW_ARRAY(float, N);
+    float *z = QL_NEW_ARRAY(float, N), *one = QL_NEW_ARRAY(float, N);
     double *want = QL_NEW_ARRAY(double, N);
     for (int i = 0; i < N; i++) {
         z[i] = -87.0f + (float)i * (2.0f * 87.0f / N);
@@ -94,7 +95,7 @@ static void exponential_everywhere(void **state) {
         want[i] = (double)z[i] / (1.0 + exp(-(double)z[i]));
     }
     flat_case c = {.n = N, .a = z, .b = one};
-    float    *y = rig_run(run_swiglu, &c);
+    float *y = rig_run(run_swiglu, &c);
     assert_close("silu", y, want, N, 1e-37, 4e-7);
     free(y);
     const float special[] = {-INFINITY, INFINITY, NAN, -1e30f, 1e30f, -200.0f, -0.0f};
@@ -106,25 +107,25 @@ static void exponential_everywhere(void **state) {
 }
 
 typedef struct {
-    int64_t        cols, rows;
+    int64_t cols, rows;
     const int32_t *start, *id;
-    const float   *x;
-    float          p;
-    uint32_t       step, site;
-    uint64_t       key;
-    bool           accumulate, in_place;
+    const float *x;
+    float p;
+    uint32_t step, site;
+    uint64_t key;
+    bool accumulate, in_place;
 } dropout_case;
 
 static void run_dropout(rig *r, void *context) {
     const dropout_case *c = context;
-    int64_t             n = c->start[c->rows];
-    ql_dropout_args     a = {.row_start = rig_input(r, QL_I32, c->rows + 1, 1, c->start),
-                             .row_id = rig_input(r, QL_I32, c->rows, 1, c->id),
-                             .key = c->key,
-                             .step = c->step,
-                             .site = c->site,
-                             .p = c->p,
-                             .accumulate = c->accumulate};
+    int64_t n = c->start[c->rows];
+    ql_dropout_args a = {.row_start = rig_input(r, QL_I32, c->rows + 1, 1, c->start),
+                         .row_id = rig_input(r, QL_I32, c->rows, 1, c->id),
+                         .key = c->key,
+                         .step = c->step,
+                         .site = c->site,
+                         .p = c->p,
+                         .accumulate = c->accumulate};
     a.x = c->in_place ? rig_changed(r, QL_F32, n, c->cols, c->x) : rig_input(r, QL_F32, n, c->cols, c->x);
     a.y = c->in_place     ? a.x
           : c->accumulate ? rig_changed(r, QL_F32, n, c->cols, c->x)
@@ -136,9 +137,9 @@ static void check_dropout(const dropout_case *c) {
     float *y = rig_run(run_dropout, (void *)c);
     for (int64_t r = 0; r < c->rows; r++)
         for (int64_t i = c->start[r] * c->cols; i < c->start[r + 1] * c->cols; i++) {
-            uint64_t   e = (uint64_t)(i - c->start[r] * c->cols);
+            uint64_t e = (uint64_t)(i - c->start[r] * c->cols);
             ql_random4 random = ql_philox(c->key, c->step, (uint32_t)c->id[r], c->site, (uint32_t)(e >> 2));
-            float      want = ql_uniform(random.word[e & 3]) < c->p ? 0.0f : c->x[i] / (1.0f - c->p);
+            float want = ql_uniform(random.word[e & 3]) < c->p ? 0.0f : c->x[i] / (1.0f - c->p);
             if (c->accumulate) want += c->x[i];
             if (y[i] != want) fail_msg("element %lld is %g, should be %g", (long long)i, (double)y[i], (double)want);
         }
@@ -148,13 +149,14 @@ static void check_dropout(const dropout_case *c) {
 static void dropout_follows_its_rule(void **state) {
     (void)state;
     static const int32_t start[] = {0, 5, 5, 6, 40}, id[] = {70000, 3, 2, 0};
-    static const float   chances[] = {0.0f, 0.05f, 0.5f, 0.1f, 0x1p-24f, 0x1.fffffep-1f, 0x1p-30f};
+    static const float chances[] = {0.0f, 0.05f, 0.5f, 0.1f, 0x1p-24f, 0x1.fffffep-1f, 0x1p-30f};
     static const int64_t widths[] = {1, 7, 64, 577};
     for (size_t i = 0; i < 14; i++) {
-        int64_t      cols = widths[i % 4];
-        float       *x = random_floats(40 * cols, 40 + i, 1);
-        dropout_case c = {cols, 4, start, id, x, chances[i % 7], (uint32_t)i, 99, ql_random_key(i, QL_RANDOM_DROPOUT), i % 3 == 1,
-                          i % 3 == 2};
+        int64_t cols = widths[i % 4];
+        float *x = random_floats(40 * cols, 40 + i, 1);
+        dropout_case c = {
+            cols,       4,         start, id, x, chances[i % 7], (uint32_t)i, 99, ql_random_key(i, QL_RANDOM_DROPOUT),
+            i % 3 == 1, i % 3 == 2};
         check_dropout(&c);
         free(x);
     }
@@ -165,11 +167,11 @@ static void dropout_of_a_row_alone(void **state) {
     (void)state;
     enum { TOKENS = 200, COLS = 96 };
     static const int32_t start[] = {0, 120, TOKENS}, id[] = {6, 9}, alone[] = {0, TOKENS - 120};
-    float               *x = QL_NEW_ARRAY(float, TOKENS * COLS);
+    float *x = QL_NEW_ARRAY(float, TOKENS *COLS);
     for (int i = 0; i < TOKENS * COLS; i++) x[i] = 1.0f;
     dropout_case whole = {COLS, 2, start, id, x, 0.25f, 3, 1, 12345, false, false}, part = whole;
     part.rows = 1, part.start = alone, part.id = id + 1;
-    float  *together = rig_run(run_dropout, &whole), *single = rig_run(run_dropout, &part);
+    float *together = rig_run(run_dropout, &whole), *single = rig_run(run_dropout, &part);
     int64_t dropped = 0;
     assert_same_bits("row alone", single, together + 120 * COLS, (TOKENS - 120) * COLS * sizeof(float));
     for (int i = 0; i < TOKENS * COLS; i++) dropped += together[i] == 0.0f;
@@ -186,20 +188,21 @@ static void run_mean(rig *r, void *context) {
 
 static void run_squares(rig *r, void *context) {
     const flat_case *c = context;
-    must(ql_sum_squares(r->d, &(ql_sum_squares_args){.partial = rig_output(r, QL_F64, 1, ql_ceil_div(c->n, QL_NORM_BLOCK)),
-                                                     .x = rig_input(r, QL_F32, 1, c->n, c->a)}));
+    must(ql_sum_squares(r->d,
+                        &(ql_sum_squares_args){.partial = rig_output(r, QL_F64, 1, ql_ceil_div(c->n, QL_NORM_BLOCK)),
+                                               .x = rig_input(r, QL_F32, 1, c->n, c->a)}));
 }
 
 static void means_and_norms(void **state) {
     (void)state;
     for (size_t s = 0; s < QL_LEN(sizes); s++) {
-        int64_t  n = sizes[s];
-        float   *x = random_floats(n, 50, 1);
+        int64_t n = sizes[s];
+        float *x = random_floats(n, 50, 1);
         int64_t *sum = QL_NEW_ARRAY(int64_t, n);
         for (int64_t i = 0; i < n; i++) sum[i] = (int64_t)((double)x[i] * 0x1p61);
         flat_case c = {.n = n, .a = x, .sum = sum, .count = 1234567.0};
-        float    *g = rig_run(run_mean, &c);
-        double   *partial = rig_run(run_squares, &c);
+        float *g = rig_run(run_mean, &c);
+        double *partial = rig_run(run_squares, &c);
         for (int64_t i = 0; i < n; i++) assert_true(g[i] == (float)((double)sum[i] / 0x1p40 / c.count));
         for (int64_t b = 0; b * QL_NORM_BLOCK < n; b++) {
             double want = 0.0;
@@ -216,8 +219,8 @@ static const ql_adamw_args settings = {
 
 static void run_adamw(rig *r, void *context) {
     const flat_case *c = context;
-    float           *zero = QL_NEW_ARRAY(float, c->n);
-    ql_adamw_args    a = settings;
+    float *zero = QL_NEW_ARRAY(float, c->n);
+    ql_adamw_args a = settings;
     a.p = rig_changed(r, QL_F32, 1, c->n, c->a);
     a.m = rig_changed(r, QL_F32, 1, c->n, zero);
     a.v = rig_changed(r, QL_F32, 1, c->n, zero);
@@ -230,10 +233,10 @@ static void run_adamw(rig *r, void *context) {
 static void optimiser(void **state) {
     (void)state;
     enum { N = 1003 };
-    float    *p = random_floats(N, 60, 1), *g = random_floats(N, 61, 1);
+    float *p = random_floats(N, 60, 1), *g = random_floats(N, 61, 1);
     flat_case c = {.n = N, .a = p, .b = g};
-    float    *got = rig_run(run_adamw, &c);
-    double    want[3 * N];
+    float *got = rig_run(run_adamw, &c);
+    double want[3 * N];
     for (int64_t i = 0; i < N; i++) {
         double x = (double)p[i], m = 0.0, v = 0.0, grad = (double)g[i] * settings.clip;
         for (int step = 1; step <= 5; step++) {
@@ -252,9 +255,12 @@ static void optimiser(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(addition),        cmocka_unit_test(activation),      cmocka_unit_test(exponential_everywhere),
-        cmocka_unit_test(dropout_follows_its_rule), cmocka_unit_test(dropout_of_a_row_alone),
-        cmocka_unit_test(means_and_norms), cmocka_unit_test(optimiser)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(addition),
+                                       cmocka_unit_test(activation),
+                                       cmocka_unit_test(exponential_everywhere),
+                                       cmocka_unit_test(dropout_follows_its_rule),
+                                       cmocka_unit_test(dropout_of_a_row_alone),
+                                       cmocka_unit_test(means_and_norms),
+                                       cmocka_unit_test(optimiser)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,21 +6,21 @@
 #include "tests/kernels/oracle.h"
 
 typedef struct {
-    int64_t        tokens, hidden, vocabulary, chunk;
-    bool           with_gradient;
-    const float   *h, *coef;
-    const void    *head;
-    ql_dtype       type;
+    int64_t tokens, hidden, vocabulary, chunk;
+    bool with_gradient;
+    const float *h, *coef;
+    const void *head;
+    ql_dtype type;
     const int32_t *targets;
 } head_case;
 
 static void run(rig *r, void *context) {
     const head_case *c = context;
-    ql_weight        head = ql_dense(rig_input(r, c->type, c->vocabulary, c->hidden, c->head));
-    ql_logprob_args  a = {.logp = rig_output(r, QL_F32, c->tokens, 1),
-                          .h = rig_input(r, QL_F32, c->tokens, c->hidden, c->h),
-                          .head = &head,
-                          .targets = rig_input(r, QL_I32, c->tokens, 1, c->targets)};
+    ql_weight head = ql_dense(rig_input(r, c->type, c->vocabulary, c->hidden, c->head));
+    ql_logprob_args a = {.logp = rig_output(r, QL_F32, c->tokens, 1),
+                         .h = rig_input(r, QL_F32, c->tokens, c->hidden, c->h),
+                         .head = &head,
+                         .targets = rig_input(r, QL_I32, c->tokens, 1, c->targets)};
     if (c->with_gradient) {
         a.dh = rig_output(r, QL_F32, c->tokens, c->hidden);
         a.coef = rig_input(r, QL_F32, c->tokens, 1, c->coef);
@@ -34,30 +34,31 @@ static void run(rig *r, void *context) {
 
 typedef struct {
     const head_case *c;
-    double          *h, *w, *logp;
+    double *h, *w, *logp;
 } head_loss;
 
 static double loss(void *context) {
     head_loss *l = context;
-    double     sum = 0.0;
+    double sum = 0.0;
     oracle_logprob(l->logp, l->h, l->w, l->c->targets, l->c->tokens, l->c->hidden, l->c->vocabulary);
     for (int64_t i = 0; i < l->c->tokens; i++) sum += (double)l->c->coef[i] * l->logp[i];
     return sum;
 }
 
 static void check(int64_t tokens, int64_t hidden, int64_t vocabulary, ql_dtype type, float scale) {
-    float   *h = random_floats(tokens * hidden, 1, scale), *full = random_floats(vocabulary * hidden, 2, 1);
-    float   *w = rounded(full, vocabulary * hidden, type), *coef = random_floats(tokens, 3, 1);
-    void    *typed = as_type(full, vocabulary * hidden, type);
+    float *h = random_floats(tokens * hidden, 1, scale), *full = random_floats(vocabulary * hidden, 2, 1);
+    float *w = rounded(full, vocabulary * hidden, type), *coef = random_floats(tokens, 3, 1);
+    void *typed = as_type(full, vocabulary * hidden, type);
     int32_t *targets = QL_NEW_ARRAY(int32_t, tokens);
     for (int64_t i = 0; i < tokens; i++) targets[i] = (int32_t)(i * 7919 % vocabulary);
     head_case c = {tokens, hidden, vocabulary, tokens, true, h, coef, typed, type, targets};
-    float    *got = rig_run(run, &c);
-    head_loss l = {&c, oracle_widen(h, tokens * hidden), oracle_widen(w, vocabulary * hidden), QL_NEW_ARRAY(double, tokens)};
+    float *got = rig_run(run, &c);
+    head_loss l = {&c, oracle_widen(h, tokens * hidden), oracle_widen(w, vocabulary * hidden),
+                   QL_NEW_ARRAY(double, tokens)};
     (void)loss(&l);
     assert_close("logprob", got, l.logp, tokens, 2e-6, 2e-6);
     if (tokens * hidden <= 600) {
-        double *slope = QL_NEW_ARRAY(double, tokens * hidden);
+        double *slope = QL_NEW_ARRAY(double, tokens *hidden);
         oracle_gradient(loss, &l, l.h, tokens * hidden, slope);
         assert_close("logprob: dh", got + tokens, slope, tokens * hidden, 3e-6, 3e-6);
         free(slope);
@@ -88,10 +89,10 @@ static void shapes(void **state) {
 static void bad_targets_are_refused(void **state) {
     (void)state;
     ql_device *d = open_device("portable", 1);
-    rig        r = {.d = d};
-    float      x[12] = {0};
-    int32_t    target = 3;
-    ql_weight  head = ql_dense(rig_input(&r, QL_F32, 3, 4, x));
+    rig r = {.d = d};
+    float x[12] = {0};
+    int32_t target = 3;
+    ql_weight head = ql_dense(rig_input(&r, QL_F32, 3, 4, x));
     ql_logprob_args a = {.logp = rig_output(&r, QL_F32, 1, 1),
                          .h = rig_input(&r, QL_F32, 1, 4, x),
                          .head = &head,

@@ -4,30 +4,30 @@
 #include <math.h>
 
 typedef struct {
-    int64_t  rows, depth, cols;
+    int64_t rows, depth, cols;
     ql_dtype type, bias_type;
-    bool     transposed, accumulate, bias;
-    float    alpha;
+    bool transposed, accumulate, bias;
+    float alpha;
 } shape;
 
 typedef struct {
-    shape        s;
-    const float *x, *y;         /* y: what the output holds before */
-    const void  *weight, *bias; /* of their types                  */
+    shape s;
+    const float *x, *y;        /* y: what the output holds before */
+    const void *weight, *bias; /* of their types                  */
 } dense_case;
 
 static void run_dense(rig *r, void *context) {
     const dense_case *c = context;
-    const shape      *s = &c->s;
-    ql_weight         w = ql_dense(s->transposed ? rig_input(r, s->type, s->depth, s->cols, c->weight)
-                                                 : rig_input(r, s->type, s->cols, s->depth, c->weight));
-    ql_matmul_args    a = {.x = rig_input(r, QL_F32, s->rows, s->depth, c->x),
-                           .y = s->accumulate ? rig_changed(r, QL_F32, s->rows, s->cols, c->y)
-                                              : rig_output(r, QL_F32, s->rows, s->cols),
-                           .weight = &w,
-                           .alpha = s->alpha,
-                           .transposed = s->transposed,
-                           .accumulate = s->accumulate};
+    const shape *s = &c->s;
+    ql_weight w = ql_dense(s->transposed ? rig_input(r, s->type, s->depth, s->cols, c->weight)
+                                         : rig_input(r, s->type, s->cols, s->depth, c->weight));
+    ql_matmul_args a = {.x = rig_input(r, QL_F32, s->rows, s->depth, c->x),
+                        .y = s->accumulate ? rig_changed(r, QL_F32, s->rows, s->cols, c->y)
+                                           : rig_output(r, QL_F32, s->rows, s->cols),
+                        .weight = &w,
+                        .alpha = s->alpha,
+                        .transposed = s->transposed,
+                        .accumulate = s->accumulate};
     if (s->bias) a.bias = rig_input(r, s->bias_type, 1, s->cols, c->bias);
     must(ql_matmul(r->d, &a));
 }
@@ -55,7 +55,7 @@ static void check_against_doubles(const shape *s, const float *x, const float *w
         for (int64_t n = 0; n < s->cols; n++) {
             double sum = 0.0, size = 0.0;
             for (int64_t k = 0; k < s->depth; k++) {
-                float  right = s->transposed ? w[k * s->cols + n] : w[n * s->depth + k];
+                float right = s->transposed ? w[k * s->cols + n] : w[n * s->depth + k];
                 double product = (double)s->alpha * (double)x[i * s->depth + k] * (double)right;
                 sum += product;
                 size += fabs(product);
@@ -66,22 +66,22 @@ static void check_against_doubles(const shape *s, const float *x, const float *w
 }
 
 static void check_shape(shape s) {
-    int64_t    nx = s.rows * s.depth, nw = s.depth * s.cols, ny = s.rows * s.cols;
-    float     *x = random_floats(nx, 1, 1.0f), *w_full = random_floats(nw, 2, 1.0f), *y = random_floats(ny, 3, 1.0f);
-    float     *bias_full = random_floats(s.cols, 4, 1.0f);
-    float     *w = rounded(w_full, nw, s.type), *bias = rounded(bias_full, s.cols, s.bias_type);
-    void      *w_typed = as_type(w_full, nw, s.type), *bias_typed = as_type(bias_full, s.cols, s.bias_type);
+    int64_t nx = s.rows * s.depth, nw = s.depth * s.cols, ny = s.rows * s.cols;
+    float *x = random_floats(nx, 1, 1.0f), *w_full = random_floats(nw, 2, 1.0f), *y = random_floats(ny, 3, 1.0f);
+    float *bias_full = random_floats(s.cols, 4, 1.0f);
+    float *w = rounded(w_full, nw, s.type), *bias = rounded(bias_full, s.cols, s.bias_type);
+    void *w_typed = as_type(w_full, nw, s.type), *bias_typed = as_type(bias_full, s.cols, s.bias_type);
     dense_case c = {s, x, y, w_typed, bias_typed};
-    float     *got = rig_run(run_dense, &c), *want = chains(&s, x, w, bias, y);
+    float *got = rig_run(run_dense, &c), *want = chains(&s, x, w, bias, y);
     assert_same_bits("matmul", got, want, (size_t)ny * sizeof *got);
     check_against_doubles(&s, x, w, got);
     void *all[] = {x, w_full, y, bias_full, w, bias, w_typed, bias_typed, got, want};
     for (size_t i = 0; i < QL_LEN(all); i++) free(all[i]);
 }
 
-static const int64_t dims[][3] = {{1, 1, 1},   {1, 7, 3},     {3, 64, 33},  {14, 320, 32}, {15, 321, 33}, {29, 700, 75},
-                                  {64, 1, 64}, {100, 643, 16}, {2, 100, 129}, {5, 13, 8},    {1, 577, 97},  {6, 16, 16},
-                                  {7, 17, 17}, {85, 333, 385}, {0, 5, 4},     {43, 31, 800}};
+static const int64_t dims[][3] = {
+    {1, 1, 1},     {1, 7, 3},  {3, 64, 33},  {14, 320, 32}, {15, 321, 33}, {29, 700, 75},  {64, 1, 64}, {100, 643, 16},
+    {2, 100, 129}, {5, 13, 8}, {1, 577, 97}, {6, 16, 16},   {7, 17, 17},   {85, 333, 385}, {0, 5, 4},   {43, 31, 800}};
 
 static void shapes_of_all_sizes(void **state) {
     (void)state;
@@ -114,19 +114,19 @@ static void many_blocks(void **state) {
 }
 
 typedef struct {
-    int64_t          rows, out, in;
-    int              blocksize;
-    bool             nested, transposed;
-    const ql_quant  *quant;
-    const uint8_t   *packed, *absmax_q;
-    const float     *x, *absmax, *nested_absmax;
-    float            offset;
+    int64_t rows, out, in;
+    int blocksize;
+    bool nested, transposed;
+    const ql_quant *quant;
+    const uint8_t *packed, *absmax_q;
+    const float *x, *absmax, *nested_absmax;
+    float offset;
 } four_bit_case;
 
 static void run_four_bit(rig *r, void *context) {
     const four_bit_case *c = context;
-    int64_t              n = c->out * c->in, blocks = ql_ceil_div(n, c->blocksize);
-    ql_weight            w = {.quant = c->quant, .out = c->out, .in = c->in, .blocksize = c->blocksize};
+    int64_t n = c->out * c->in, blocks = ql_ceil_div(n, c->blocksize);
+    ql_weight w = {.quant = c->quant, .out = c->out, .in = c->in, .blocksize = c->blocksize};
     w.data = rig_input(r, QL_U8, 1, (n + 1) / 2, c->packed);
     w.code = rig_input(r, QL_F32, 1, 16, c->quant->code);
     if (c->nested) {
@@ -145,10 +145,11 @@ static void run_four_bit(rig *r, void *context) {
 
 /* Equals the dense product with what ql_dequantize makes of the weight. */
 static void check_four_bit(four_bit_case c) {
-    int64_t  n = c.out * c.in, blocks = ql_ceil_div(n, c.blocksize), most = ql_max(c.out, c.in);
-    float   *w = random_floats(n, 5, 0.1f), *absmax = QL_NEW_ARRAY(float, blocks), *x = random_floats(c.rows * most, 6, 1);
+    int64_t n = c.out * c.in, blocks = ql_ceil_div(n, c.blocksize), most = ql_max(c.out, c.in);
+    float *w = random_floats(n, 5, 0.1f), *absmax = QL_NEW_ARRAY(float, blocks),
+          *x = random_floats(c.rows * most, 6, 1);
     uint8_t *packed = ql_alloc((size_t)(n + 1) / 2), *q = ql_alloc((size_t)blocks);
-    float   *nested = QL_NEW_ARRAY(float, ql_ceil_div(blocks, QL_NESTED_BLOCK));
+    float *nested = QL_NEW_ARRAY(float, ql_ceil_div(blocks, QL_NESTED_BLOCK));
     ql_quantize(c.quant, w, QL_F32, (size_t)n, c.blocksize, packed, absmax);
     if (c.nested) ql_quantize_absmax(absmax, (size_t)blocks, q, nested, &c.offset);
     c.packed = packed, c.absmax_q = q, c.x = x, c.absmax = absmax, c.nested_absmax = nested;
@@ -162,8 +163,9 @@ static void check_four_bit(four_bit_case c) {
                           .blocksize = c.blocksize,
                           .nested_blocksize = QL_NESTED_BLOCK};
     ql_dequantize(&view, 0, (size_t)n, w);
-    shape  s = {c.rows, c.transposed ? c.out : c.in, c.transposed ? c.in : c.out, QL_F32, QL_F32, c.transposed, false,
-                false, 1.0f};
+    shape s = {
+        c.rows, c.transposed ? c.out : c.in, c.transposed ? c.in : c.out, QL_F32, QL_F32, c.transposed, false, false,
+        1.0f};
     float *got = rig_run(run_four_bit, &c), *want = chains(&s, x, w, NULL, NULL);
     assert_same_bits("four bits", got, want, (size_t)(s.rows * s.cols) * sizeof *got);
     void *all[] = {w, absmax, x, packed, q, nested, got, want};
@@ -173,7 +175,7 @@ static void check_four_bit(four_bit_case c) {
 static void four_bit_weights(void **state) {
     (void)state;
     static const int64_t sizes[][2] = {{64, 64}, {33, 75}, {7, 129}, {1, 31}, {130, 352}, {97, 16}, {40, 1001}};
-    static const int     blocksizes[] = {32, 64, 128, 4096};
+    static const int blocksizes[] = {32, 64, 128, 4096};
     for (size_t i = 0; i < QL_LEN(sizes); i++)
         for (int variant = 0; variant < 4; variant++)
             check_four_bit((four_bit_case){.rows = 5,
@@ -189,9 +191,9 @@ static void four_bit_weights(void **state) {
 static void rows_alone_or_together(void **state) {
     (void)state;
     enum { ROWS = 31, IN = 333, OUT = 70 };
-    float     *x = random_floats(ROWS * IN, 7, 1), *w = random_floats(OUT * IN, 8, 1);
+    float *x = random_floats(ROWS * IN, 7, 1), *w = random_floats(OUT * IN, 8, 1);
     dense_case whole = {{ROWS, IN, OUT, QL_F32, QL_F32, false, false, false, 0.7f}, x, NULL, w, NULL};
-    float     *together = rig_run(run_dense, &whole);
+    float *together = rig_run(run_dense, &whole);
     for (int64_t from = 0, rows; from < ROWS; from += rows) {
         rows = ql_min(1 + from % 9, ROWS - from);
         dense_case part = whole;

@@ -4,15 +4,15 @@
 #include <math.h>
 
 typedef struct {
-    int64_t        tokens, out, in, rows;
-    const float   *dy, *x;
+    int64_t tokens, out, in, rows;
+    const float *dy, *x;
     const int64_t *sum;
     const int32_t *row_start;
 } grad_case;
 
 static void run(rig *r, void *context) {
     const grad_case *c = context;
-    int32_t          clear = 0;
+    int32_t clear = 0;
     must(ql_weight_grad(r->d, &(ql_weight_grad_args){.sum = rig_changed(r, QL_I64, c->out, c->in, c->sum),
                                                      .overflow = rig_changed(r, QL_I32, 1, 1, &clear),
                                                      .dy = rig_input(r, QL_F32, c->tokens, c->out, c->dy),
@@ -32,12 +32,12 @@ static void add_by_hand(const grad_case *c, int64_t *sum) {
 }
 
 static void check(int64_t out, int64_t in, const int32_t *row_start, int64_t rows, float scale) {
-    int64_t  tokens = row_start[rows], n = out * in;
-    float   *dy = random_floats(tokens * out, 11, scale), *x = random_floats(tokens * in, 12, 1.0f);
+    int64_t tokens = row_start[rows], n = out * in;
+    float *dy = random_floats(tokens * out, 11, scale), *x = random_floats(tokens * in, 12, 1.0f);
     int64_t *sum = QL_NEW_ARRAY(int64_t, n);
     for (int64_t i = 0; i < n; i++) sum[i] = (i * 7919 - n) * 1000003;
     grad_case c = {tokens, out, in, rows, dy, x, sum, row_start};
-    int64_t  *got = rig_run(run, &c);
+    int64_t *got = rig_run(run, &c);
     add_by_hand(&c, sum);
     assert_same_bits("weight_grad", got, sum, (size_t)n * sizeof *sum);
     assert_int_equal(((int32_t *)(got + n))[0], 0);
@@ -64,23 +64,29 @@ static void sizes_of_values(void **state) {
 }
 
 typedef struct {
-    float   dy;
+    float dy;
     int64_t sum;
-    int     overflow;
+    int overflow;
 } limit;
 
 static void overflow_is_flagged(void **state) {
     (void)state;
-    static const limit limits[] = {{0x1p22f, 0, 0},          {-0x1p22f, 0, 0},
-                                   {0x1.000002p22f, 0, 1},   {-0x1.000002p22f, 0, 1},
-                                   {INFINITY, 0, 1},         {NAN, 0, 1},
-                                   {0x1p21f, 1ll << 61, 0},  {0x1p21f, (1ll << 61) + 1, 1},
-                                   {-0x1p21f, -(1ll << 61), 0}, {-0x1p21f, -(1ll << 61) - 1, 1},
-                                   {0x1p22f, 1ll << 62, 1},  {-0x1p22f, -(1ll << 62), 1}};
+    static const limit limits[] = {{0x1p22f, 0, 0},
+                                   {-0x1p22f, 0, 0},
+                                   {0x1.000002p22f, 0, 1},
+                                   {-0x1.000002p22f, 0, 1},
+                                   {INFINITY, 0, 1},
+                                   {NAN, 0, 1},
+                                   {0x1p21f, 1ll << 61, 0},
+                                   {0x1p21f, (1ll << 61) + 1, 1},
+                                   {-0x1p21f, -(1ll << 61), 0},
+                                   {-0x1p21f, -(1ll << 61) - 1, 1},
+                                   {0x1p22f, 1ll << 62, 1},
+                                   {-0x1p22f, -(1ll << 62), 1}};
     static const int32_t rows[] = {0, 1};
     for (size_t i = 0; i < QL_LEN(limits); i++) {
-        float     dy[20] = {0}, x[1] = {1.0f};
-        int64_t   sum[20] = {0};
+        float dy[20] = {0}, x[1] = {1.0f};
+        int64_t sum[20] = {0};
         grad_case c = {1, 20, 1, 1, dy, x, sum, rows};
         dy[i] = limits[i].dy;
         sum[i] = limits[i].sum;
@@ -95,14 +101,14 @@ static void splits_add_up(void **state) {
     (void)state;
     enum { OUT = 19, IN = 45 };
     static const int32_t all[] = {0, 50, 51, 200}, first[] = {0, 50}, rest[] = {0, 1, 150};
-    float  *dy = random_floats(200 * OUT, 13, 1), *x = random_floats(200 * IN, 14, 1);
+    float *dy = random_floats(200 * OUT, 13, 1), *x = random_floats(200 * IN, 14, 1);
     int64_t zero[OUT * IN] = {0};
     grad_case together = {200, OUT, IN, 3, dy, x, zero, all};
-    int64_t  *want = rig_run(run, &together);
+    int64_t *want = rig_run(run, &together);
     grad_case later = {150, OUT, IN, 2, dy + 50 * OUT, x + 50 * IN, zero, rest};
-    int64_t  *half = rig_run(run, &later);
+    int64_t *half = rig_run(run, &later);
     grad_case sooner = {50, OUT, IN, 1, dy, x, half, first};
-    int64_t  *got = rig_run(run, &sooner);
+    int64_t *got = rig_run(run, &sooner);
     assert_same_bits("splits", got, want, sizeof zero);
     free(dy), free(x), free(want), free(half), free(got);
 }
@@ -110,10 +116,10 @@ static void splits_add_up(void **state) {
 static void bad_rows_are_refused(void **state) {
     (void)state;
     ql_device *d = open_device("portable", 1);
-    rig        r = {.d = d};
-    float      x[4] = {0};
-    int64_t    sum[1] = {0};
-    int32_t    none = 0, falling[] = {0, 3, 2, 4}, shorter[] = {0, 1, 2, 3};
+    rig r = {.d = d};
+    float x[4] = {0};
+    int64_t sum[1] = {0};
+    int32_t none = 0, falling[] = {0, 3, 2, 4}, shorter[] = {0, 1, 2, 3};
     ql_weight_grad_args a = {.sum = rig_changed(&r, QL_I64, 1, 1, sum),
                              .overflow = rig_changed(&r, QL_I32, 1, 1, &none),
                              .dy = rig_input(&r, QL_F32, 4, 1, x),
