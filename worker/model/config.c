@@ -95,7 +95,7 @@ static ql_err check_sizes(const ql_model_config *c) {
 }
 
 static ql_err check_activation(const ql_json *json) {
-    const char *act;
+    const char *act = NULL;
     QL_TRY(ql_config_text(json, "hidden_act", &act));
     QL_CHECK(!act || !strcmp(act, "silu") || !strcmp(act, "swish"), QL_DATA,
              "hidden_act: \"%s\" is not supported; supported is silu", act);
@@ -148,7 +148,7 @@ static ql_err read_rope(const ql_json *json, ql_model_config *c) {
     QL_TRY(number(json, "partial_rotary_factor", 1, 0, 1, &partial));
     QL_TRY(number(r, "partial_rotary_factor", partial, 0, 1, &partial));
     QL_CHECK(partial == 1, QL_DATA, "partial_rotary_factor: %g is not supported for this architecture", partial);
-    const char *type;
+    const char *type = NULL;
     QL_TRY(ql_config_text(r, "rope_type", &type));
     if (!type) QL_TRY(ql_config_text(r, "type", &type));
     return type ? read_scaling(r, type, c) : ql_ok();
