@@ -47,7 +47,7 @@ static void write_line(int fd, const char *line, size_t n) {
     }
 }
 
-static void say(const char *label, bool with_rank, const char *fmt, va_list ap) {
+static QL_PRINTF(3, 0) void say(const char *label, bool with_rank, const char *fmt, va_list ap) {
     char   line[4096];
     size_t n = 0;
     if (bar_is_drawn) n += (size_t)snprintf(line, sizeof line, "\r\033[K");
@@ -85,7 +85,7 @@ void ql_error(const char *fmt, ...) {
     va_end(ap);
 }
 
-static void draw_bar(bool last, const char *fmt, va_list ap) {
+static QL_PRINTF(2, 0) void draw_bar(bool last, const char *fmt, va_list ap) {
     char line[1024];
     memcpy(line, "\r\033[K", 4);
     int m = vsnprintf(line + 4, sizeof line - 6, fmt, ap);

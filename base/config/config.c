@@ -17,7 +17,7 @@ char *ql_reader_where(const ql_reader *r, const ql_yaml *node) {
     return ql_format("%s:%zu", r->file, node->line);
 }
 
-static void put_line(ql_str *out, const char *where, const char *fmt, va_list ap) {
+static QL_PRINTF(3, 0) void put_line(ql_str *out, const char *where, const char *fmt, va_list ap) {
     char what[1024];
     vsnprintf(what, sizeof what, fmt, ap);
     for (char *p = what; *p; p++)
