@@ -37,6 +37,7 @@ typedef struct {
     char     name[128];
     uint64_t bytes_total, bytes_free;
     int      threads; /* CPU: threads used; else 0 */
+    uint64_t scratch_bytes; /* taken by the back end when it was opened, beside all buffers */
 } ql_device_info;
 
 /* The back ends that there are, compiled in or not: index 0, 1, ...; NULL beyond the last. */

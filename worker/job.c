@@ -73,11 +73,9 @@ static int64_t longest_row(const ql_job *j) {
     return longest > 0 ? longest : j->config.max_length;
 }
 
-static uint64_t memory_limit(const ql_job *j) {
+static uint64_t memory_limit(const ql_job *j, const ql_device_info *info) {
     if (j->config.max_memory > 0) return (uint64_t)j->config.max_memory;
-    ql_device_info info;
-    if (ql_bad(ql_device_describe(j->device, &info))) return UINT64_MAX;
-    return info.bytes_free / 5 * 4 / (uint64_t)j->place.local_size;
+    return info->bytes_free / 5 * 4 / (uint64_t)j->place.local_size;
 }
 
 static void warn_of_length(const ql_job *j) {
@@ -90,6 +88,8 @@ ql_err ql_job_plan(ql_job *j, ql_job_purpose purpose) {
     bool training = purpose == QL_JOB_TRAIN;
     warn_of_length(j);
     if (j->global_batch == 0) j->global_batch = ql_config_rows_per_step(&j->config, j->place.size);
+    ql_device_info info;
+    QL_TRY(ql_device_describe(j->device, &info));
     int64_t            rows = training ? ql_ceil_div(j->global_batch, j->place.size) : ql_max(1, j->eval_rows.rows);
     ql_memory_question q = {.graph = &j->model.graph,
                             .adapter = j->has_adapter ? &j->adapter.shape : NULL,
@@ -102,7 +102,8 @@ ql_err ql_job_plan(ql_job *j, ql_job_purpose purpose) {
                             .recompute = j->config.gradient_checkpointing,
                             .training = training,
                             .dropout = training && j->config.lora_dropout > 0,
-                            .limit = memory_limit(j)};
+                            .scratch_bytes = info.scratch_bytes,
+                            .limit = memory_limit(j, &info)};
     return ql_memory_plan_make(&q, &j->plan);
 }
 

@@ -33,6 +33,7 @@ static void add_adapter(ql_memory_plan *p, const ql_memory_question *q) {
     if (!q->training) return;
     add_part(p, "moments", "AdamW, two of fp32", 2 * run);
     add_part(p, "gradients", "exact sums in 64-bit integers, and their mean", all - 3 * run);
+    add_part(p, "saving", "host copy of adapter and moments while a checkpoint is written", 3 * run);
 }
 
 static void add_arena(ql_memory_plan *p) {
@@ -61,6 +62,7 @@ static void evaluate(const ql_memory_question *q, choice c, ql_memory_plan *p) {
     }
     add_part(p, "base model", "weights as they are multiplied", q->weight_bytes);
     add_part(p, "tables", "rotary embedding", q->table_bytes);
+    add_part(p, "kernels", "packed panels", q->scratch_bytes);
     if (q->adapter) add_adapter(p, q);
     add_part(p, "batch", "tokens, positions, targets", ql_batch_bytes(p->micro_tokens, c.micro_rows));
     add_arena(p);

@@ -11,6 +11,7 @@ typedef struct {
     const ql_graph         *graph;
     const ql_adapter_shape *adapter;      /* NULL: none                                      */
     size_t                  weight_bytes, table_bytes;
+    uint64_t                scratch_bytes; /* of the device's back end                        */
     int64_t                 vocab;
     int64_t                 longest_row;  /* tokens                                          */
     int64_t                 rows_at_most; /* that one rank can get in a step                 */
@@ -20,7 +21,7 @@ typedef struct {
     uint64_t                limit; /* bytes */
 } ql_memory_question;
 
-enum { QL_MEMORY_PARTS = 9 };
+enum { QL_MEMORY_PARTS = 11 };
 typedef struct {
     const char *name, *detail;
     uint64_t    bytes;

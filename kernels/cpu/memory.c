@@ -80,6 +80,7 @@ static ql_err cpu_describe(void *state, ql_device_info *out) {
     size_t used = strlen(out->name);
     snprintf(out->name + used, sizeof out->name - used, " (%s)", cpu->simd->name);
     out->threads = cpu->threads;
+    out->scratch_bytes = cpu->scratch_bytes;
     return ql_ok();
 }
 
