@@ -14,7 +14,7 @@ complain() {
 if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
     mapfile -t files < <(git ls-files)
 else
-    mapfile -t files < <(find . -type f -not -path './build*' -printf '%P\n')
+    mapfile -t files < <(find . -type f -not -path './.git/*' -not -path './build*' -not -path './examples/out*' -printf '%P\n')
 fi
 sources=() headers=() scripts=()
 for file in "${files[@]}"; do
