@@ -104,7 +104,7 @@ ql_err ql_resume(ql_job *j, ql_progress_counters *counters) {
 
 bool ql_save_is_due(const ql_job *j, const ql_save_clock *clock, int64_t step) {
     const ql_config *c = &j->config;
-    if (!strcmp(c->save_strategy, "no") || step == clock->last_step) return false;
+    if (!strcmp(c->save_strategy, "no") || step == clock->last_step || step == 0) return false;
     if (!strcmp(c->save_strategy, "epoch") && step % j->steps_per_epoch == 0) return true;
     if (!strcmp(c->save_strategy, "steps") && c->save_steps > 0 && step % c->save_steps == 0) return true;
     return c->save_minutes > 0 && ql_seconds() - clock->last_save >= 60 * c->save_minutes;
