@@ -53,6 +53,9 @@ QL_RESULT ql_checkpoint_verify(const char *path);
  * so must names and shapes, and values must be finite (QL_DATA). On failure the arrays hold
  * nothing of use. Forks a child to read in. */
 QL_RESULT ql_checkpoint_load(const char *path, ql_state *s);
+/* Renames every checkpoint of the folder to checkpoint-<step>.set-aside-N, where nothing looks for
+ * it: a run that starts anew must not find them later. */
+QL_RESULT ql_checkpoint_set_aside(const char *output_dir, size_t *moved);
 /* Removes unfinished saves of ours (.tmp-checkpoint-*) left by a dead process, and puts back a
  * checkpoint that one was about to replace. For one rank, before ql_checkpoint_newest. */
 void ql_checkpoint_clean(const char *output_dir);

@@ -198,3 +198,30 @@ ql_err ql_checkpoint_prune(const char *output_dir, int64_t newest, int keep) {
     free(steps);
     return e;
 }
+
+char *ql_checkpoint_aside_path(const char *path) {
+    char *aside = NULL;
+    struct stat st;
+    for (int i = 1; !aside || lstat(aside, &st) == 0; i++) {
+        free(aside);
+        aside = ql_format("%s.set-aside-%d", path, i);
+    }
+    return aside;
+}
+
+ql_err ql_checkpoint_set_aside(const char *output_dir, size_t *moved) {
+    int64_t *steps;
+    *moved = 0;
+    size_t n;
+    QL_TRY(ql_checkpoint_list(output_dir, &steps, &n));
+    ql_err e = ql_ok();
+    for (size_t i = 0; i < n && !ql_bad(e); i++) {
+        char *path = ql_checkpoint_path(output_dir, steps[i]), *aside = ql_checkpoint_aside_path(path);
+        if (rename(path, aside) == 0) ++*moved;
+        else e = ql_fail_errno("%s: cannot be moved to %s", path, aside);
+        free(path);
+        free(aside);
+    }
+    free(steps);
+    return e;
+}

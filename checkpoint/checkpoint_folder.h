@@ -12,6 +12,9 @@ typedef enum { QL_TMP_NEW, QL_TMP_OLD, QL_TMP_GONE } ql_tmp_role;
 /* A temporary name of this process; caller frees. */
 char *ql_checkpoint_tmp_path(const char *output_dir, int64_t step, ql_tmp_role role);
 
+/* "<path>.set-aside-N", the first that is free; caller frees. */
+char *ql_checkpoint_aside_path(const char *path);
+
 /* The step of a name of exactly our form, or -1. */
 int64_t ql_checkpoint_step_of(const char *name);
 

@@ -92,12 +92,7 @@ static ql_err fill(save *s) {
 
 /* What is in the way and is no good checkpoint of ours may be somebody's only copy of something. */
 static ql_err set_aside(const char *final) {
-    char *aside = NULL;
-    struct stat st;
-    for (int i = 1; !aside || lstat(aside, &st) == 0; i++) {
-        free(aside);
-        aside = ql_format("%s.set-aside-%d", final, i);
-    }
+    char *aside = ql_checkpoint_aside_path(final);
     ql_err e = ql_ok();
     if (rename(final, aside) != 0)
         e = ql_fail_errno("%s: is in the way of a new checkpoint and cannot be moved", final);

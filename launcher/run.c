@@ -1,6 +1,6 @@
 /* `qlora run`: the configuration is read first, so that its mistakes are said once and at once;
- * then this process becomes the worker, or mpirun with the workers. Watching and restarting them
- * (distributed rules L10 to L14) will take the place of the last function. */
+ * then this process becomes the worker, or stands by while mpirun runs several. Restarting them
+ * after a fault (distributed rules L12 to L14) will join the standing by. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +39,6 @@ static ql_err allow_root(const ql_arguments *a) {
 static void set_environment(void) {
     static const char *const settings[][2] = {
         {"OMPI_MCA_hwloc_base_binding_policy", "none"}, /* else two ranks get one core each */
-        {"OMPI_MCA_odls_base_sigkill_timeout", "30"},   /* the grace to save a checkpoint when stopped */
         {"OMPI_MCA_btl", "self,vader"},                 /* one machine: no listening sockets */
         {"OMPI_MCA_btl_vader_single_copy_mechanism", "none"},
         {"OMPI_MCA_btl_base_warn_component_unused", "0"},
@@ -59,7 +58,7 @@ static size_t put_worker_words(const ql_arguments *a, char **argv, size_t n) {
     return n;
 }
 
-static ql_err become_workers(const ql_arguments *a, int64_t n_ranks, char *worker) {
+static ql_err start_workers(const ql_arguments *a, int64_t n_ranks, char *worker) {
     char **argv = QL_NEW_ARRAY(char *, a->count + 8);
     char   count[32];
     size_t n = 0;
@@ -76,8 +75,10 @@ static ql_err become_workers(const ql_arguments *a, int64_t n_ranks, char *worke
     }
     argv[n++] = worker;
     put_worker_words(a, argv, n);
-    ql_err e = ql_become(argv);
+    int    status = 0;
+    ql_err e = n_ranks > 1 ? ql_attend(argv, &status) : ql_become(argv);
     free(argv);
+    if (!ql_bad(e)) exit(status); /* the workers have said why */
     return n_ranks > 1 ? ql_err_prefix(e, "Open MPI is needed for more than one worker (package openmpi-bin)") : e;
 }
 
@@ -92,7 +93,7 @@ ql_err ql_start_run(const ql_arguments *a) {
     }
     char *worker;
     QL_TRY(ql_worker_find(&worker));
-    ql_err e = become_workers(a, n_ranks, worker);
+    ql_err e = start_workers(a, n_ranks, worker);
     free(worker);
     return e;
 }

@@ -1,5 +1,6 @@
 #include "worker/device_choice.h"
 
+#include <omp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,6 +24,7 @@ static int fair_share(int local_size) {
 ql_err ql_choose_device(ql_job *j, const char *kind, int threads) {
     if (!kind) kind = j->config.device;
     if (threads == 0) threads = fair_share(j->place.local_size);
+    omp_set_num_threads(threads); /* for reading data and quantising, which know no device */
     if (!strcmp(kind, "auto")) {
         kind = ql_device_preferred();
         if (!strcmp(kind, "cpu")) ql_info("device: auto: this build has no accelerator back end; computing on the CPU");

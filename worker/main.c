@@ -1,8 +1,11 @@
 /* qlora-worker: one process per device. The story of a run, and the only place that turns a
  * verdict into an exit status. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -39,6 +42,17 @@ static void resolve_rows(ql_job *j) {
     c->gradient_accumulation_steps = 0;
 }
 
+/* An adapter that is continued or scored keeps its shape, whatever the configuration says of it. */
+static ql_err adopt_adapter(ql_config *c) {
+    int64_t r = c->lora_r;
+    double  alpha = c->lora_alpha;
+    QL_TRY(ql_adapter_adopt(c->adapter_name_or_path, c));
+    if (r != c->lora_r || alpha != c->lora_alpha)
+        ql_info("note: lora_r %lld, lora_alpha %g and target_modules are those of the adapter %s", (long long)c->lora_r,
+                c->lora_alpha, c->adapter_name_or_path);
+    return ql_ok();
+}
+
 static ql_err read_config(ql_job *j, const ql_options *o) {
     ql_str notes = {0};
     ql_err e = ql_config_read(o->config, o->overrides, o->n_overrides, &j->config, &notes);
@@ -52,31 +66,28 @@ static ql_err read_config(ql_job *j, const ql_options *o) {
         free(j->config.adapter_name_or_path);
         j->config.adapter_name_or_path = ql_strdup(o->adapter);
     }
-    if (o->mode == QL_MODE_EVAL && j->config.adapter_name_or_path)
-        return ql_adapter_adopt(j->config.adapter_name_or_path, &j->config);
+    return j->config.adapter_name_or_path ? adopt_adapter(&j->config) : ql_ok();
+}
+
+/* One run at a time in a folder. The lock lasts as long as the process; where the file system
+ * knows no locks, there is none. */
+static ql_err lock_output(const char *run) {
+    char *path = ql_path_join(run, "lock");
+    int   fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    bool  taken = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    free(path);
+    QL_CHECK(!taken, QL_TEMP, "%s: another run is at work in this output_dir; wait for it, or choose another", run);
     return ql_ok();
 }
 
-static ql_err write_resolved_config(const ql_job *j) {
-    ql_str text = {0};
-    ql_config_write(&j->config, &text);
-    char  *path = ql_path_join(j->config.output_dir, "config.yaml");
-    ql_err e = ql_file_replace(path, text.data, text.size);
-    free(path);
-    ql_str_free(&text);
-    return e;
-}
-
-/* The output folder, the log in it, and the resolved configuration. */
+/* The output folder and the log in it. */
 static ql_err open_output(const ql_job *j) {
     QL_TRY(ql_dir_make(j->config.output_dir));
     char *run = ql_path_join(j->config.output_dir, "run"), *log = ql_path_join(j->config.output_dir, "run.log");
     ql_err e = ql_dir_make(run);
+    if (!ql_bad(e) && j->place.rank == 0) e = lock_output(run);
     if (!ql_bad(e)) e = ql_log_open(log, j->place.rank, j->place.size);
-    if (!ql_bad(e) && j->place.rank == 0) {
-        ql_checkpoint_clean(j->config.output_dir);
-        e = write_resolved_config(j);
-    }
+    if (!ql_bad(e) && j->place.rank == 0) ql_checkpoint_clean(j->config.output_dir);
     free(run);
     free(log);
     return e;
@@ -157,12 +168,13 @@ static ql_err evaluate(ql_job *j, const ql_options *o) {
 static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
     QL_TRY(agree(j, read_config(j, o), "reading the configuration"));
     bool writes = o->mode == QL_MODE_TRAIN;
-    QL_TRY(agree(j, writes ? open_output(j) : ql_ok(), "opening output_dir"));
     QL_TRY(agree(j, ql_choose_device(j, o->device, o->threads), "opening the device"));
     QL_TRY(agree(j, ql_job_describe_model(j, purpose), "reading the model's headers"));
     if (o->mode != QL_MODE_PLAN) QL_TRY(agree(j, ql_job_read_data(j, purpose), "reading the data"));
     QL_TRY(compare_ranks(j));
     QL_TRY(agree(j, ql_job_plan(j, purpose), "planning memory"));
+    /* Only now: a run that was refused leaves nothing behind. */
+    QL_TRY(agree(j, writes ? open_output(j) : ql_ok(), "opening output_dir"));
     if (o->mode != QL_MODE_PLAN) ql_job_report(j, purpose);
     return ql_ok();
 }
@@ -181,11 +193,11 @@ static ql_err run_job(ql_job *j, const ql_options *o) {
 
 static ql_err run_world(int *argc, char ***argv, const ql_options *o) {
     ql_job j = {0};
+    /* Only training has something to save; everything else just ends on a signal. */
+    if (o->mode == QL_MODE_TRAIN) ql_stop_watch();
     QL_TRY(ql_world_open(argc, argv, &j.world));
     j.place = ql_world_place(j.world);
     QL_TRY(ql_log_open(NULL, j.place.rank, j.place.size));
-    /* Only training has something to save; everything else just ends on a signal. */
-    if (o->mode == QL_MODE_TRAIN) ql_stop_watch();
     ql_err e = run_job(&j, o);
     if (!ql_bad(e) || e.code == QL_STOPPED) {
         e = ql_world_close(j.world, e);

@@ -89,10 +89,20 @@ static ql_err find_checkpoint(const ql_job *j, char **path) {
     return ql_ok();
 }
 
+/* A run that starts anew in a used folder: its own checkpoints must be the only ones there. */
+static ql_err start_anew(const ql_job *j) {
+    size_t moved = 0;
+    if (j->place.rank != 0 || strcmp(j->config.resume_from_checkpoint, "false")) return ql_ok();
+    QL_TRY(ql_checkpoint_set_aside(j->config.output_dir, &moved));
+    if (moved > 0) ql_info("note: %zu checkpoints of an earlier run are set aside (checkpoint-*.set-aside-*)", moved);
+    return ql_ok();
+}
+
 ql_err ql_resume(ql_job *j, ql_progress_counters *counters) {
     *counters = (ql_progress_counters){0};
     char  *path = NULL;
-    ql_err e = find_checkpoint(j, &path);
+    ql_err e = start_anew(j);
+    if (!ql_bad(e)) e = find_checkpoint(j, &path);
     if (!ql_bad(e) && path) e = load_from(j, path, counters);
     if (!ql_bad(e) && path) ql_info("resumed: %s, step %" PRId64 " of %" PRId64, path, counters->step, j->total_steps);
     free(path);

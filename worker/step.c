@@ -68,7 +68,7 @@ static ql_err exchange_counts(ql_job *j, ql_step_result *out) {
     bool    bad_loss = out->loss_fixed == INT64_MAX;
     int64_t counts[5] = {bad_loss ? 0 : out->loss_fixed, out->targets, out->tokens, bad_loss, overflow != 0};
     QL_TRY(ql_sum_i64(j->world, counts, QL_LEN(counts)));
-    QL_CHECK(counts[3] == 0, QL_DATA, "the loss is not finite; look at the data of these rows, or lower learning_rate");
+    QL_CHECK(counts[3] == 0, QL_DATA, "the loss is not finite; look at the data of these rows, or lower learning_rate (with resume_from_checkpoint: false)");
     QL_CHECK(counts[4] == 0, QL_DATA,
              "a gradient is not finite or beyond the range of the exact sums; lower learning_rate or lora_alpha");
     out->loss_fixed = counts[0];

@@ -18,10 +18,14 @@ static void on_signal(int sig) {
 }
 
 void ql_stop_watch(void) {
-    const int        signals[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2};
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    const int        signals[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, now;
     sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < QL_LEN(signals); i++) sigaction(signals[i], &action, NULL);
+    for (size_t i = 0; i < QL_LEN(signals); i++) {
+        sigaction(signals[i], NULL, &now);
+        if (signals[i] == SIGHUP && now.sa_handler == SIG_IGN) continue;
+        sigaction(signals[i], &action, NULL);
+    }
 }
 
 int ql_stop_requested(void) {
@@ -34,6 +38,7 @@ const char *ql_stop_name(int sig) {
         case SIGINT: return "SIGINT";
         case SIGUSR1: return "SIGUSR1";
         case SIGUSR2: return "SIGUSR2";
+        case SIGHUP: return "SIGHUP";
         default: return "a signal";
     }
 }

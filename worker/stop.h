@@ -1,4 +1,4 @@
-/* Requests to stop. SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 set a flag and nothing else; the run
+/* Requests to stop. SIGTERM, SIGINT, SIGHUP (unless ignored, as under nohup), SIGUSR1 and SIGUSR2 set a flag and nothing else; the run
  * ends at the next step boundary with a checkpoint. A second SIGINT ends the process at once. */
 #pragma once
 #include "base/ql.h"

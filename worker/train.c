@@ -22,7 +22,6 @@ typedef struct {
     ql_save_clock        clock;
     double               started;
     int64_t              first_step; /* of this process: for the time left */
-    double               last_eval_loss; /* NaN: none yet */
     int                  stop_signal;
 } trainer;
 
@@ -34,6 +33,16 @@ static bool speaks(const trainer *t) {
 
 static ql_err write_line(trainer *t, ql_str *line) {
     return ql_metrics_write(&t->metrics, line);
+}
+
+static ql_err write_resolved_config(const ql_job *j) {
+    ql_str text = {0};
+    ql_config_write(&j->config, &text);
+    char  *path = ql_path_join(j->config.output_dir, "config.yaml");
+    ql_err e = ql_file_replace(path, text.data, text.size);
+    free(path);
+    ql_str_free(&text);
+    return e;
 }
 
 static ql_err note_start(trainer *t) {
@@ -68,7 +77,6 @@ static ql_err note_step(trainer *t, const ql_step_result *r) {
 }
 
 static ql_err note_eval(trainer *t, const ql_eval_result *r) {
-    t->last_eval_loss = r->loss;
     ql_info("step %" PRId64 ": eval_loss %.4f, perplexity %.3f, %" PRId64 " target tokens", t->done.step, r->loss,
             r->perplexity, r->targets);
     if (!speaks(t)) return ql_ok();
@@ -182,15 +190,42 @@ static ql_err loop(trainer *t) {
 static ql_err stop_on_request(trainer *t) {
     if (t->clock.last_step != t->done.step) QL_TRY(save_now(t, true));
     QL_TRY(note_end(t, "stopped"));
-    return ql_fail(QL_STOPPED, "%s: stopped after step %" PRId64 " of %" PRId64 " with a verified checkpoint in %s; run the same command to go on",
-                   ql_stop_name(t->stop_signal), t->done.step, t->job->total_steps, t->job->config.output_dir);
+    return ql_fail(QL_STOPPED, "%s: stopped after step %" PRId64 " of %" PRId64 " with a verified checkpoint in %s; %s",
+                   ql_stop_name(t->stop_signal), t->done.step, t->job->total_steps, t->job->config.output_dir,
+                   strcmp(t->job->config.resume_from_checkpoint, "false") ? "run the same command to go on"
+                                                                          : "to go on, run it without resume_from_checkpoint: false");
+}
+
+/* run/DONE says that a run of so many steps came to its end, final evaluation included. */
+static char *done_path(const trainer *t) {
+    char *name = ql_format("run/DONE-%" PRId64, t->job->total_steps), *path = ql_path_join(t->job->config.output_dir, name);
+    free(name);
+    return path;
+}
+
+static bool is_done(const trainer *t) {
+    char *path = done_path(t);
+    bool  done = ql_file_exists(path);
+    free(path);
+    return done;
+}
+
+static ql_err mark_done(const trainer *t) {
+    if (!speaks(t)) return ql_ok();
+    char  *path = done_path(t);
+    ql_err e = ql_file_replace(path, "", 0);
+    free(path);
+    return e;
 }
 
 static ql_err finish(trainer *t) {
     if (strcmp(t->job->config.save_strategy, "no") && t->clock.last_step != t->done.step) QL_TRY(save_now(t, true));
-    if (t->job->eval_rows.rows > 0 && isnan(t->last_eval_loss)) QL_TRY(evaluate_now(t));
+    bool again = t->first_step == t->done.step && is_done(t);
+    QL_TRY(ql_broadcast(t->job->world, &again, sizeof again, 0)); /* what follows is collective */
+    if (t->job->eval_rows.rows > 0 && !eval_is_due(t) && !again) QL_TRY(evaluate_now(t));
     QL_TRY(ql_export_adapter(t->job));
-    QL_TRY(note_end(t, "done"));
+    if (!again) QL_TRY(note_end(t, "done"));
+    QL_TRY(mark_done(t));
     char took[32];
     ql_text_duration(took, ql_seconds() - t->started);
     ql_info("done: %" PRId64 " steps, %s; adapter in %s", t->done.step, took, t->job->config.output_dir);
@@ -198,15 +233,16 @@ static ql_err finish(trainer *t) {
 }
 
 ql_err ql_train(ql_job *j) {
-    trainer t = {.job = j, .metrics = {-1, NULL}, .last_eval_loss = NAN};
+    trainer t = {.job = j, .metrics = {-1, NULL}};
     QL_TRY(ql_schedule_open(&j->config, j->total_steps, &t.schedule));
     QL_TRY(ql_resume(j, &t.done));
     t.first_step = t.done.step;
     t.clock = (ql_save_clock){ql_seconds(), t.done.step > 0 ? t.done.step : -1, 0};
     t.started = ql_seconds();
     ql_err e = ql_ok();
-    if (speaks(&t)) e = ql_metrics_open(j->config.output_dir, t.done.step > 0 ? t.done.step : -1, &t.metrics);
-    e = ql_agree(j->world, e, "opening metrics.jsonl");
+    if (speaks(&t)) e = write_resolved_config(j);
+    if (!ql_bad(e) && speaks(&t)) e = ql_metrics_open(j->config.output_dir, t.done.step > 0 ? t.done.step : -1, &t.metrics);
+    e = ql_agree(j->world, e, "opening the output");
     if (!ql_bad(e)) e = note_start(&t);
     if (!ql_bad(e)) e = loop(&t);
     if (!ql_bad(e)) e = t.stop_signal ? stop_on_request(&t) : finish(&t);

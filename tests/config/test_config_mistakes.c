@@ -109,8 +109,6 @@ static void refused_politely(void **state) {
         {"use_dora: yes\n", "c.yaml:4: use_dora is 'yes', which is not supported: DoRA is not supported; set it to false"},
         {"load_in_8bit: true\n",
          "c.yaml:4: load_in_8bit is 'true', which is not supported: 8-bit bases are not supported yet; use load_in_4bit"},
-        {"trust_remote_code: true\n",
-         "c.yaml:4: trust_remote_code is 'true', which is not supported: code from model folders is never run; set it to false"},
         {"bits: 8\n", "c.yaml:4: bits is '8'; expected 4 or 16 or 32 (it is another name of load_in_4bit)"},
         {"neftune_noise_alpha: 5\n",
          "c.yaml:4: neftune_noise_alpha is '5', which is not supported: NEFTune is not supported; remove the key"},
