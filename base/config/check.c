@@ -57,7 +57,7 @@ static void check_validation(ql_reader *r) {
     if (c->val_set_size >= 1 && c->val_set_size != floor(c->val_set_size))
         ql_reader_mistake(r, place(r, "val_set_size"), "val_set_size is %.15g; expected a whole number of records, or a fraction below 1", c->val_set_size);
     if (c->val_set_size > 0 && c->eval_dataset.count > 0)
-        ql_reader_mistake(r, place(r, "val_set_size"), "val_set_size and eval_dataset both name evaluation data; keep one");
+        ql_reader_mistake(r, place(r, "val_set_size"), "val_set_size and eval_dataset both name evaluation data; keep one, or set val_set_size to 0");
     bool has_data = c->val_set_size > 0 || c->eval_dataset.count > 0;
     if (is_sound(r, "eval_strategy") && strcmp(c->eval_strategy, "no") != 0 && !has_data)
         ql_reader_mistake(r, place(r, "eval_strategy"), "eval_strategy is %s, but there are no evaluation data; add eval_dataset or val_set_size", c->eval_strategy);

@@ -141,7 +141,7 @@ static void keys_together(void **state) {
         {"lr_scheduler_type: polynomial\nlearning_rate: 1e-8\n", "c.yaml: lr_end 1e-07 must be below learning_rate 1e-08"},
         {"eval_strategy: steps\n",
          "c.yaml:4: eval_strategy is steps, but there are no evaluation data; add eval_dataset or val_set_size"},
-        {"val_set_size: 0.1\neval_dataset: e\n", "c.yaml:4: val_set_size and eval_dataset both name evaluation data; keep one"},
+        {"val_set_size: 0.1\neval_dataset: e\n", "c.yaml:4: val_set_size and eval_dataset both name evaluation data; keep one, or set val_set_size to 0"},
         /* a mistake in one key silences what it says together with others */
         {"lr_scheduler_type: no\nmin_lr: 1e-6\n",
          "c.yaml:4: lr_scheduler_type is 'no'; expected linear, cosine, constant, constant_with_warmup, cosine_with_min_lr, polynomial "
