@@ -10,8 +10,6 @@ trap 'rm -rf "$scratch"' EXIT
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl_vader_single_copy_mechanism=none
 export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
-# In builds with sanitizers: what libmpi never frees would fail every run of several ranks.
-export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=0}
 checks=0
 failures=0
 
