@@ -25,7 +25,7 @@ static const char help[] =
     "\n"
     "Exit status: 0 done; 64 usage or configuration; 65 bad input; 74 input/output; 75 temporary,\n"
     "can be restarted; 77 refused for security; 85 stopped on request with a verified checkpoint.\n"
-    "Signals TERM, INT, USR1, USR2: finish the step, save, exit 85. INT twice: leave at once.\n";
+    "Signals TERM, INT, HUP, USR1, USR2: finish the step, save, exit 85. INT twice: leave at once.\n";
 
 static ql_err print_text(const char *option, ql_options *out) {
     out->mode = QL_MODE_TEXT;

@@ -11,25 +11,11 @@
 
 #include "base/random.h"
 #include "kernels/backend.h"
+#include "tests/bench/stopwatch.h"
 
 typedef struct {
     int64_t tokens, document, heads, kv_heads, head_dim, window;
 } shape;
-
-static void must(ql_err e) {
-    if (!ql_bad(e)) return;
-    fprintf(stderr, "%s\n", ql_err_text());
-    exit(e.code);
-}
-
-/* One thread is timed by the processor time that it gets, so that other programs disturb less. */
-static clockid_t watch = CLOCK_MONOTONIC;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(watch, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static ql_tensor random_tensor(ql_device *d, ql_dtype dtype, int64_t rows, int64_t cols) {
     ql_tensor t = {NULL, 0, dtype, rows, cols};

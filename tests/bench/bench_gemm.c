@@ -16,6 +16,7 @@
 #include "base/random.h"
 #include "kernels/backend.h"
 #include "kernels/quant/quant.h"
+#include "tests/bench/stopwatch.h"
 #ifdef QL_OPENBLAS
 #include <cblas.h>
 #endif
@@ -30,21 +31,6 @@ typedef struct {
 } work;
 
 typedef enum { OURS, OURS_NF4, OPENBLAS, KINDS } kind;
-
-static void must(ql_err e) {
-    if (!ql_bad(e)) return;
-    fprintf(stderr, "%s\n", ql_err_text());
-    exit(e.code);
-}
-
-/* One thread is timed by the processor time that it gets, so that other programs disturb less. */
-static clockid_t watch = CLOCK_MONOTONIC;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(watch, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static ql_tensor tensor(ql_device *d, ql_dtype dtype, int64_t rows, int64_t cols) {
     ql_tensor t = {NULL, 0, dtype, rows, cols};
