@@ -53,7 +53,9 @@ static ql_err note_start(trainer *t) {
     ql_line_int(&line, "total_steps", t->job->total_steps);
     ql_line_int(&line, "world_size", t->job->place.size);
     ql_line_int(&line, "global_batch_size", t->job->global_batch);
-    ql_line_int(&line, "planned_memory_bytes", (int64_t)t->job->plan.total);
+    const ql_memory_plan *plan = &t->job->plan;
+    ql_line_int(&line, "planned_memory_bytes", (int64_t)plan->total);
+    ql_line_int(&line, "planned_device_bytes", (int64_t)(plan->arena_bytes + t->job->question.needs.workspace));
     ql_line_int(&line, "trainable_parameters", t->job->adapter.shape.trainable);
     ql_line_text(&line, "version", QL_VERSION);
     return write_line(t, &line);
