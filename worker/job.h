@@ -14,6 +14,7 @@ typedef struct {
     ql_place      place;
     ql_device    *device;
     int           threads; /* asked for; 0: all */
+    ql_dtype      operands; /* of all matrix products; ql_choose_device */
     ql_tokenizer *tokenizer;
 
     ql_corpus  train, eval;
