@@ -58,7 +58,9 @@ typedef struct {
     int64_t      y_stride, rows, cols, depth;
 } ql_cpu_product;
 void ql_cpu_multiply(const ql_cpu *cpu, const ql_cpu_product *p);
-void ql_cpu_multiply_bf16(const ql_cpu *cpu, const ql_cpu_product *p); /* ql_cpu_multiply calls it */
+/* These are called by ql_cpu_multiply and ql_cpu_weight_grad. */
+void ql_cpu_multiply_bf16(const ql_cpu *cpu, const ql_cpu_product *p);
+void ql_cpu_weight_grad_bf16(const ql_cpu *cpu, const ql_weight_grad_args *a);
 /* The packers' view of a weight; `view` must outlive it. */
 ql_source ql_cpu_source(const ql_weight *w, ql_quant_view *view);
 

@@ -10,11 +10,9 @@ enum {
     NEEDED = LEFT_AT + TILE_ROWS * QL_DEPTH,
 };
 _Static_assert((int)NEEDED <= (int)QL_OWN_FLOATS, "the tile and its operands fit into a thread's scratch");
-_Static_assert(QL_DEPTH % QL_BF16_BLOCK == 0, "blocks are counted from a packed row's first token");
 
 typedef struct {
     const ql_cpu  *cpu;
-    ql_dtype       operands;
     const float   *dy, *x;
     int64_t       *sum;
     const int32_t *row_start;
@@ -43,27 +41,6 @@ static void multiply_row(const weight_grad *w, float *scratch, int64_t from, int
     }
 }
 
-static void multiply_row_bf16(const weight_grad *w, float *scratch, int64_t from, int64_t to, int64_t o, int64_t rows,
-                              int64_t i, int64_t cols) {
-    const ql_bf16_unit *unit = w->cpu->bf16;
-    ql_source           x = {.data = w->x, .dtype = QL_F32, .cols = w->in};
-    uint16_t           *left = (uint16_t *)(void *)(scratch + LEFT_AT), *right = (uint16_t *)(void *)(scratch + RIGHT_AT);
-    for (int64_t t = from; t < to; t += QL_DEPTH) {
-        int64_t depth = ql_min(QL_DEPTH, to - t);
-        unit->pack->pack_left_columns(&unit->layout, w->dy + t * w->out + o, w->out, rows, depth, left);
-        unit->pack->pack_right(&unit->layout, &x, t, depth, i, cols, right);
-        ql_bf16_product(unit, &(ql_bf16_block){.left = left,
-                                               .right = right,
-                                               .rows = rows,
-                                               .cols = cols,
-                                               .depth = depth,
-                                               .start = t == from ? NULL : scratch,
-                                               .start_stride = TILE_COLS,
-                                               .y = scratch,
-                                               .y_stride = TILE_COLS});
-    }
-}
-
 static void add_tiles(void *context, int thread, int64_t tile, int64_t end) {
     const weight_grad *w = context;
     float             *scratch = ql_cpu_scratch(w->cpu, thread);
@@ -72,8 +49,7 @@ static void add_tiles(void *context, int thread, int64_t tile, int64_t end) {
         int64_t i = tile % w->tiles_across * w->tile_cols, cols = ql_min(w->tile_cols, w->in - i);
         for (int64_t r = 0; r < w->packed_rows; r++) {
             if (w->row_start[r] == w->row_start[r + 1]) continue;
-            (w->operands == QL_BF16 ? multiply_row_bf16 : multiply_row)(w, scratch, w->row_start[r], w->row_start[r + 1],
-                                                                        o, rows, i, cols);
+            multiply_row(w, scratch, w->row_start[r], w->row_start[r + 1], o, rows, i, cols);
             for (int64_t c = 0; c < rows; c++)
                 if (!w->cpu->simd->add_fixed(scratch + c * TILE_COLS, cols, w->sum + (o + c) * w->in + i))
                     __atomic_store_n(w->overflow, 1, __ATOMIC_RELAXED);
@@ -99,7 +75,6 @@ static int64_t fit(int64_t n, int64_t largest, int64_t unit, int64_t parts) {
 ql_err ql_cpu_weight_grad(ql_device *d, const ql_weight_grad_args *a) {
     const ql_cpu *cpu = ql_cpu_of(d);
     weight_grad   w = {.cpu = cpu,
-                       .operands = a->operands,
                        .dy = ql_address(a->dy),
                        .x = ql_address(a->x),
                        .sum = ql_address(a->sum),
@@ -109,13 +84,14 @@ ql_err ql_cpu_weight_grad(ql_device *d, const ql_weight_grad_args *a) {
                        .out = a->sum.rows,
                        .in = a->sum.cols};
     QL_TRY(check_rows(w.row_start, w.packed_rows, a->dy.rows));
+    if (a->operands == QL_BF16) {
+        ql_cpu_weight_grad_bf16(cpu, a);
+        return ql_ok();
+    }
     int64_t threads = cpu->threads;
     bool    wide = w.in >= w.out;
-    bool    halves = w.operands == QL_BF16;
-    int64_t unit_rows = halves ? cpu->bf16->layout.tile_rows : cpu->simd->tile_rows;
-    int64_t unit_cols = halves ? cpu->bf16->layout.tile_cols : cpu->simd->tile_cols;
-    w.tile_rows = fit(w.out, TILE_ROWS / unit_rows * unit_rows, unit_rows, wide ? 1 : threads);
-    w.tile_cols = fit(w.in, TILE_COLS, unit_cols, wide ? threads : 1);
+    w.tile_rows = fit(w.out, TILE_ROWS, cpu->simd->tile_rows, wide ? 1 : threads);
+    w.tile_cols = fit(w.in, TILE_COLS, cpu->simd->tile_cols, wide ? threads : 1);
     w.tiles_across = ql_ceil_div(w.in, w.tile_cols);
     ql_cpu_parallel(cpu, ql_ceil_div(w.out, w.tile_rows) * w.tiles_across, 1, add_tiles, &w);
     return ql_ok();

@@ -60,7 +60,7 @@ static void tile(const ql_bf16_tile *t) {
 
 const ql_bf16_unit ql_bf16_amx = {.name = "amx",
                                   .layout = {QL_BF16_IN_ORDER, 2 * REGISTER_ROWS, 2 * QL_BF16_COLS},
-                                  .pack = &ql_bf16_pack_avx512,
+                                  .pack = &ql_bf16_pack_avx512_bf16,
                                   .tile = tile,
                                   .begin = begin,
                                   .end = end};

@@ -97,7 +97,8 @@ static inline int64_t ql_bf16_right_size(const ql_bf16_layout *l, int64_t cols, 
 
 extern const ql_bf16_unit ql_bf16_portable;
 #if defined(__x86_64__)
-extern const ql_bf16_unit    ql_bf16_avx2, ql_bf16_avx512;
-extern const ql_bf16_packers ql_bf16_pack_avx512;
-extern const ql_bf16_unit    ql_bf16_avx512_bf16, ql_bf16_amx; /* where the compiler knows them */
+extern const ql_bf16_unit ql_bf16_avx2, ql_bf16_avx512;
+/* Where the compiler knows them. */
+extern const ql_bf16_packers ql_bf16_pack_avx512_bf16;
+extern const ql_bf16_unit    ql_bf16_avx512_bf16, ql_bf16_amx;
 #endif

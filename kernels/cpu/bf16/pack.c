@@ -3,7 +3,7 @@
 #include "kernels/cpu/bf16/bf16.h"
 #include "kernels/cpu/bf16/halves.h"
 
-enum { BLOCK = QL_BF16_BLOCK, COLS = QL_BF16_COLS, RUN = 512 };
+enum { BLOCK = QL_BF16_BLOCK, COLS = QL_BF16_COLS, RUN = 256 };
 
 #define QL_BF16_PROTOTYPE(NAME, PARAMETERS) static void NAME PARAMETERS;
 QL_BF16_PACKERS(QL_BF16_PROTOTYPE)
@@ -15,31 +15,43 @@ static int k_of(ql_bf16_order order, int half) {
     return order == QL_BF16_IN_ORDER ? half : half / 4 * 4 + crossed[half % 4];
 }
 
-/* The first n (1..32) floats times alpha; the others zero. */
-QL_INLINE h32 round_row(const float *x, int64_t n, float alpha) {
-    float part[BLOCK] = {0};
-    if (n < BLOCK) x = memcpy(part, x, (size_t)n * sizeof *x);
-    v16 a = v_load(x), b = v_load(x + LANES);
-    if (alpha != 1.0f) {
-        a = v_mul(a, v_all(alpha));
-        b = v_mul(b, v_all(alpha));
+QL_INLINE h32 round_block(const float *x, v16 alpha) {
+    return halves_round(v_mul(v_load(x), alpha), v_mul(v_load(x + LANES), alpha));
+}
+
+/* n floats times alpha, a block at every `step` halves; behind the last are zeros. */
+QL_INLINE void round_run(const float *x, int64_t n, float alpha, bool crossed, uint16_t *y, int64_t step) {
+    v16     factor = v_all(alpha);
+    int64_t i = 0;
+    for (; i + BLOCK <= n; i += BLOCK, y += step) {
+        h32 row = round_block(x + i, factor);
+        halves_store(y, crossed ? halves_cross(row) : row);
     }
-    return halves_round(a, b);
+    if (i == n) return;
+    float last[BLOCK] = {0};
+    memcpy(last, x + i, (size_t)(n - i) * sizeof *x);
+    h32 row = round_block(last, factor);
+    halves_store(y, crossed ? halves_cross(row) : row);
+}
+
+static void clear_run(int64_t n, uint16_t *y, int64_t step) {
+    for (int64_t i = 0; i < n; i += BLOCK, y += step) memset(y, 0, BLOCK * sizeof *y);
 }
 
 static void pack_left(const ql_bf16_layout *l, const float *x, int64_t stride, int64_t rows, int64_t depth, float alpha,
                       uint16_t *panels) {
-    const uint16_t nothing[BLOCK] = {0};
-    const int64_t  row_step = BLOCK, block_step = l->tile_rows * BLOCK, blocks = ql_ceil_div(depth, BLOCK);
+    int64_t block_step = l->tile_rows * BLOCK, blocks = ql_ceil_div(depth, BLOCK);
+    /* A run of all rows of a panel at a time: it is written while it lies in the first-level cache. */
     for (int64_t i = 0; i < rows; i += l->tile_rows, panels += blocks * block_step)
-        for (int64_t r = 0; r < l->tile_rows; r++) {
-            const float *from = x + (i + r) * stride;
-            uint16_t    *to = panels + r * row_step;
-            for (int64_t k = 0; k < depth; k += BLOCK, to += block_step) {
-                h32 row = i + r < rows ? round_row(from + k, ql_min(BLOCK, depth - k), alpha) : halves_load(nothing);
-                halves_store(to, l->order == QL_BF16_CROSSED ? halves_cross(row) : row);
+        for (int64_t k = 0; k < depth; k += RUN)
+            for (int64_t r = 0; r < l->tile_rows; r++) {
+                uint16_t *to = panels + k / BLOCK * block_step + r * BLOCK;
+                int64_t   n = ql_min(RUN, depth - k);
+                if (i + r >= rows)
+                    clear_run(n, to, block_step);
+                else
+                    round_run(x + (i + r) * stride + k, n, alpha, l->order == QL_BF16_CROSSED, to, block_step);
             }
-        }
 }
 
 /* 16 columns (of which `cols` exist) of up to 32 rows of x as 16 rows of a block. */
@@ -71,12 +83,18 @@ static void pack_left_columns(const ql_bf16_layout *l, const float *x, int64_t s
         }
 }
 
-static h32 load_dense_row(const ql_source *w, int64_t first, int64_t n) {
-    if (w->dtype == QL_F32) return round_row((const float *)w->data + first, n, 1.0f);
-    uint16_t        part[BLOCK] = {0};
-    const uint16_t *x = (const uint16_t *)w->data + first;
-    if (n < BLOCK) x = memcpy(part, x, (size_t)n * sizeof *x);
-    return w->dtype == QL_BF16 ? halves_flush(halves_load(x)) : halves_round(v_from_f16(x), v_from_f16(x + LANES));
+static void load_dense(const ql_source *w, int64_t first, int64_t n, uint16_t *y) {
+    if (w->dtype == QL_F32) {
+        round_run((const float *)w->data + first, n, 1.0f, false, y, BLOCK);
+        return;
+    }
+    for (int64_t i = 0; i < n; i += BLOCK) {
+        uint16_t        last[BLOCK] = {0};
+        const uint16_t *x = (const uint16_t *)w->data + first + i;
+        if (n - i < BLOCK) x = memcpy(last, x, (size_t)(n - i) * sizeof *x);
+        halves_store(y + i, w->dtype == QL_BF16 ? halves_flush(halves_load(x))
+                                                : halves_round(v_from_f16(x), v_from_f16(x + LANES)));
+    }
 }
 
 /* Elements [first, first + n) of one block. Groups of 32 that begin on a multiple of 32 lie in 16
@@ -111,17 +129,17 @@ static void decode(const ql_quant_view *q, int64_t first, int64_t n, uint16_t *y
 /* y receives a whole number of blocks: behind element n are zeros. */
 static void load_halves(const ql_source *w, int64_t row, int64_t col, int64_t n, uint16_t *y) {
     int64_t first = row * w->cols + col;
-    if (w->blocks) {
-        decode(w->blocks, first, n, y);
-        memset(y + n, 0, (size_t)(ql_bf16_depth(n) - n) * sizeof *y);
+    if (!w->blocks) {
+        load_dense(w, first, n, y);
         return;
     }
-    for (int64_t i = 0; i < n; i += BLOCK) halves_store(y + i, load_dense_row(w, first + i, ql_min(BLOCK, n - i)));
+    decode(w->blocks, first, n, y);
+    memset(y + n, 0, (size_t)(ql_bf16_depth(n) - n) * sizeof *y);
 }
 
 static void pack_right(const ql_bf16_layout *l, const ql_source *w, int64_t k0, int64_t depth, int64_t n0, int64_t cols,
                        uint16_t *panels) {
-    enum { WIDE = 128 };
+    enum { WIDE = 256 };
     uint16_t row[BLOCK][WIDE];
     int64_t  blocks = ql_ceil_div(depth, BLOCK), all = ql_ceil_div(cols, l->tile_cols) * l->tile_cols;
     for (int64_t b = 0; b < blocks; b++)

@@ -6,6 +6,10 @@ typedef __m512i h32;
 QL_INLINE h32  halves_load(const uint16_t *p) { return _mm512_loadu_si512(p); }
 QL_INLINE void halves_store(uint16_t *p, h32 x) { _mm512_storeu_si512(p, x); }
 
+#if defined(__AVX512BF16__)
+/* Lower elements of the result are of the second operand. */
+QL_INLINE h32 halves_round(v16 a, v16 b) { return (__m512i)_mm512_cvtne2ps_pbh(b, a); }
+#else
 /* The rounded value in the upper half of each lane. */
 QL_INLINE __m512i round_bits(v16 x) {
     __m512i bits = _mm512_castps_si512(x), odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), w_all(1));
@@ -20,6 +24,7 @@ QL_INLINE h32 halves_round(v16 a, v16 b) {
     __m512i both = _mm512_mask_blend_epi16(0xaaaaaaaau, _mm512_srli_epi32(round_bits(a), 16), round_bits(b));
     return _mm512_permutexvar_epi16(halves_load(order), both);
 }
+#endif
 QL_INLINE h32 halves_flush(h32 x) {
     __mmask32 tiny = _mm512_testn_epi16_mask(x, _mm512_set1_epi16(0x7f80));
     return _mm512_mask_blend_epi16(tiny, x, _mm512_and_si512(x, _mm512_set1_epi16((short)0x8000)));
