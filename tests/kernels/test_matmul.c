@@ -124,6 +124,9 @@ static void types_bias_alpha_accumulate(void **state) {
             s.bias = !transposed;
             s.alpha = 1.0f;
             check_shape(s);
+            s.cols = 1101; /* more than are made at a time */
+            s.depth = 34;
+            check_shape(s);
         }
 }
 

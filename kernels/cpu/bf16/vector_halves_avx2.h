@@ -28,12 +28,6 @@ QL_INLINE __m256i round_sixteen(v16 a) {
     return _mm256_permute4x64_epi64(_mm256_packus_epi32(round_eight(a.lo), round_eight(a.hi)), 0xd8);
 }
 QL_INLINE h32 halves_round(v16 a, v16 b) { return (h32){round_sixteen(a), round_sixteen(b)}; }
-QL_INLINE __m256i flush_sixteen(__m256i x) {
-    __m256i size = _mm256_and_si256(x, _mm256_set1_epi16(0x7fff));
-    __m256i tiny = _mm256_cmpgt_epi16(_mm256_set1_epi16(0x0080), size);
-    return _mm256_blendv_epi8(x, _mm256_xor_si256(x, size), tiny);
-}
-QL_INLINE h32 halves_flush(h32 x) { return (h32){flush_sixteen(x.lo), flush_sixteen(x.hi)}; }
 QL_INLINE h32 halves_cross(h32 x) {
     const __m256i order = _mm256_setr_epi8(4, 5, 0, 1, 6, 7, 2, 3, 12, 13, 8, 9, 14, 15, 10, 11, 4, 5, 0, 1, 6, 7, 2, 3,
                                            12, 13, 8, 9, 14, 15, 10, 11);

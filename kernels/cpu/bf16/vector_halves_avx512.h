@@ -25,10 +25,6 @@ QL_INLINE h32 halves_round(v16 a, v16 b) {
     return _mm512_permutexvar_epi16(halves_load(order), both);
 }
 #endif
-QL_INLINE h32 halves_flush(h32 x) {
-    __mmask32 tiny = _mm512_testn_epi16_mask(x, _mm512_set1_epi16(0x7f80));
-    return _mm512_mask_blend_epi16(tiny, x, _mm512_and_si512(x, _mm512_set1_epi16((short)0x8000)));
-}
 QL_INLINE h32 halves_cross(h32 x) {
     const __m128i order = _mm_setr_epi8(4, 5, 0, 1, 6, 7, 2, 3, 12, 13, 8, 9, 14, 15, 10, 11);
     return _mm512_shuffle_epi8(x, _mm512_broadcast_i32x4(order));

@@ -28,11 +28,6 @@ QL_INLINE h32 halves_round(v16 a, v16 b) {
     }
     return r;
 }
-QL_INLINE h32 halves_flush(h32 a) {
-    for (int i = 0; i < 32; i++)
-        if (!(a.x[i] & 0x7f80)) a.x[i] &= 0x8000;
-    return a;
-}
 QL_INLINE h32 halves_cross(h32 a) {
     static const int from[4] = {2, 0, 3, 1};
     h32              r;
