@@ -3,8 +3,8 @@
  *   bench_bf16 [SECONDS per shape, default 1] [THREADS, default 1]
  *
  * For each kind of instructions (QLORA_CPU) that this machine has: GFLOP/s, best of the alternating
- * runs, and the ratio to float32 on the best instructions, all with NF4 weights: y = x W^T (forward), y = x W (backward), and
- * the products of an adapter: x A^T, dy B, and the gradients of A and B. */
+ * runs, and the ratio to float32 on the best instructions, all with NF4 weights: y = x W^T (forward), y = x W
+ * (backward), and the products of an adapter: x A^T, dy B, and the gradients of A and B. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,24 +31,47 @@ typedef struct {
     double (*flop)(const work *w);
 } product;
 
-static void multiply(ql_device *d, ql_tensor x, const ql_weight *weight, ql_tensor y, bool transposed, ql_dtype operands) {
-    must(ql_matmul(d, &(ql_matmul_args){.x = x, .y = y, .weight = weight, .alpha = 1.0f, .transposed = transposed,
-                                        .operands = operands}));
+static void multiply(ql_device *d, ql_tensor x, const ql_weight *weight, ql_tensor y, bool transposed,
+                     ql_dtype operands) {
+    must(ql_matmul(
+        d, &(ql_matmul_args){
+               .x = x, .y = y, .weight = weight, .alpha = 1.0f, .transposed = transposed, .operands = operands}));
 }
-static void forward(ql_device *d, const work *w, ql_dtype t) { multiply(d, w->x, &w->nf4, w->y, false, t); }
-static void backward(ql_device *d, const work *w, ql_dtype t) { multiply(d, w->y, &w->nf4, w->x, true, t); }
-static void down(ql_device *d, const work *w, ql_dtype t) { multiply(d, w->x, &w->a, w->u, false, t); }
-static void up(ql_device *d, const work *w, ql_dtype t) { multiply(d, w->u, &w->b, w->y, false, t); }
-static void down_back(ql_device *d, const work *w, ql_dtype t) { multiply(d, w->y, &w->b, w->u, true, t); }
+static void forward(ql_device *d, const work *w, ql_dtype t) {
+    multiply(d, w->x, &w->nf4, w->y, false, t);
+}
+static void backward(ql_device *d, const work *w, ql_dtype t) {
+    multiply(d, w->y, &w->nf4, w->x, true, t);
+}
+static void down(ql_device *d, const work *w, ql_dtype t) {
+    multiply(d, w->x, &w->a, w->u, false, t);
+}
+static void up(ql_device *d, const work *w, ql_dtype t) {
+    multiply(d, w->u, &w->b, w->y, false, t);
+}
+static void down_back(ql_device *d, const work *w, ql_dtype t) {
+    multiply(d, w->y, &w->b, w->u, true, t);
+}
 static void grad(ql_device *d, const work *w, ql_tensor sum, ql_tensor dy, ql_tensor x, ql_dtype t) {
-    must(ql_weight_grad(d, &(ql_weight_grad_args){.sum = sum, .dy = dy, .x = x, .row_start = w->start,
-                                                  .overflow = w->overflow, .operands = t}));
+    must(ql_weight_grad(
+        d, &(ql_weight_grad_args){
+               .sum = sum, .dy = dy, .x = x, .row_start = w->start, .overflow = w->overflow, .operands = t}));
 }
-static void grad_a(ql_device *d, const work *w, ql_dtype t) { grad(d, w, w->sum_a, w->u, w->x, t); }
-static void grad_b(ql_device *d, const work *w, ql_dtype t) { grad(d, w, w->sum_b, w->y, w->u, t); }
-static double of_base(const work *w) { return 2e-9 * (double)w->rows * (double)w->in * (double)w->out; }
-static double of_a(const work *w) { return 2e-9 * (double)w->rows * (double)w->in * RANK; }
-static double of_b(const work *w) { return 2e-9 * (double)w->rows * (double)w->out * RANK; }
+static void grad_a(ql_device *d, const work *w, ql_dtype t) {
+    grad(d, w, w->sum_a, w->u, w->x, t);
+}
+static void grad_b(ql_device *d, const work *w, ql_dtype t) {
+    grad(d, w, w->sum_b, w->y, w->u, t);
+}
+static double of_base(const work *w) {
+    return 2e-9 * (double)w->rows * (double)w->in * (double)w->out;
+}
+static double of_a(const work *w) {
+    return 2e-9 * (double)w->rows * (double)w->in * RANK;
+}
+static double of_b(const work *w) {
+    return 2e-9 * (double)w->rows * (double)w->out * RANK;
+}
 
 static const product products[] = {{"x W^T", forward, of_base}, {"dy W", backward, of_base}, {"x A^T", down, of_a},
                                    {"u B^T", up, of_b},         {"dy B", down_back, of_b},   {"dA", grad_a, of_a},
@@ -106,9 +129,9 @@ static work prepare(ql_device *d, int64_t rows, int64_t in, int64_t out) {
 }
 
 static void dispose(work *w) {
-    ql_tensor all[] = {w->x,          w->y,        w->u,               w->a.data,       w->b.data,
-                       w->sum_a,      w->sum_b,    w->overflow,        w->start,        w->nf4.data,
-                       w->nf4.absmax, w->nf4.code, w->nf4.nested_code, w->nf4.nested_absmax};
+    ql_tensor all[] = {
+        w->x,        w->y,     w->u,        w->a.data,     w->b.data,   w->sum_a,           w->sum_b,
+        w->overflow, w->start, w->nf4.data, w->nf4.absmax, w->nf4.code, w->nf4.nested_code, w->nf4.nested_absmax};
     for (size_t i = 0; i < QL_LEN(all); i++) ql_buffer_free(w->d, all[i].buffer);
 }
 
@@ -145,8 +168,8 @@ int main(int argc, char **argv) {
     }
     ql_device_info info;
     must(ql_device_describe(best, &info));
-    printf("%s, %d thread%s; GFLOP/s (ratio to float32)\n%-22s%-7s%9s", info.name, threads, threads == 1 ? "" : "s",
-           "", "", "float32");
+    printf("%s, %d thread%s; GFLOP/s (ratio to float32)\n%-22s%-7s%9s", info.name, threads, threads == 1 ? "" : "s", "",
+           "", "float32");
     for (int k = 0; k < KINDS; k++) printf("%16s", kinds[k]);
     printf("\n");
     for (size_t s = 0; s < QL_LEN(shapes); s++) {
@@ -157,8 +180,10 @@ int main(int argc, char **argv) {
             printf("%5lld x %5lld -> %5lld %-7s%9.0f", (long long)w.rows, (long long)w.in, (long long)w.out,
                    products[i].name, flop / taken[0]);
             for (int k = 1; k <= KINDS; k++)
-                if (taken[k] < INFINITY) printf("%9.0f (%4.2f)", flop / taken[k], taken[0] / taken[k]);
-                else printf("%16s", "-");
+                if (taken[k] < INFINITY)
+                    printf("%9.0f (%4.2f)", flop / taken[k], taken[0] / taken[k]);
+                else
+                    printf("%16s", "-");
             printf("\n");
             fflush(stdout);
         }

@@ -88,10 +88,10 @@ static const struct {
     const char *set;
     int threads;
     ql_dtype operands; /* QL_BF16: has something to say about such products only */
-} machines[] = {{"portable", 1, QL_F32}, {"avx2", 1, QL_F32},         {"avx2", 3, QL_F32},
-                {"avx512", 1, QL_F32},   {"avx512", 2, QL_F32},       {"avx512", 3, QL_F32},
+} machines[] = {{"portable", 1, QL_F32},  {"avx2", 1, QL_F32},         {"avx2", 3, QL_F32},
+                {"avx512", 1, QL_F32},    {"avx512", 2, QL_F32},       {"avx512", 3, QL_F32},
                 {"portable", 4, QL_BF16}, {"avx512_bf16", 1, QL_BF16}, {"avx512_bf16", 3, QL_BF16},
-                {"amx", 1, QL_BF16},     {"amx", 2, QL_BF16},         {"amx", 4, QL_BF16}};
+                {"amx", 1, QL_BF16},      {"amx", 2, QL_BF16},         {"amx", 4, QL_BF16}};
 
 static void say_missing(size_t machine) {
     static bool said[QL_LEN(machines)];

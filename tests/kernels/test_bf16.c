@@ -10,7 +10,7 @@
 typedef struct {
     int64_t rows, depth, cols;
     const float *x, *before; /* before: [rows, cols] or NULL */
-    const void *weight; /* [cols, depth] */
+    const void *weight;      /* [cols, depth] */
     ql_dtype type;
 } product;
 
@@ -29,8 +29,8 @@ static void run(rig *r, void *context) {
 static void assert_same(const char *what, const float *got, const float *want, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         if (isnan(got[i]) && isnan(want[i])) continue;
-        if (memcmp(&got[i], &want[i], sizeof got[i])) fail_msg("%s: %lld: %a, not %a", what, (long long)i,
-                                                               (double)got[i], (double)want[i]);
+        if (memcmp(&got[i], &want[i], sizeof got[i]))
+            fail_msg("%s: %lld: %a, not %a", what, (long long)i, (double)got[i], (double)want[i]);
     }
 }
 
@@ -42,7 +42,7 @@ static float *rounded_once(const float *x, int64_t n) {
 
 /* `w` is the weight as floats. */
 static void check(const char *what, product p, const float *w) {
-    float *got = rig_run_with(QL_BF16, run, &p), *want = QL_NEW_ARRAY(float, p.rows * p.cols);
+    float *got = rig_run_with(QL_BF16, run, &p), *want = QL_NEW_ARRAY(float, p.rows *p.cols);
     float *left = rounded_once(p.x, p.rows * p.depth), *right = rounded_once(w, p.cols * p.depth);
     for (int64_t i = 0; i < p.rows; i++)
         for (int64_t n = 0; n < p.cols; n++)
@@ -60,7 +60,7 @@ static float of_bits(uint32_t bits) {
 
 /* Every sign and exponent, with fractions around the middle between two halves. */
 static float *numbers_to_round(int64_t *n) {
-    static const uint32_t fractions[] = {0,      1,      0x7fff, 0x8000, 0x8001, 0xffff, 0x10000,
+    static const uint32_t fractions[] = {0,       1,       0x7fff,  0x8000,   0x8001,   0xffff,  0x10000,
                                          0x17fff, 0x18000, 0x18001, 0x7f7fff, 0x7f8000, 0x7fffff};
     *n = 512 * (int64_t)QL_LEN(fractions);
     float *x = QL_NEW_ARRAY(float, *n);
@@ -129,7 +129,8 @@ static void ends_of_the_range(void **state) {
 static void border_of_the_denormal(void **state) {
     (void)state;
     enum { DEPTH = 6, CASES = 64 };
-    static float x[DEPTH] = {0x1p-63f, 0x1p-76f, 0x1p-76f, 0x1p-70f, 0x1p-75f, 0x1p-63f}, w[CASES * DEPTH], before[CASES];
+    static float x[DEPTH] = {0x1p-63f, 0x1p-76f, 0x1p-76f, 0x1p-70f, 0x1p-75f, 0x1p-63f}, w[CASES * DEPTH],
+                 before[CASES];
     for (int c = 0; c < CASES; c++) {
         float sign = c & 1 ? -1.0f : 1.0f, size = ldexpf(1.0f + (float)(c >> 2 & 3) / 4.0f, -72 - (c >> 4) * 2);
         w[c * DEPTH] = c & 2 ? 0.0f : 0x1p-63f * sign;
@@ -236,7 +237,8 @@ static void only_known_operands(void **state) {
     (void)state;
     ql_device *d = open_device("portable", 1);
     must_fail(ql_matmul(d, &(ql_matmul_args){.operands = QL_F16}), QL_BUG, "matmul: operands cannot be float16");
-    must_fail(ql_weight_grad(d, &(ql_weight_grad_args){.operands = QL_I8}), QL_BUG, "weight_grad: operands cannot be int8");
+    must_fail(ql_weight_grad(d, &(ql_weight_grad_args){.operands = QL_I8}), QL_BUG,
+              "weight_grad: operands cannot be int8");
     must_fail(ql_logprob(d, &(ql_logprob_args){.operands = QL_F16}), QL_BUG, "logprob: operands cannot be float16");
     ql_device_close(d);
 }

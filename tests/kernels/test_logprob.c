@@ -49,7 +49,8 @@ static double loss(void *context) {
 
 static void check_with(ql_dtype operands, int64_t tokens, int64_t hidden, int64_t vocabulary, ql_dtype type,
                        float scale) {
-    float *h_full = random_floats(tokens * hidden, 1, scale), *h = rounded(h_full, tokens * hidden, operands), *full = random_floats(vocabulary * hidden, 2, 1);
+    float *h_full = random_floats(tokens * hidden, 1, scale), *h = rounded(h_full, tokens * hidden, operands),
+          *full = random_floats(vocabulary * hidden, 2, 1);
     float *w = rounded(full, vocabulary * hidden, type), *coef = random_floats(tokens, 3, 1);
     void *typed = as_type(full, vocabulary * hidden, type);
     int32_t *targets = QL_NEW_ARRAY(int32_t, tokens);

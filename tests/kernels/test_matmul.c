@@ -115,8 +115,8 @@ static void types_bias_alpha_accumulate(void **state) {
     for (size_t t = 0; t < QL_LEN(types); t++)
         for (int variant = 0; variant < 4; variant++) {
             bool transposed = variant % 2;
-            shape s = {17,   345, 51, types[t], types[(t + 1) % 3], transposed, false, false,
-                       0.3f, operand_types[variant / 2]};
+            shape s = {17,         345,   51,    types[t], types[(t + 1) % 3],
+                       transposed, false, false, 0.3f,     operand_types[variant / 2]};
             check_shape(s);
             s.accumulate = true;
             check_shape(s);
@@ -168,12 +168,9 @@ static void run_four_bit(rig *r, void *context) {
     }
     ql_tensor x = rig_input(r, QL_F32, c->rows, c->transposed ? c->out : c->in, c->x);
     ql_tensor y = rig_output(r, QL_F32, c->rows, c->transposed ? c->in : c->out);
-    must(ql_matmul(r->d, &(ql_matmul_args){.x = x,
-                                           .y = y,
-                                           .weight = &w,
-                                           .alpha = 1.0f,
-                                           .transposed = c->transposed,
-                                           .operands = c->operands}));
+    must(ql_matmul(
+        r->d, &(ql_matmul_args){
+                  .x = x, .y = y, .weight = &w, .alpha = 1.0f, .transposed = c->transposed, .operands = c->operands}));
 }
 
 /* Equals the dense product with what ql_dequantize makes of the weight. */
@@ -196,9 +193,16 @@ static void check_four_bit(four_bit_case c) {
                           .blocksize = c.blocksize,
                           .nested_blocksize = QL_NESTED_BLOCK};
     ql_dequantize(&view, 0, (size_t)n, w);
-    shape s = {
-        c.rows, c.transposed ? c.out : c.in, c.transposed ? c.in : c.out, QL_F32, QL_F32, c.transposed, false, false,
-        1.0f,   c.operands};
+    shape s = {c.rows,
+               c.transposed ? c.out : c.in,
+               c.transposed ? c.in : c.out,
+               QL_F32,
+               QL_F32,
+               c.transposed,
+               false,
+               false,
+               1.0f,
+               c.operands};
     float *got = rig_run_with(c.operands, run_four_bit, &c), *want = chains(&s, x, w, NULL, NULL);
     assert_same_bits("four bits", got, want, (size_t)(s.rows * s.cols) * sizeof *got);
     void *all[] = {w, absmax, x, packed, q, nested, got, want};

@@ -69,7 +69,8 @@ static void check(int64_t out, int64_t in, const int32_t *row_start, int64_t row
 
 static void shapes(void **state) {
     (void)state;
-    static const int32_t one[] = {0, 37}, long_row[] = {0, 1100}, several[] = {0, 1, 1, 330, 347, 700}, none[] = {0}, empty[] = {0, 0, 0};
+    static const int32_t one[] = {0, 37}, long_row[] = {0, 1100}, several[] = {0, 1, 1, 330, 347, 700}, none[] = {0},
+                         empty[] = {0, 0, 0};
     static const int64_t sizes[][2] = {{1, 1}, {16, 57}, {57, 16}, {8, 300}, {300, 8}, {33, 14}, {170, 40}, {2, 800}};
     for (size_t i = 0; i < QL_LEN(sizes); i++) {
         check(sizes[i][0], sizes[i][1], one, 1, 1.0f);

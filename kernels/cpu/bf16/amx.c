@@ -7,13 +7,14 @@ enum { REGISTER_ROWS = 16, REGISTER_BYTES = 64 };
 
 /* The operand of LDTILECFG (Intel SDM vol. 1, 18.3). */
 typedef struct {
-    uint8_t  palette, start_row, reserved[14];
+    uint8_t palette, start_row, reserved[14];
     uint16_t bytes[16];
-    uint8_t  rows[16];
+    uint8_t rows[16];
 } tile_shapes;
 
 /* A constant: gcc 12 believes that the instruction reads eight bytes, and drops writes to the others. */
-#define EIGHT(x) {x, x, x, x, x, x, x, x}
+#define EIGHT(x)                                                                                                       \
+    { x, x, x, x, x, x, x, x }
 static const tile_shapes shapes = {.palette = 1, .bytes = EIGHT(REGISTER_BYTES), .rows = EIGHT(REGISTER_ROWS)};
 
 static void begin(void) {
@@ -28,7 +29,7 @@ static void end(void) {
 static void tile(const ql_bf16_tile *t) {
     if (t->start) {
         const float *below = t->start + REGISTER_ROWS * t->start_stride;
-        size_t       stride = (size_t)t->start_stride * sizeof(float);
+        size_t stride = (size_t)t->start_stride * sizeof(float);
         _tile_loadd(0, t->start, stride);
         _tile_loadd(1, t->start + QL_BF16_COLS, stride);
         _tile_loadd(2, below, stride);
@@ -40,7 +41,8 @@ static void tile(const ql_bf16_tile *t) {
         _tile_zero(3);
     }
     const uint16_t *a = t->left, *b = t->right, *b_next = t->right + t->right_stride;
-    for (int64_t block = 0; block < t->blocks; block++, a += 2 * QL_BF16_TILE, b += QL_BF16_TILE, b_next += QL_BF16_TILE) {
+    for (int64_t block = 0; block < t->blocks;
+         block++, a += 2 * QL_BF16_TILE, b += QL_BF16_TILE, b_next += QL_BF16_TILE) {
         _tile_loadd(4, a, REGISTER_BYTES);
         _tile_loadd(6, b, REGISTER_BYTES);
         _tile_loadd(7, b_next, REGISTER_BYTES);

@@ -12,13 +12,13 @@
 #include "kernels/cpu/simd/simd.h"
 
 enum {
-    QL_BF16_BLOCK = 32, /* k                                                            */
-    QL_BF16_COLS  = 16, /* columns of a panel of the right operand                      */
-    QL_BF16_TILE  = QL_BF16_BLOCK * QL_BF16_COLS, /* halves of one block of such a panel */
+    QL_BF16_BLOCK = 32,                          /* k                                                            */
+    QL_BF16_COLS = 16,                           /* columns of a panel of the right operand                      */
+    QL_BF16_TILE = QL_BF16_BLOCK * QL_BF16_COLS, /* halves of one block of such a panel */
     QL_BF16_CHUNK = 16, /* blocks of a tile, at most: its panels stay in the first-level cache */
     QL_BF16_TILE_ROWS_MAX = 32,
     QL_BF16_TILE_COLS_MAX = 32,
-    QL_BF16_WIDE_ROWS     = 4, /* rows of a tile, at most, of units with `widen` */
+    QL_BF16_WIDE_ROWS = 4, /* rows of a tile, at most, of units with `widen` */
 };
 
 /* Which k of a group of four lie in its halves 0 to 3: 0 1 2 3 (pairs of one even and one odd k),
@@ -30,21 +30,21 @@ typedef enum { QL_BF16_IN_ORDER, QL_BF16_CROSSED } ql_bf16_order;
  * columns x 2 halves. Rows and columns are filled up with zeros to whole tiles. */
 typedef struct {
     ql_bf16_order order;
-    int64_t       tile_rows, tile_cols;
+    int64_t tile_rows, tile_cols;
 } ql_bf16_layout;
 
 /* Operands copied into panels, rounded on the way; 4-bit weights are decoded on the way. */
-#define QL_BF16_PACKERS(ROW)                                                                              \
-    /* x[rows, depth] times alpha, rows at stride; and x[depth, rows] */                                  \
-    ROW(pack_left, (const ql_bf16_layout *l, const float *x, int64_t stride, int64_t rows, int64_t depth, \
-                    float alpha, uint16_t *panels))                                                       \
-    ROW(pack_left_columns,                                                                                \
-        (const ql_bf16_layout *l, const float *x, int64_t stride, int64_t rows, int64_t depth, uint16_t *panels)) \
-    /* right[k, n] = w[k0 + k, n0 + n]; and right[k, n] = w[n0 + n, k0 + k] */                            \
-    ROW(pack_right, (const ql_bf16_layout *l, const ql_source *w, int64_t k0, int64_t depth, int64_t n0,  \
-                     int64_t cols, uint16_t *panels))                                                     \
-    ROW(pack_right_transposed, (const ql_bf16_layout *l, const ql_source *w, int64_t k0, int64_t depth,   \
-                                int64_t n0, int64_t cols, uint16_t *panels))
+#define QL_BF16_PACKERS(ROW)                                                                                           \
+    /* x[rows, depth] times alpha, rows at stride; and x[depth, rows] */                                               \
+    ROW(pack_left, (const ql_bf16_layout *l, const float *x, int64_t stride, int64_t rows, int64_t depth, float alpha, \
+                    uint16_t *panels))                                                                                 \
+    ROW(pack_left_columns,                                                                                             \
+        (const ql_bf16_layout *l, const float *x, int64_t stride, int64_t rows, int64_t depth, uint16_t *panels))      \
+    /* right[k, n] = w[k0 + k, n0 + n]; and right[k, n] = w[n0 + n, k0 + k] */                                         \
+    ROW(pack_right, (const ql_bf16_layout *l, const ql_source *w, int64_t k0, int64_t depth, int64_t n0, int64_t cols, \
+                     uint16_t *panels))                                                                                \
+    ROW(pack_right_transposed, (const ql_bf16_layout *l, const ql_source *w, int64_t k0, int64_t depth, int64_t n0,    \
+                                int64_t cols, uint16_t *panels))
 typedef struct {
 #define QL_BF16_FIELD(NAME, PARAMETERS) void(*NAME) PARAMETERS;
     QL_BF16_PACKERS(QL_BF16_FIELD)
@@ -54,18 +54,18 @@ typedef struct {
 /* One tile: y[tile_rows, tile_cols] = start + left right, over `blocks` blocks. */
 typedef struct {
     const uint16_t *left;
-    const float    *wide;  /* the same as floats, for units with `widen` */
+    const float *wide;     /* the same as floats, for units with `widen` */
     const uint16_t *right; /* its panels of 16 columns are right_stride halves apart */
-    int64_t         right_stride, blocks;
-    const float    *start; /* NULL: 0 */
-    int64_t         start_stride;
-    float          *y;
-    int64_t         y_stride;
+    int64_t right_stride, blocks;
+    const float *start; /* NULL: 0 */
+    int64_t start_stride;
+    float *y;
+    int64_t y_stride;
 } ql_bf16_tile;
 
 typedef struct {
-    const char            *name;
-    ql_bf16_layout         layout;
+    const char *name;
+    ql_bf16_layout layout;
     const ql_bf16_packers *pack;
     void (*tile)(const ql_bf16_tile *t);
     void (*widen)(const uint16_t *left, int64_t n, float *wide); /* NULL: not wanted          */
@@ -76,11 +76,11 @@ typedef struct {
 /* y[rows, cols] = start + left right, of packed operands. */
 typedef struct {
     const uint16_t *left, *right;
-    int64_t         rows, cols, depth;
-    const float    *start; /* NULL: 0 */
-    int64_t         start_stride;
-    float          *y;
-    int64_t         y_stride;
+    int64_t rows, cols, depth;
+    const float *start; /* NULL: 0 */
+    int64_t start_stride;
+    float *y;
+    int64_t y_stride;
 } ql_bf16_block;
 void ql_bf16_product(const ql_bf16_unit *unit, const ql_bf16_block *b);
 
@@ -100,5 +100,5 @@ extern const ql_bf16_unit ql_bf16_portable;
 extern const ql_bf16_unit ql_bf16_avx2, ql_bf16_avx512;
 /* Where the compiler knows them. */
 extern const ql_bf16_packers ql_bf16_pack_avx512_bf16;
-extern const ql_bf16_unit    ql_bf16_avx512_bf16, ql_bf16_amx;
+extern const ql_bf16_unit ql_bf16_avx512_bf16, ql_bf16_amx;
 #endif

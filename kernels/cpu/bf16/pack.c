@@ -21,7 +21,7 @@ QL_INLINE h32 round_block(const float *x, v16 alpha) {
 
 /* n floats times alpha, a block at every `step` halves; behind the last are zeros. */
 QL_INLINE void round_run(const float *x, int64_t n, float alpha, bool crossed, uint16_t *y, int64_t step) {
-    v16     factor = v_all(alpha);
+    v16 factor = v_all(alpha);
     int64_t i = 0;
     for (; i + BLOCK <= n; i += BLOCK, y += step) {
         h32 row = round_block(x + i, factor);
@@ -46,7 +46,7 @@ static void pack_left(const ql_bf16_layout *l, const float *x, int64_t stride, i
         for (int64_t k = 0; k < depth; k += RUN)
             for (int64_t r = 0; r < l->tile_rows; r++) {
                 uint16_t *to = panels + k / BLOCK * block_step + r * BLOCK;
-                int64_t   n = ql_min(RUN, depth - k);
+                int64_t n = ql_min(RUN, depth - k);
                 if (i + r >= rows)
                     clear_run(n, to, block_step);
                 else
@@ -73,8 +73,9 @@ static void pack_left_columns(const ql_bf16_layout *l, const float *x, int64_t s
     for (int64_t i = 0; i < all; i += COLS)
         for (int64_t b = 0; b < blocks; b++) {
             uint16_t block[COLS * BLOCK] = {0};
-            int64_t  k = b * BLOCK, there = ql_min(COLS, rows - i);
-            if (there > 0) transpose_block(l->order, x + k * stride + i, stride, there, ql_min(BLOCK, depth - k), block);
+            int64_t k = b * BLOCK, there = ql_min(COLS, rows - i);
+            if (there > 0)
+                transpose_block(l->order, x + k * stride + i, stride, there, ql_min(BLOCK, depth - k), block);
             for (int64_t r = 0; r < ql_min(COLS, all - i); r++) {
                 int64_t panel = (i + r) / l->tile_rows, row = (i + r) % l->tile_rows;
                 halves_store(panels + ((panel * blocks + b) * l->tile_rows + row) * BLOCK,
@@ -89,12 +90,11 @@ static void load_dense(const ql_source *w, int64_t first, int64_t n, uint16_t *y
         return;
     }
     for (int64_t i = 0; i < n; i += BLOCK) {
-        uint16_t        last[BLOCK] = {0};
+        uint16_t last[BLOCK] = {0};
         const uint16_t *x = (const uint16_t *)w->data + first + i;
         if (n - i < BLOCK) x = memcpy(last, x, (size_t)(n - i) * sizeof *x);
         /* Denormal halves stay: the chains take them as zero. */
-        halves_store(y + i,
-                     w->dtype == QL_BF16 ? halves_load(x) : halves_round(v_from_f16(x), v_from_f16(x + LANES)));
+        halves_store(y + i, w->dtype == QL_BF16 ? halves_load(x) : halves_round(v_from_f16(x), v_from_f16(x + LANES)));
     }
 }
 
@@ -102,8 +102,8 @@ static void load_dense(const ql_source *w, int64_t first, int64_t n, uint16_t *y
  * whole bytes. */
 static void decode_run(const ql_quant_view *q, int64_t first, int64_t n, float scale, uint16_t *y) {
     half_table table = half_table_make(q->code, scale);
-    uint16_t   value[16];
-    int64_t    i = 0;
+    uint16_t value[16];
+    int64_t i = 0;
     if (first % BLOCK == 0)
         for (; i + BLOCK <= n; i += BLOCK) halves_store(y + i, halves_from_nibbles(q->packed + (first + i) / 2, table));
     if (i == n) return;
@@ -118,8 +118,8 @@ static void decode(const ql_quant_view *q, int64_t first, int64_t n, uint16_t *y
     int shift = __builtin_ctz((unsigned)q->blocksize);
     for (int64_t end = first + n; first < end;) {
         int64_t block = first >> shift, stop = ql_min(end, (block + 1) << shift);
-        float   scale = q->absmax ? q->absmax[block]
-                                  : q->nested_code[q->absmax_q[block]] * q->nested_absmax[block / q->nested_blocksize] +
+        float scale = q->absmax ? q->absmax[block]
+                                : q->nested_code[q->absmax_q[block]] * q->nested_absmax[block / q->nested_blocksize] +
                                       q->nested_offset;
         decode_run(q, first, stop - first, scale, y);
         y += stop - first;
@@ -142,7 +142,7 @@ static void pack_right(const ql_bf16_layout *l, const ql_source *w, int64_t k0, 
                        uint16_t *panels) {
     enum { WIDE = 256 };
     uint16_t row[BLOCK][WIDE];
-    int64_t  blocks = ql_ceil_div(depth, BLOCK), all = ql_ceil_div(cols, l->tile_cols) * l->tile_cols;
+    int64_t blocks = ql_ceil_div(depth, BLOCK), all = ql_ceil_div(cols, l->tile_cols) * l->tile_cols;
     for (int64_t b = 0; b < blocks; b++)
         for (int64_t c = 0; c < all; c += WIDE) {
             int64_t there = ql_min(WIDE, cols - c), width = ql_min(WIDE, all - c);
@@ -164,7 +164,7 @@ static void pack_right_transposed(const ql_bf16_layout *l, const ql_source *w, i
                                   int64_t cols, uint16_t *panels) {
     enum { STRIDE = RUN + BLOCK }; /* rows do not fall upon the same lines of the cache */
     uint16_t rows[COLS * STRIDE];
-    int64_t  all = ql_ceil_div(cols, l->tile_cols) * l->tile_cols;
+    int64_t all = ql_ceil_div(cols, l->tile_cols) * l->tile_cols;
     for (int64_t n = 0; n < all; n += COLS)
         for (int64_t k = 0; k < depth; k += RUN) {
             int64_t there = ql_max(0, ql_min(COLS, cols - n)), length = ql_min(RUN, depth - k);
@@ -172,7 +172,8 @@ static void pack_right_transposed(const ql_bf16_layout *l, const ql_source *w, i
                 uint16_t *row = rows + r * STRIDE;
                 load_halves(w, n0 + n + r, k0 + k, length, row);
                 if (l->order == QL_BF16_CROSSED)
-                    for (int64_t i = 0; i < length; i += BLOCK) halves_store(row + i, halves_cross(halves_load(row + i)));
+                    for (int64_t i = 0; i < length; i += BLOCK)
+                        halves_store(row + i, halves_cross(halves_load(row + i)));
             }
             for (int64_t i = 0; i < length; i += BLOCK, panels += QL_BF16_TILE)
                 pairs_transpose(rows + i, STRIDE, (int)there, panels);

@@ -32,9 +32,9 @@ static void restore(flush_mode before) {
 
 /* A tile that is no whole one is made beside y. */
 static void ragged_tile(const ql_bf16_unit *unit, int64_t rows, int64_t cols, const ql_bf16_tile *whole) {
-    float        beside[ROWS_MAX * COLS_MAX] = {0};
+    float beside[ROWS_MAX * COLS_MAX] = {0};
     ql_bf16_tile t = *whole;
-    size_t       bytes = (size_t)cols * sizeof(float);
+    size_t bytes = (size_t)cols * sizeof(float);
     if (t.start) {
         for (int64_t i = 0; i < rows; i++) memcpy(beside + i * COLS_MAX, t.start + i * t.start_stride, bytes);
         t.start = beside;
@@ -49,9 +49,9 @@ static void ragged_tile(const ql_bf16_unit *unit, int64_t rows, int64_t cols, co
 /* One panel of rows and the blocks [from, from + t->blocks) of the depth. */
 static void row_of_tiles(const ql_bf16_unit *unit, const ql_bf16_block *b, int64_t i, int64_t from, ql_bf16_tile *t) {
     const ql_bf16_layout *l = &unit->layout;
-    int64_t               blocks = ql_ceil_div(b->depth, QL_BF16_BLOCK), rows = ql_min(l->tile_rows, b->rows - i);
-    const float          *start = from > 0 ? b->y : b->start;
-    int64_t               start_stride = from > 0 ? b->y_stride : b->start_stride;
+    int64_t blocks = ql_ceil_div(b->depth, QL_BF16_BLOCK), rows = ql_min(l->tile_rows, b->rows - i);
+    const float *start = from > 0 ? b->y : b->start;
+    int64_t start_stride = from > 0 ? b->y_stride : b->start_stride;
     t->start_stride = start_stride;
     t->right_stride = blocks * QL_BF16_TILE;
     for (int64_t n = 0; n < b->cols; n += l->tile_cols) {
@@ -68,9 +68,9 @@ static void row_of_tiles(const ql_bf16_unit *unit, const ql_bf16_block *b, int64
 
 void ql_bf16_product(const ql_bf16_unit *unit, const ql_bf16_block *b) {
     const ql_bf16_layout *l = &unit->layout;
-    int64_t               blocks = ql_ceil_div(b->depth, QL_BF16_BLOCK), panel = l->tile_rows * QL_BF16_BLOCK;
-    float                 wide[QL_BF16_WIDE_ROWS * QL_BF16_CHUNK * QL_BF16_BLOCK];
-    flush_mode            before = flush_denormals();
+    int64_t blocks = ql_ceil_div(b->depth, QL_BF16_BLOCK), panel = l->tile_rows * QL_BF16_BLOCK;
+    float wide[QL_BF16_WIDE_ROWS * QL_BF16_CHUNK * QL_BF16_BLOCK];
+    flush_mode before = flush_denormals();
     if (unit->begin) unit->begin();
     for (int64_t i = 0; i < b->rows; i += l->tile_rows)
         for (int64_t k = 0; k < blocks; k += QL_BF16_CHUNK) {

@@ -5,9 +5,15 @@ typedef struct {
     __m256i lo, hi;
 } h32;
 
-QL_INLINE __m256i load_half_row(const uint16_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
-QL_INLINE void store_half_row(uint16_t *p, __m256i x) { _mm256_storeu_si256((__m256i *)(void *)p, x); }
-QL_INLINE h32 halves_load(const uint16_t *p) { return (h32){load_half_row(p), load_half_row(p + 16)}; }
+QL_INLINE __m256i load_half_row(const uint16_t *p) {
+    return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+QL_INLINE void store_half_row(uint16_t *p, __m256i x) {
+    _mm256_storeu_si256((__m256i *)(void *)p, x);
+}
+QL_INLINE h32 halves_load(const uint16_t *p) {
+    return (h32){load_half_row(p), load_half_row(p + 16)};
+}
 QL_INLINE void halves_store(uint16_t *p, h32 x) {
     store_half_row(p, x.lo);
     store_half_row(p + 16, x.hi);
@@ -27,7 +33,9 @@ QL_INLINE __m256i round_eight(__m256 x) {
 QL_INLINE __m256i round_sixteen(v16 a) {
     return _mm256_permute4x64_epi64(_mm256_packus_epi32(round_eight(a.lo), round_eight(a.hi)), 0xd8);
 }
-QL_INLINE h32 halves_round(v16 a, v16 b) { return (h32){round_sixteen(a), round_sixteen(b)}; }
+QL_INLINE h32 halves_round(v16 a, v16 b) {
+    return (h32){round_sixteen(a), round_sixteen(b)};
+}
 QL_INLINE h32 halves_cross(h32 x) {
     const __m256i order = _mm256_setr_epi8(4, 5, 0, 1, 6, 7, 2, 3, 12, 13, 8, 9, 14, 15, 10, 11, 4, 5, 0, 1, 6, 7, 2, 3,
                                            12, 13, 8, 9, 14, 15, 10, 11);
@@ -77,7 +85,7 @@ QL_INLINE v16 pairs_first(const uint16_t *p) {
     return (v16){_mm256_castsi256_ps(_mm256_slli_epi32(x.lo, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(x.hi, 16))};
 }
 QL_INLINE v16 pairs_second(const uint16_t *p) {
-    h32           x = halves_load(p);
+    h32 x = halves_load(p);
     const __m256i upper = _mm256_set1_epi32((int)0xffff0000);
     return (v16){_mm256_castsi256_ps(_mm256_and_si256(x.lo, upper)),
                  _mm256_castsi256_ps(_mm256_and_si256(x.hi, upper))};

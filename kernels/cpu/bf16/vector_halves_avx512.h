@@ -3,12 +3,18 @@
 
 typedef __m512i h32;
 
-QL_INLINE h32  halves_load(const uint16_t *p) { return _mm512_loadu_si512(p); }
-QL_INLINE void halves_store(uint16_t *p, h32 x) { _mm512_storeu_si512(p, x); }
+QL_INLINE h32 halves_load(const uint16_t *p) {
+    return _mm512_loadu_si512(p);
+}
+QL_INLINE void halves_store(uint16_t *p, h32 x) {
+    _mm512_storeu_si512(p, x);
+}
 
 #if defined(__AVX512BF16__)
 /* Lower elements of the result are of the second operand. */
-QL_INLINE h32 halves_round(v16 a, v16 b) { return (__m512i)_mm512_cvtne2ps_pbh(b, a); }
+QL_INLINE h32 halves_round(v16 a, v16 b) {
+    return (__m512i)_mm512_cvtne2ps_pbh(b, a);
+}
 #else
 /* The rounded value in the upper half of each lane. */
 QL_INLINE __m512i round_bits(v16 x) {

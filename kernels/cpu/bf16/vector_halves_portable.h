@@ -10,7 +10,9 @@ QL_INLINE h32 halves_load(const uint16_t *p) {
     memcpy(r.x, p, sizeof r.x);
     return r;
 }
-QL_INLINE void halves_store(uint16_t *p, h32 a) { memcpy(p, a.x, sizeof a.x); }
+QL_INLINE void halves_store(uint16_t *p, h32 a) {
+    memcpy(p, a.x, sizeof a.x);
+}
 
 QL_INLINE uint16_t half_round(float x) {
     uint32_t bits;
@@ -30,7 +32,7 @@ QL_INLINE h32 halves_round(v16 a, v16 b) {
 }
 QL_INLINE h32 halves_cross(h32 a) {
     static const int from[4] = {2, 0, 3, 1};
-    h32              r;
+    h32 r;
     for (int i = 0; i < 32; i++) r.x[i] = a.x[i / 4 * 4 + from[i % 4]];
     return r;
 }
@@ -49,7 +51,9 @@ QL_INLINE h32 halves_from_nibbles(const uint8_t *p, half_table table) {
     for (int i = 0; i < 32; i++) r.x[i] = table.x[i % 2 ? p[i / 2] & 15 : p[i / 2] >> 4];
     return r;
 }
-QL_INLINE void half_table_store(uint16_t *p, half_table t) { memcpy(p, t.x, sizeof t.x); }
+QL_INLINE void half_table_store(uint16_t *p, half_table t) {
+    memcpy(p, t.x, sizeof t.x);
+}
 
 /* 16 pairs of one half of a and one of b. */
 QL_INLINE void pairs_of(const uint16_t *a, const uint16_t *b, uint16_t *to) {
