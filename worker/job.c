@@ -216,6 +216,7 @@ ql_err ql_job_run_host_batch(ql_job *j, bool training, uint32_t step) {
                 .arena = j->arena,
                 .weights = j->model.weight,
                 .sites = j->has_adapter ? j->adapter.sites : NULL,
+                .operands = j->operands,
                 .rope_cos = j->model.rope_cos,
                 .rope_sin = j->model.rope_sin,
                 .overflow = j->adapter.overflow,

@@ -105,6 +105,10 @@ static int64_t cut_into_tiles(block *b) {
 }
 
 void ql_cpu_multiply(const ql_cpu *cpu, const ql_cpu_product *p) {
+    if (p->operands == QL_BF16) {
+        ql_cpu_multiply_bf16(cpu, p);
+        return;
+    }
     enum { USUAL_ROWS = 2048 };
     int64_t tile = cpu->simd->tile_rows, rows_there = ql_ceil_div(p->rows, tile) * tile;
     int64_t depth_step = QL_LEFT_FLOATS / ql_min(rows_there, USUAL_ROWS) / QL_DEPTH * QL_DEPTH;
@@ -144,7 +148,8 @@ ql_source ql_cpu_source(const ql_weight *w, ql_quant_view *view) {
 
 ql_err ql_cpu_matmul(ql_device *d, const ql_matmul_args *a) {
     ql_quant_view  view;
-    ql_cpu_product p = {.x = ql_address(a->x),
+    ql_cpu_product p = {.operands = a->operands,
+                        .x = ql_address(a->x),
                         .x_stride = a->x.cols,
                         .alpha = a->alpha,
                         .weight = ql_cpu_source(a->weight, &view),

@@ -67,10 +67,12 @@ static ql_err cpu_open(int ordinal, int threads, void **state) {
     QL_CHECK(ordinal == 0, QL_USAGE, "device: cpu: there is no device %d; the CPU is one device, number 0", ordinal);
     QL_CHECK(threads >= 0 && threads < 4096, QL_USAGE, "threads: %d is out of range; use 0 (all allowed) to 4095",
              threads);
-    const ql_simd *simd = NULL;
-    QL_TRY(ql_cpu_choose_simd(&simd));
+    const ql_cpu_kind *kind = NULL;
+    QL_TRY(ql_cpu_choose_kind(&kind));
     ql_cpu *cpu = QL_NEW(ql_cpu);
-    cpu->simd = simd;
+    cpu->kind = kind->name;
+    cpu->simd = kind->simd;
+    cpu->bf16 = kind->bf16;
     cpu->threads = threads > 0 ? threads : ql_cpu_allowed_threads();
     cpu->scratch_bytes = scratch_bytes(cpu->threads);
     cpu->left = map_pages(cpu->scratch_bytes);
@@ -88,7 +90,7 @@ static ql_err cpu_describe(void *state, ql_device_info *out) {
     const ql_cpu *cpu = state;
     ql_cpu_describe_host(out);
     size_t used = strlen(out->name);
-    snprintf(out->name + used, sizeof out->name - used, " (%s)", cpu->simd->name);
+    snprintf(out->name + used, sizeof out->name - used, " (%s)", cpu->kind);
     out->threads = cpu->threads;
     return ql_ok();
 }

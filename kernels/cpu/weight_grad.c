@@ -84,6 +84,10 @@ ql_err ql_cpu_weight_grad(ql_device *d, const ql_weight_grad_args *a) {
                        .out = a->sum.rows,
                        .in = a->sum.cols};
     QL_TRY(check_rows(w.row_start, w.packed_rows, a->dy.rows));
+    if (a->operands == QL_BF16) {
+        ql_cpu_weight_grad_bf16(cpu, a);
+        return ql_ok();
+    }
     int64_t threads = cpu->threads;
     bool    wide = w.in >= w.out;
     w.tile_rows = fit(w.out, TILE_ROWS, cpu->simd->tile_rows, wide ? 1 : threads);

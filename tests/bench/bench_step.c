@@ -1,5 +1,5 @@
 /* Time of a training step, split by operation, on a model of a given shape with random weights.
- *   bench_step [135m|1.1b] [ROWS] [TOKENS] [THREADS] [STEPS]
+ *   bench_step [135m|1.1b] [ROWS] [TOKENS] [THREADS] [STEPS] [KEY=VALUE ...]
  * The weights lie in a temporary folder; the data are random ids in full rows of one document. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,10 +59,15 @@ static int64_t argument(int argc, char **argv, int i, int64_t otherwise) {
     return argc > i ? strtoll(argv[i], NULL, 10) : otherwise;
 }
 
-static void set_up(ql_job *j, const random_model *s, const char *folder, int64_t rows, int64_t tokens, int threads) {
-    char *overrides[] = {ql_format("max_length=%lld", (long long)tokens), ql_strdup("lora_r=16"),
-                         ql_format("per_device_train_batch_size=%lld", (long long)rows), ql_strdup("max_memory=64GiB")};
-    must(ql_config_from_overrides(overrides, QL_LEN(overrides), &j->config));
+enum { OWN_KEYS = 4, KEYS_MAX = 32 };
+
+static void set_up(ql_job *j, const random_model *s, const char *folder, int64_t rows, int64_t tokens, int threads,
+                   char **keys, int n) {
+    char *overrides[OWN_KEYS + KEYS_MAX] = {ql_format("max_length=%lld", (long long)tokens), ql_strdup("lora_r=16"),
+                                            ql_format("per_device_train_batch_size=%lld", (long long)rows),
+                                            ql_strdup("max_memory=64GiB")};
+    for (int i = 0; i < n && i < KEYS_MAX; i++) overrides[OWN_KEYS + i] = keys[i];
+    must(ql_config_from_overrides(overrides, (size_t)ql_min(OWN_KEYS + n, OWN_KEYS + KEYS_MAX), &j->config));
     j->config.model_name_or_path = ql_strdup(folder);
     must(ql_world_open(NULL, NULL, &j->world));
     j->place = ql_world_place(j->world);
@@ -88,7 +93,7 @@ int main(int argc, char **argv) {
     char    folder[] = "/var/tmp/qlora-bench.XXXXXX";
     if (!mkdtemp(folder)) return 1;
     ql_job j = {0};
-    set_up(&j, s, folder, rows, tokens, (int)argument(argc, argv, 4, 0));
+    set_up(&j, s, folder, rows, tokens, (int)argument(argc, argv, 4, 0), argv + 6, argc > 6 ? argc - 6 : 0);
     ql_schedule schedule;
     must(ql_schedule_open(&j.config, 1000, &schedule));
     int64_t       *index = QL_NEW_ARRAY(int64_t, (size_t)rows);

@@ -59,6 +59,28 @@ for isa in avx2 avx512; do
 done
 QLORA_CPU=portable same portable plain 1 2 global_batch_size=7
 
+# Products of operands rounded to bfloat16: other bytes, a loss near by, and the same bytes on whatever
+# instructions there are.
+bf16=(global_batch_size=7 bnb_4bit_compute_dtype=bfloat16 max_steps=2)
+train bf16 1 1 "${bf16[@]}" per_device_train_batch_size=1
+if [ "$(digest bf16)" != "$(digest plain)" ]; then pass "bfloat16: other bytes"; else flunk "bfloat16: same bytes as float32"; fi
+losses() {
+  sed -n 's/.*"event": "step".*"loss": \([^,]*\),.*/\1/p' "$scratch/$1/metrics.jsonl"
+}
+if paste <(losses bf16) <(losses plain | head -n 2) | awk '{d = $1 - $2; if (d < 0) d = -d; if (d > 0.003 * $2) bad = 1} END {exit bad || NR != 2}'; then
+  pass "bfloat16: losses near those of float32"
+else
+  flunk "bfloat16: losses $(losses bf16 | tr '\n' ' ') beside $(losses plain | tr '\n' ' ')"
+fi
+same bf16-one-rank-two-threads bf16 1 2 "${bf16[@]}" per_device_train_batch_size=4
+same bf16-two-ranks-recomputing bf16 2 1 "${bf16[@]}" gradient_checkpointing=true
+for cpu in avx2 avx512 avx512_bf16 amx; do
+  if has_isa "$cpu"; then QLORA_CPU=$cpu same "bf16-$cpu" bf16 1 2 "${bf16[@]}"; else echo "not here: $cpu"; fi
+done
+QLORA_CPU=portable same bf16-portable bf16 1 2 "${bf16[@]}"
+train bf16-dense 1 1 global_batch_size=4 load_in_4bit=false max_steps=2 bnb_4bit_compute_dtype=bfloat16
+same bf16-dense-two-ranks bf16-dense 2 1 global_batch_size=4 load_in_4bit=false max_steps=2 bnb_4bit_compute_dtype=bfloat16
+
 # More ranks than rows; no packing; plain LoRA on the weights as they are.
 train few-rows 1 1 global_batch_size=2
 same more-ranks-than-rows few-rows 4 1 global_batch_size=2

@@ -5,8 +5,9 @@ static void instruction_sets(void **state) {
     (void)state;
     ql_device *d = NULL;
     setenv("QLORA_CPU", "sse9", 1);
-    must_fail(ql_device_open("cpu", 0, 1, &d), QL_USAGE, "QLORA_CPU=sse9: unknown; choose portable, avx2 or avx512");
-    static const char *const sets[] = {"portable", "avx2", "avx512"};
+    must_fail(ql_device_open("cpu", 0, 1, &d), QL_USAGE,
+              "QLORA_CPU=sse9: unknown to this build; choose portable, avx2, avx512, avx512_bf16 or amx");
+    static const char *const sets[] = {"portable", "avx2", "avx512", "avx512_bf16", "amx"};
     for (size_t i = 0; i < QL_LEN(sets); i++) {
         if (!(d = open_device(sets[i], 1))) continue;
         ql_device_info info;
