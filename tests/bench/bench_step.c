@@ -60,7 +60,8 @@ static int64_t argument(int argc, char **argv, int i, int64_t otherwise) {
 
 static void set_up(ql_job *j, const random_model *s, const char *folder, int64_t rows, int64_t tokens, int threads) {
     char *overrides[] = {ql_format("max_length=%lld", (long long)tokens), ql_strdup("lora_r=16"),
-                         ql_format("per_device_train_batch_size=%lld", (long long)rows), ql_strdup("max_memory=64GiB")};
+                         ql_format("per_device_train_batch_size=%lld", (long long)rows), ql_strdup("max_memory=64GiB"),
+                         ql_strdup("quantized_cache=false")};
     must(ql_config_from_overrides(overrides, QL_LEN(overrides), &j->config));
     j->config.model_name_or_path = ql_strdup(folder);
     must(ql_world_open(NULL, NULL, &j->world));

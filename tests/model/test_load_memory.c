@@ -26,7 +26,7 @@ static long peak_kib(void) {
 }
 
 static measurement load(const char *folder, bool load_in_4bit) {
-    ql_load_options o = {load_in_4bit, ql_quant_find("nf4"), true};
+    ql_load_options o = {.load_in_4bit = load_in_4bit, .quant = ql_quant_find("nf4"), .double_quant = true};
     measurement     m = {.before_kib = peak_kib()};
     ql_model        model;
     ql_device      *d;
