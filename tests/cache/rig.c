@@ -103,12 +103,12 @@ static size_t look(const char *ending, char *last, size_t size) {
 }
 
 size_t rig_count(const char *ending) {
-    char last[512];
+    char last[1024];
     return look(ending, last, sizeof last);
 }
 
 const char *rig_cache_file(void) {
-    static char path[512];
+    static char path[1024];
     if (look(".base", path, sizeof path) != 1) fail_msg("not exactly one cache in %s", rig_caches());
     return path;
 }

@@ -59,6 +59,14 @@ for isa in avx2 avx512; do
 done
 QLORA_CPU=portable same portable plain 1 2 global_batch_size=7
 
+# The base from the cache is the base that was quantised, whoever wrote it and whoever reads it.
+kept=quantized_cache=$scratch/kept
+same keeps-the-base plain 1 2 global_batch_size=7 "$kept"
+same two-ranks-from-the-cache plain 2 1 global_batch_size=7 "$kept"
+if grep -q '^base  *from the cache' "$scratch/log"; then pass "it came from the cache"; else flunk "not from the cache: $(grep base "$scratch/log")"; fi
+QLORA_CPU=portable same portable-from-the-cache plain 1 2 global_batch_size=7 "$kept"
+if grep -q '^base  *from the cache' "$scratch/log"; then pass "and again"; else flunk "not from the cache: $(grep base "$scratch/log")"; fi
+
 # More ranks than rows; no packing; plain LoRA on the weights as they are.
 train few-rows 1 1 global_batch_size=2
 same more-ranks-than-rows few-rows 4 1 global_batch_size=2

@@ -77,6 +77,9 @@ static void transfers(void **state) {
     must(ql_download(d, out, t));
     static const int32_t want[12] = {0, 1, 4, 0, 0, 0, 36, 49, 64, 0, 1, 4};
     assert_memory_equal(out, want, sizeof want);
+    /* The CPU's memory is the host's, and is used in place. */
+    assert_non_null(ql_host_address(d, t));
+    assert_memory_equal(ql_host_address(d, ql_rows(t, 1, 3)), want + 3, 9 * sizeof *want);
     must_fail(ql_upload(d, ql_rows(t, 2, 3), in), QL_BUG, "outside its buffer");
     ql_buffer_free(d, b);
     ql_device_close(d);
