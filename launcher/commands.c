@@ -9,6 +9,7 @@ static const ql_option run_options[] = {
     {"-n", "N", "number of workers; default 1", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
     {"--device", "auto|cuda|cpu", "where to compute", .kind = QL_ARG_CHOICE},
     {"--threads", "N", "threads of each worker", .kind = QL_ARG_WHOLE, .low = 1, .high = 1024},
+    {"--max-memory", "SIZE", "of each worker, such as 15GiB", .kind = QL_ARG_TEXT},
     {"--check", NULL, "everything up to the first step, then stop", .kind = QL_ARG_FLAG},
     {"--allow-root", NULL, "start more than one worker as root outside a container", .kind = QL_ARG_FLAG},
     {0},
@@ -17,6 +18,7 @@ static const ql_option plan_options[] = {
     {"--json", NULL, "one JSON object instead of a table", .kind = QL_ARG_FLAG},
     {"--device", "auto|cuda|cpu", "where to compute", .kind = QL_ARG_CHOICE},
     {"--threads", "N", "threads of each worker", .kind = QL_ARG_WHOLE, .low = 1, .high = 1024},
+    {"--max-memory", "SIZE", "of each worker, such as 15GiB", .kind = QL_ARG_TEXT},
     {0},
 };
 static const ql_option inspect_options[] = {

@@ -21,7 +21,15 @@ static int fair_share(int local_size) {
     return n >= local_size ? n / local_size : 1;
 }
 
-ql_err ql_choose_device(ql_job *j, const char *kind, int threads) {
+static bool is_built(const char *wanted) {
+    bool        built;
+    const char *kind;
+    for (int i = 0; (kind = ql_device_kind(i, &built)); i++)
+        if (!strcmp(kind, wanted)) return built;
+    return true; /* unknown: opening it says so */
+}
+
+ql_err ql_choose_device(ql_job *j, const char *kind, int threads, bool only_planning) {
     if (!kind) kind = j->config.device;
     if (threads == 0) threads = fair_share(j->place.local_size);
     omp_set_num_threads(threads); /* for reading data and quantising, which know no device */
@@ -32,6 +40,9 @@ ql_err ql_choose_device(ql_job *j, const char *kind, int threads) {
     const char *wanted = j->config.bnb_4bit_compute_dtype;
     if (!strcmp(kind, "cpu") && strcmp(wanted, "auto") && strcmp(wanted, "float32"))
         ql_info("note: bnb_4bit_compute_dtype: %s: the CPU computes in float32", wanted);
+    j->device_kind = kind;
+    j->threads = threads;
+    if (only_planning && !is_built(kind)) return ql_ok();
     return ql_device_open(kind, 0, threads, &j->device);
 }
 

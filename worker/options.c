@@ -12,13 +12,15 @@ static const char help[] =
     "usage: qlora-worker [OPTIONS] CONFIG.yaml [KEY=VALUE ...]\n"
     "       mpirun -np N qlora-worker [OPTIONS] CONFIG.yaml [KEY=VALUE ...]\n"
     "\n"
-    "  --plan [--json]      print the memory plan of a rank and stop; reads headers only\n"
+    "  --plan [--json]      print the memory plan of a rank and stop; reads headers only. With\n"
+    "                       --device cuda --max-memory 16GiB: for a card that is not there\n"
     "  --check              do everything up to the first step, then stop\n"
     "  --eval               score eval_dataset (or dataset) and stop\n"
     "    --per-record       one line of JSON per record: {\"record\", \"nll\", \"tokens\"}\n"
     "    --adapter DIR      with this PEFT adapter\n"
     "  --device KIND        auto, cuda or cpu (overrides the key `device`)\n"
     "  --threads N          threads on the CPU; default: the allowed ones, shared by local ranks\n"
+    "  --max-memory SIZE    of a rank, such as 15GiB (overrides the key max_memory)\n"
     "  --probe [--json]     print what this machine has and stop\n"
     "  --help-config        print every configuration key with type, default and meaning\n"
     "  --version, --help\n"
@@ -57,16 +59,25 @@ static ql_err read_threads(const char *text, int *out) {
     return ql_ok();
 }
 
+static ql_err set_max_memory(ql_options *o, const char *value) {
+    QL_CHECK(!o->max_memory, QL_USAGE, "--max-memory: given twice");
+    o->max_memory = ql_format("max_memory=%s", value);
+    o->overrides[o->n_overrides++] = o->max_memory;
+    return ql_ok();
+}
+
 static ql_err read_value(ql_options *o, const char *option, const char *value) {
     QL_CHECK(value, QL_USAGE, "%s: needs a value; see --help", option);
     if (!strcmp(option, "--threads")) return read_threads(value, &o->threads);
+    if (!strcmp(option, "--max-memory")) return set_max_memory(o, value);
     if (!strcmp(option, "--adapter")) o->adapter = value;
     else o->device = value;
     return ql_ok();
 }
 
 static bool takes_value(const char *option) {
-    return !strcmp(option, "--adapter") || !strcmp(option, "--device") || !strcmp(option, "--threads");
+    return !strcmp(option, "--adapter") || !strcmp(option, "--device") || !strcmp(option, "--threads") ||
+           !strcmp(option, "--max-memory");
 }
 
 static bool prints_text(const char *option) {
@@ -126,4 +137,10 @@ ql_err ql_options_read(int argc, char **argv, ql_options *out) {
         }
     }
     return check_together(out);
+}
+
+void ql_options_free(ql_options *o) {
+    free(o->overrides);
+    free(o->max_memory);
+    *o = (ql_options){0};
 }
