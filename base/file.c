@@ -57,6 +57,12 @@ void ql_map_close(ql_map *m) {
     *m = (ql_map){0};
 }
 
+void ql_map_expect(const ql_map *m, size_t offset, size_t bytes) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), from = offset / page * page;
+    if (m->data && offset + bytes <= m->size)
+        madvise((void *)(uintptr_t)(m->data + from), offset + bytes - from, MADV_WILLNEED);
+}
+
 void ql_map_release(const ql_map *m, size_t offset, size_t bytes) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     size_t from = ql_align(offset, page), to = (offset + bytes) / page * page;

@@ -21,6 +21,9 @@ typedef struct {
 /* Maps a regular file (follows symlinks). QL_DATA when absent or not a regular file. */
 QL_RESULT ql_map_open(const char *path, ql_map *out);
 void      ql_map_close(ql_map *m);
+/* Tells the kernel that [offset, offset + bytes) is about to be read: it comes from the disk in large
+ * pieces and ahead of us. */
+void ql_map_expect(const ql_map *m, size_t offset, size_t bytes);
 /* Tells the kernel that [offset, offset + bytes) will not be read again soon, so that pages of
  * a mapped file do not count as ours. */
 void ql_map_release(const ql_map *m, size_t offset, size_t bytes);

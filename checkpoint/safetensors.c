@@ -196,6 +196,10 @@ uint64_t ql_tensor_set_fingerprint(const ql_tensor_set *s) {
     return h;
 }
 
+void ql_stored_expect(const ql_stored *t) {
+    ql_map_expect(t->file, (size_t)(t->data - t->file->data), t->bytes);
+}
+
 void ql_stored_release(const ql_stored *t) {
     ql_map_release(t->file, (size_t)(t->data - t->file->data), t->bytes);
 }

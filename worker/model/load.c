@@ -211,6 +211,13 @@ static ql_err load_slot(ql_model *m, int index, bool cached, int threads) {
     return cached ? ql_ok() : quantise(m, t, w, threads);
 }
 
+/* The disk works on the next tensor while this one is quantised. */
+static void expect_slot(const ql_model *m, size_t index, bool cached) {
+    if (index >= m->graph.slots || (cached && ql_is_quantised_here(m, (int)index))) return;
+    const ql_stored *t = ql_tensor_set_find(m->tensors, m->graph.slot[index].name);
+    if (t && !m->graph.slot[index].optional) ql_stored_expect(t);
+}
+
 static void attach(ql_weight *w, ql_buffer *buffer) {
     w->data.buffer = buffer;
     if (!w->quant) return;
@@ -222,7 +229,11 @@ static ql_err load_slots(ql_model *m, ql_base_cache *cache, int threads) {
     double start = ql_seconds();
     bool   found = cache && ql_base_cache_read(cache);
     double read = ql_seconds() - start;
-    for (size_t i = 0; i < m->graph.slots; i++) QL_TRY(load_slot(m, (int)i, found, threads));
+    expect_slot(m, 0, found);
+    for (size_t i = 0; i < m->graph.slots; i++) {
+        expect_slot(m, i + 1, found);
+        QL_TRY(load_slot(m, (int)i, found, threads));
+    }
     double all = ql_seconds() - start;
     bool   kept = cache && !found && ql_base_cache_write(cache);
     char   size[32];
