@@ -10,6 +10,7 @@
 
 static const random_model small = {"small", 64, 2, 4, 2, 160, 256, true};
 static double ahead = 60;
+static int    threads = 1;
 static char   caches[512];
 
 double __real_ql_wall_seconds(void);
@@ -34,6 +35,10 @@ int rig_close(void **state) {
     return scratch_remove(state);
 }
 
+void rig_use_threads(int n) {
+    threads = n;
+}
+
 const char *rig_caches(void) {
     return caches;
 }
@@ -49,7 +54,7 @@ ql_load_options rig_options(const char *cache) {
 loaded rig_load(const ql_load_options *o) {
     ql_model   m;
     ql_device *d;
-    ok(ql_device_open("cpu", 0, 1, &d)); /* one thread: children of this process load, too */
+    ok(ql_device_open("cpu", 0, threads, &d));
     ok(ql_model_describe(scratch("model"), o, &m));
     ok(ql_model_load(&m, d, 16));
     loaded l = {.size = m.weight_bytes, .slots = m.graph.slots, .origin = ql_strdup(m.origin)};

@@ -17,6 +17,7 @@ typedef struct {
 int  rig_open(void **state);
 int  rig_close(void **state);
 void rig_clock_ahead(double seconds);
+void rig_use_threads(int n); /* 1 unless said otherwise; programs whose children load use no more */
 const char *rig_caches(void); /* stays valid */
 /* Removes all caches. */
 void rig_empty(void);

@@ -351,5 +351,6 @@ int main(void) {
         cmocka_unit_test(the_users_folder_is_for_large_models),
         cmocka_unit_test(old_files_go_and_others_stay),
     };
+    rig_use_threads(3);
     return cmocka_run_group_tests_name("base cache", tests, rig_open, rig_close);
 }
