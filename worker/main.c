@@ -180,6 +180,7 @@ static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
 }
 
 static ql_err run_job(ql_job *j, const ql_options *o) {
+    if (o->ranks) j->place = (ql_place){.size = o->ranks, .local_size = o->ranks};
     ql_job_purpose purpose = o->mode == QL_MODE_EVAL ? QL_JOB_EVAL : QL_JOB_TRAIN;
     QL_TRY(prepare(j, o, purpose));
     if (o->mode == QL_MODE_PLAN) return print_plan(j, o->json);
