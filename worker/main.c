@@ -190,6 +190,7 @@ static ql_err run_job(ql_job *j, const ql_options *o) {
         return ql_ok();
     }
     QL_TRY(agree(j, ql_job_load(j, purpose), "loading the model"));
+    ql_info("base     %s", j->model.origin);
     return o->mode == QL_MODE_EVAL ? evaluate(j, o) : ql_train(j);
 }
 

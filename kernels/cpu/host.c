@@ -1,96 +1,37 @@
 /* What this machine is: instruction sets, processors, memory and the limits put on us. */
 #include "kernels/cpu/cpu.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/mem.h"
+#include "base/processor.h"
 
-/* The best first. */
-static const ql_cpu_kind kinds[] = {
-#if defined(QL_HAVE_AMX)
-    {"amx", &ql_simd_avx512, &ql_bf16_amx},
+/* Those that the compiler did not know are missing. */
+static const ql_cpu_kind kinds[QL_INSTRUCTION_SETS] = {
+    [QL_PORTABLE] = {"portable", &ql_simd_portable, &ql_bf16_portable},
+#if defined(__x86_64__)
+    [QL_AVX2] = {"avx2", &ql_simd_avx2, &ql_bf16_avx2},
+    [QL_AVX512] = {"avx512", &ql_simd_avx512, &ql_bf16_avx512},
 #endif
 #if defined(QL_HAVE_AVX512_BF16)
-    {"avx512_bf16", &ql_simd_avx512, &ql_bf16_avx512_bf16},
-#endif
-#if defined(__x86_64__)
-    {"avx512", &ql_simd_avx512, &ql_bf16_avx512},
-    {"avx2", &ql_simd_avx2, &ql_bf16_avx2},
-#endif
-    {"portable", &ql_simd_portable, &ql_bf16_portable}};
-
-#if defined(__x86_64__)
-/* Not every compiler's __builtin_cpu_supports knows this one. */
-static bool has_f16c(void) {
-    unsigned a, b, c, d;
-    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
-}
-#endif
-
-#if defined(QL_HAVE_AVX512_BF16)
-static bool has_avx512_bf16(void) {
-    enum { AVX512_BF16 = 1 << 5 };
-    unsigned a, b, c, d;
-    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & AVX512_BF16);
-}
-#endif
-
-#if defined(QL_HAVE_AMX)
-/* The processor has matrix registers, the kernel saves them, and grants them to this process: all its
- * threads, from now on (Linux: Documentation/x86/xstate.rst). */
-static bool has_amx(void) {
-    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, REQUEST = 0x1023, TILE_DATA = 18 };
-    unsigned a, b, c, d;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & AMX_BF16) || !(d & AMX_TILE)) return false;
-    return syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
-}
-#endif
-
-static bool machine_has_simd(const ql_simd *s) {
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    if (s == &ql_simd_avx2)
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
-    if (s == &ql_simd_avx512)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("fma");
-#endif
-    return s == &ql_simd_portable;
-}
-
-static bool machine_has(const ql_cpu_kind *k) {
-    if (!machine_has_simd(k->simd)) return false;
-#if defined(QL_HAVE_AVX512_BF16)
-    if (k->bf16 == &ql_bf16_avx512_bf16) return has_avx512_bf16();
+    [QL_AVX512_BF16] = {"avx512_bf16", &ql_simd_avx512, &ql_bf16_avx512_bf16},
 #endif
 #if defined(QL_HAVE_AMX)
-    if (k->bf16 == &ql_bf16_amx) return has_amx();
+    [QL_AMX] = {"amx", &ql_simd_avx512, &ql_bf16_amx},
 #endif
-    return true;
-}
+};
 
 ql_err ql_cpu_choose_kind(const ql_cpu_kind **out) {
-    const char *asked = getenv("QLORA_CPU");
-    for (size_t i = 0; i < QL_LEN(kinds); i++) {
-        const ql_cpu_kind *k = &kinds[i];
-        if (asked && *asked ? strcmp(asked, k->name) != 0 : !machine_has(k)) continue;
-        QL_CHECK(machine_has(k), QL_USAGE, "QLORA_CPU=%s: this processor has no such instructions; unset QLORA_CPU",
-                 asked);
-        *out = k;
-        return ql_ok();
-    }
-    return ql_fail(QL_USAGE,
-                   "QLORA_CPU=%s: unknown to this build; choose portable, avx2, avx512, avx512_bf16 or amx, or unset it",
-                   asked);
+    const char     *asked = getenv("QLORA_CPU");
+    ql_instructions s;
+    QL_TRY(ql_processor_choose(&s));
+    for (; !kinds[s].simd; s--)
+        QL_CHECK(!asked || !*asked, QL_USAGE, "QLORA_CPU=%s: the compiler of this build did not know these instructions", asked);
+    *out = &kinds[s];
+    return ql_ok();
 }
 
 static int affinity_threads(void) {

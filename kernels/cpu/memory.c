@@ -118,6 +118,7 @@ static ql_err cpu_sync(void *state) {
 
 #define QL_CPU_ENTRY(NAME) .NAME = ql_cpu_##NAME,
 const ql_backend ql_backend_cpu = {.kind = "cpu",
+                                   .is_host = true,
                                    .memory = {.open = cpu_open,
                                               .close = cpu_close,
                                               .describe = cpu_describe,

@@ -59,13 +59,13 @@ static int64_t argument(int argc, char **argv, int i, int64_t otherwise) {
     return argc > i ? strtoll(argv[i], NULL, 10) : otherwise;
 }
 
-enum { OWN_KEYS = 4, KEYS_MAX = 32 };
+enum { OWN_KEYS = 5, KEYS_MAX = 32 };
 
 static void set_up(ql_job *j, const random_model *s, const char *folder, int64_t rows, int64_t tokens, int threads,
                    char **keys, int n) {
     char *overrides[OWN_KEYS + KEYS_MAX] = {ql_format("max_length=%lld", (long long)tokens), ql_strdup("lora_r=16"),
                                             ql_format("per_device_train_batch_size=%lld", (long long)rows),
-                                            ql_strdup("max_memory=64GiB")};
+                                            ql_strdup("max_memory=64GiB"), ql_strdup("quantized_cache=false")};
     for (int i = 0; i < n && i < KEYS_MAX; i++) overrides[OWN_KEYS + i] = keys[i];
     must(ql_config_from_overrides(overrides, (size_t)ql_min(OWN_KEYS + n, OWN_KEYS + KEYS_MAX), &j->config));
     j->config.model_name_or_path = ql_strdup(folder);

@@ -59,6 +59,14 @@ for isa in avx2 avx512; do
 done
 QLORA_CPU=portable same portable plain 1 2 global_batch_size=7
 
+# The base from the cache is the base that was quantised, whoever wrote it and whoever reads it.
+kept=quantized_cache=$scratch/kept
+same keeps-the-base plain 1 2 global_batch_size=7 "$kept"
+same two-ranks-from-the-cache plain 2 1 global_batch_size=7 "$kept"
+if grep -q '^base  *from the cache' "$scratch/log"; then pass "it came from the cache"; else flunk "not from the cache: $(grep base "$scratch/log")"; fi
+QLORA_CPU=portable same portable-from-the-cache plain 1 2 global_batch_size=7 "$kept"
+if grep -q '^base  *from the cache' "$scratch/log"; then pass "and again"; else flunk "not from the cache: $(grep base "$scratch/log")"; fi
+
 # Products of operands rounded to bfloat16: other bytes, a loss near by, and the same bytes on whatever
 # instructions there are.
 bf16=(global_batch_size=7 bnb_4bit_compute_dtype=bfloat16 max_steps=2)
