@@ -212,6 +212,10 @@ void ql_stored_expect(const ql_stored *t) {
     ql_map_expect(t->file, (size_t)(t->data - t->file->data), t->bytes);
 }
 
+void ql_stored_release_part(const ql_stored *t, size_t from, size_t bytes) {
+    ql_map_release(t->file, (size_t)(t->data - t->file->data) + from, bytes);
+}
+
 void ql_stored_release(const ql_stored *t) {
     ql_map_release(t->file, (size_t)(t->data - t->file->data), t->bytes);
 }

@@ -36,6 +36,8 @@ uint64_t ql_tensor_set_fingerprint(const ql_tensor_set *s);
 void ql_stored_expect(const ql_stored *t);
 /* Says that the bytes of t were used and their pages may go. */
 void ql_stored_release(const ql_stored *t);
+/* The same for some of its bytes. */
+void ql_stored_release_part(const ql_stored *t, size_t from, size_t bytes);
 /* False when a F32, BF16 or F16 tensor holds a NaN or an infinity. Reads it all and releases it. */
 bool ql_stored_is_finite(const ql_stored *t);
 

@@ -119,7 +119,8 @@ static int useful_threads(int64_t pieces, int threads) {
     return (int)ql_max(1, ql_min(pieces, threads));
 }
 
-/* Copies in parallel; false when a value is not finite. */
+/* Copies in parallel; false when a value is not finite. What was read is let go piece by piece, so that
+ * a large tensor is never in memory twice. */
 static bool copy_pieces(const ql_stored *t, int threads, uint8_t *to) {
     int64_t pieces = ql_ceil_div(t->count, PIECE);
     size_t  size = ql_dtype_size(t->dtype);
@@ -129,6 +130,7 @@ static bool copy_pieces(const ql_stored *t, int threads, uint8_t *to) {
         size_t from = (size_t)p * PIECE * size, n = (size_t)ql_min(PIECE, t->count - p * PIECE);
         bad |= !ql_is_finite(t->data + from, t->dtype, n);
         memcpy(to + from, t->data + from, n * size);
+        ql_stored_release_part(t, from, n * size);
     }
     return !bad;
 }
@@ -156,6 +158,7 @@ static bool quantise_pieces(const ql_stored *t, const ql_weight *w, int threads,
         int64_t from = p * PIECE, n = ql_min(PIECE, t->count - from);
         bad |= !ql_quantize(w->quant, t->data + (size_t)from * size, t->dtype, (size_t)n, w->blocksize,
                             packed + from / 2, absmax + from / w->blocksize);
+        ql_stored_release_part(t, (size_t)from * size, (size_t)n * size);
     }
     return !bad;
 }
