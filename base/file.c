@@ -154,6 +154,11 @@ ql_err ql_dir_remove(const char *path) {
     return e;
 }
 
+uint64_t ql_file_bytes(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
 bool ql_file_exists(const char *path) {
     return access(path, F_OK) == 0;
 }

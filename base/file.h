@@ -27,4 +27,5 @@ QL_RESULT ql_dir_make(const char *path);
 /* Removes a folder and what is in it; does not follow symlinks. Fine if absent. */
 QL_RESULT ql_dir_remove(const char *path);
 bool      ql_file_exists(const char *path);
+uint64_t  ql_file_bytes(const char *path); /* 0 where there is none */
 char     *ql_path_join(const char *folder, const char *name); /* caller frees */

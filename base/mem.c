@@ -13,19 +13,28 @@ static QL_NORETURN void die_of_hunger(size_t bytes) {
     _exit(QL_TEMP);
 }
 
+static _Atomic uint64_t allocations;
+
+uint64_t ql_allocations(void) {
+    return allocations;
+}
+
 void *ql_alloc(size_t bytes) {
+    allocations++;
     void *p = calloc(1, bytes ? bytes : 1);
     if (!p) die_of_hunger(bytes);
     return p;
 }
 
 void *ql_alloc_array(size_t count, size_t size) {
+    allocations++;
     void *p = calloc(count ? count : 1, size ? size : 1);
     if (!p) die_of_hunger(count * size);
     return p;
 }
 
 void *ql_realloc(void *old, size_t bytes) {
+    allocations++;
     void *p = realloc(old, bytes ? bytes : 1);
     if (!p) die_of_hunger(bytes);
     return p;
@@ -44,6 +53,7 @@ char *ql_strdup(const char *s) {
 char *ql_format(const char *fmt, ...) {
     char   *text = NULL;
     va_list ap;
+    allocations++;
     va_start(ap, fmt);
     if (vasprintf(&text, fmt, ap) < 0) die_of_hunger(strlen(fmt));
     va_end(ap);

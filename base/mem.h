@@ -12,6 +12,9 @@ void *ql_realloc(void *old, size_t bytes);          /* new bytes are not initial
 char *ql_strdup(const char *s);
 char *ql_strndup(const char *s, size_t n);
 char *ql_format(const char *fmt, ...) QL_PRINTF(1, 2); /* caller frees */
+/* How often memory was asked for by the functions above, by all threads. Tests see from it that a
+ * step allocates nothing. */
+uint64_t ql_allocations(void);
 
 #define QL_NEW(type)          ((type *)ql_alloc(sizeof(type)))
 #define QL_NEW_ARRAY(type, n) ((type *)ql_alloc_array((n), sizeof(type)))

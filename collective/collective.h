@@ -39,6 +39,8 @@ const char *ql_world_kind(const ql_world *w); /* "single process", "Open MPI 4.1
 /* Collective. Element by element over all ranks, in place, in pieces of at most 32 MiB. Integers,
  * so the result depends neither on the number of ranks nor on their order. n may be 0. */
 QL_RESULT ql_sum_i64(ql_world *w, int64_t *data, size_t n);
+/* Local. Bytes that the library may take while n integers are summed over `ranks` ranks. */
+size_t ql_sum_buffer_bytes(size_t n, int ranks);
 QL_RESULT ql_max_i64(ql_world *w, int64_t *data, size_t n);
 QL_RESULT ql_min_i64(ql_world *w, int64_t *data, size_t n);
 

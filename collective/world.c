@@ -49,6 +49,11 @@ ql_err ql_sum_i64(ql_world *w, int64_t *data, size_t n) {
     return reduce(w, data, n, QL_WIRE_SUM);
 }
 
+size_t ql_sum_buffer_bytes(size_t n, int ranks) {
+    size_t bytes = n * sizeof(int64_t);
+    return ranks == 1 ? 0 : bytes < QL_WIRE_PIECE ? bytes : QL_WIRE_PIECE;
+}
+
 ql_err ql_max_i64(ql_world *w, int64_t *data, size_t n) {
     return reduce(w, data, n, QL_WIRE_MAX);
 }

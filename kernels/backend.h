@@ -2,10 +2,15 @@
 #pragma once
 #include "kernels/ops.h"
 
+/* See ql_device_needs_of. Every kind that there is has one, compiled in or not. */
+typedef void ql_needs(int threads, int64_t largest_matrix, ql_device_needs *out);
+ql_needs     ql_cpu_needs, ql_cuda_needs;
+
 typedef struct {
     ql_err (*open)(int ordinal, int threads, void **state);
     void (*close)(void *state);
     ql_err (*describe)(void *state, ql_device_info *out);
+    uint64_t (*workspace)(const void *state); /* bytes taken by `open` */
     ql_err (*allocate)(void *state, size_t bytes, void **memory); /* zero-filled, 64-byte aligned */
     void (*release)(void *state, void *memory, size_t bytes);
     ql_err (*upload)(void *state, void *to, const void *from, size_t bytes);
@@ -36,6 +41,8 @@ struct ql_device {
     const ql_backend *backend;
     void             *state; /* the back end's own */
     ql_memory_use     use;
+    void             *reserve; /* NULL, or the memory that all buffers are cut from */
+    size_t            reserve_bytes, reserve_used;
 };
 
 /* The address of a tensor, for back ends. NULL for an absent tensor. */

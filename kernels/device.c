@@ -9,8 +9,11 @@
 
 const ql_backend *const ql_backends[] = {&ql_backend_cpu, NULL};
 
-/* Back ends that exist but are not part of this build get a sentence of their own. */
-static const char *const known_kinds[] = {"cpu", "cuda"};
+/* All kinds that there are. Those that are not part of this build can be planned for. */
+static const struct {
+    const char *kind;
+    ql_needs   *needs;
+} known[] = {{"cpu", ql_cpu_needs}, {"cuda", ql_cuda_needs}};
 
 size_t ql_dtype_size(ql_dtype t) {
     static const size_t size[] = {[QL_F32] = 4, [QL_BF16] = 2, [QL_F16] = 2, [QL_F64] = 8,
@@ -31,17 +34,27 @@ static ql_err find_backend(const char *kind, const ql_backend **out) {
             *out = *b;
             return ql_ok();
         }
-    for (size_t i = 0; i < QL_LEN(known_kinds); i++)
-        QL_CHECK(strcmp(known_kinds[i], kind), QL_USAGE,
+    for (size_t i = 0; i < QL_LEN(known); i++)
+        QL_CHECK(strcmp(known[i].kind, kind), QL_USAGE,
                  "device: %s: this build has no %s back end; use device: cpu or a build that has it", kind, kind);
     return ql_fail(QL_USAGE, "device: %s: unknown; choose auto, cuda or cpu", kind);
 }
 
+ql_err ql_device_needs_of(const char *kind, int threads, int64_t largest_matrix, ql_device_needs *out) {
+    for (size_t i = 0; i < QL_LEN(known); i++)
+        if (!strcmp(known[i].kind, kind)) {
+            *out = (ql_device_needs){0};
+            known[i].needs(threads, largest_matrix, out);
+            return ql_ok();
+        }
+    return ql_fail(QL_USAGE, "device: %s: unknown; choose auto, cuda or cpu", kind);
+}
+
 const char *ql_device_kind(int index, bool *built) {
-    if (index < 0 || index >= (int)QL_LEN(known_kinds)) return NULL;
+    if (index < 0 || index >= (int)QL_LEN(known)) return NULL;
     *built = false;
-    for (const ql_backend *const *b = ql_backends; *b; b++) *built |= !strcmp((*b)->kind, known_kinds[index]);
-    return known_kinds[index];
+    for (const ql_backend *const *b = ql_backends; *b; b++) *built |= !strcmp((*b)->kind, known[index].kind);
+    return known[index].kind;
 }
 
 const char *ql_device_preferred(void) {
@@ -56,13 +69,14 @@ ql_err ql_device_open(const char *kind, int ordinal, int threads, ql_device **ou
     void *state = NULL;
     QL_TRY(backend->memory.open(ordinal, threads, &state));
     ql_device *d = QL_NEW(ql_device);
-    *d = (ql_device){.backend = backend, .state = state};
+    *d = (ql_device){.backend = backend, .state = state, .use.workspace = backend->memory.workspace(state)};
     *out = d;
     return ql_ok();
 }
 
 void ql_device_close(ql_device *d) {
     if (!d) return;
+    if (d->reserve) d->backend->memory.release(d->state, d->reserve, d->reserve_bytes);
     d->backend->memory.close(d->state);
     free(d);
 }
@@ -71,21 +85,45 @@ ql_err ql_device_describe(ql_device *d, ql_device_info *out) {
     return d->backend->memory.describe(d->state, out);
 }
 
+static ql_err take(ql_device *d, size_t bytes, void **memory) {
+    QL_TRY(d->backend->memory.allocate(d->state, bytes, memory));
+    d->use.allocations++;
+    return ql_ok();
+}
+
+ql_err ql_device_reserve(ql_device *d, uint64_t bytes) {
+    QL_CHECK(!d->reserve && d->use.bytes_now == 0, QL_BUG, "device: memory was taken before it was reserved");
+    QL_TRY(take(d, bytes, &d->reserve));
+    d->reserve_bytes = bytes;
+    return ql_ok();
+}
+
+enum { BUFFER_UNIT = 64 };
+
+static ql_err cut(ql_device *d, size_t bytes, void **memory) {
+    size_t room = ql_align(bytes, BUFFER_UNIT);
+    QL_CHECK(room <= d->reserve_bytes - d->reserve_used, QL_BUG,
+             "device: a buffer of %zu bytes, but %zu of the %zu planned are left", bytes, d->reserve_bytes - d->reserve_used,
+             d->reserve_bytes);
+    *memory = (char *)d->reserve + d->reserve_used;
+    d->reserve_used += room;
+    return ql_ok();
+}
+
 ql_err ql_buffer_new(ql_device *d, size_t bytes, ql_buffer **out) {
     void *memory = NULL;
-    QL_TRY(d->backend->memory.allocate(d->state, bytes, &memory));
+    QL_TRY(d->reserve ? cut(d, bytes, &memory) : take(d, bytes, &memory));
     ql_buffer *b = QL_NEW(ql_buffer);
     *b = (ql_buffer){memory, bytes};
     d->use.bytes_now += bytes;
     d->use.bytes_peak = d->use.bytes_now > d->use.bytes_peak ? d->use.bytes_now : d->use.bytes_peak;
-    d->use.allocations++;
     *out = b;
     return ql_ok();
 }
 
 void ql_buffer_free(ql_device *d, ql_buffer *b) {
     if (!b) return;
-    d->backend->memory.release(d->state, b->memory, b->bytes);
+    if (!d->reserve) d->backend->memory.release(d->state, b->memory, b->bytes);
     d->use.bytes_now -= b->bytes;
     free(b);
 }

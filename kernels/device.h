@@ -37,7 +37,6 @@ typedef struct {
     char     name[128];
     uint64_t bytes_total, bytes_free;
     int      threads; /* CPU: threads used; else 0 */
-    uint64_t scratch_bytes; /* taken by the back end when it was opened, beside all buffers */
 } ql_device_info;
 
 /* The back ends that there are, compiled in or not: index 0, 1, ...; NULL beyond the last. */
@@ -51,12 +50,29 @@ QL_RESULT ql_device_open(const char *kind, int ordinal, int threads, ql_device *
 void      ql_device_close(ql_device *d);
 QL_RESULT ql_device_describe(ql_device *d, ql_device_info *out);
 
+/* What a device takes beside the buffers of a run, known without the device being there, so that a
+ * run can be planned for a card that is not in this machine. */
+typedef struct {
+    bool     is_host;    /* its memory is the host's: one limit counts for both              */
+    size_t   activation; /* bytes of an element of activations and of their gradients        */
+    uint64_t workspace;  /* of its kernels and libraries                                     */
+    uint64_t outside;    /* taken by driver and libraries without asking us; an estimate     */
+} ql_device_needs;
+/* `threads`: of a CPU; `largest_matrix`: elements of the largest matrix that is kept in 4 bits.
+ * QL_USAGE when there is no such kind. */
+QL_RESULT ql_device_needs_of(const char *kind, int threads, int64_t largest_matrix, ql_device_needs *out);
+
+/* Takes `bytes` from the device at once, before any buffer. From then on buffers are cut from them,
+ * and one that does not fit is refused (QL_BUG): a plan cannot be exceeded. A buffer that is freed
+ * gives nothing back before the device is closed. QL_TEMP when the device has no room. */
+QL_RESULT ql_device_reserve(ql_device *d, uint64_t bytes);
 /* QL_TEMP when the device has no room. Zero-filled, 64-byte aligned. */
 QL_RESULT ql_buffer_new(ql_device *d, size_t bytes, ql_buffer **out);
 void      ql_buffer_free(ql_device *d, ql_buffer *b);
-/* Bytes in buffers now and at most so far, and the number of ql_buffer_new calls. */
+/* Bytes in buffers now and at most so far; bytes of workspace; how often memory was asked of the
+ * device's driver or system. */
 typedef struct {
-    uint64_t bytes_now, bytes_peak, allocations;
+    uint64_t bytes_now, bytes_peak, workspace, allocations;
 } ql_memory_use;
 ql_memory_use ql_device_memory(const ql_device *d);
 

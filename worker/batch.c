@@ -2,6 +2,12 @@
 
 #include <stdlib.h>
 
+size_t ql_host_batch_bytes(int64_t max_tokens, int64_t max_rows) {
+    enum { WORDS_PER_TOKEN = 5, WORDS_PER_ROW = 2, COEF_AND_LOGP = 2 };
+    int64_t words = WORDS_PER_TOKEN * max_tokens + WORDS_PER_ROW * max_rows + 2 + COEF_AND_LOGP * max_tokens;
+    return (size_t)words * sizeof(int32_t) + (size_t)max_tokens * sizeof(int64_t);
+}
+
 void ql_host_batch_open(int64_t max_tokens, int64_t max_rows, ql_host_batch *out) {
     size_t t = (size_t)max_tokens;
     *out = (ql_host_batch){.max_tokens = max_tokens, .max_rows = max_rows};

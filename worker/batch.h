@@ -11,6 +11,8 @@ typedef struct {
     int64_t *target_document; /* per target: index of its document in the corpus            */
 } ql_host_batch;
 
+/* Bytes of a host batch and of the host's side of the buffers below. */
+size_t ql_host_batch_bytes(int64_t max_tokens, int64_t max_rows);
 void ql_host_batch_open(int64_t max_tokens, int64_t max_rows, ql_host_batch *out);
 void ql_host_batch_close(ql_host_batch *b);
 void ql_host_batch_clear(ql_host_batch *b);

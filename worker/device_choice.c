@@ -21,6 +21,14 @@ static int fair_share(int local_size) {
     return n >= local_size ? n / local_size : 1;
 }
 
+static bool is_built(const char *wanted) {
+    bool        built;
+    const char *kind;
+    for (int i = 0; (kind = ql_device_kind(i, &built)); i++)
+        if (!strcmp(kind, wanted)) return built;
+    return true; /* unknown: opening it says so */
+}
+
 /* auto means the same on every CPU, whatever it is good at: the choice decides bits. */
 static ql_dtype operands_on_cpu(const char *compute_dtype) {
     if (!strcmp(compute_dtype, "bfloat16")) return QL_BF16;
@@ -29,7 +37,7 @@ static ql_dtype operands_on_cpu(const char *compute_dtype) {
     return QL_F32;
 }
 
-ql_err ql_choose_device(ql_job *j, const char *kind, int threads) {
+ql_err ql_choose_device(ql_job *j, const char *kind, int threads, bool only_planning) {
     if (!kind) kind = j->config.device;
     if (threads == 0) threads = fair_share(j->place.local_size);
     omp_set_num_threads(threads); /* for reading data and quantising, which know no device */
@@ -38,6 +46,9 @@ ql_err ql_choose_device(ql_job *j, const char *kind, int threads) {
         if (!strcmp(kind, "cpu")) ql_info("device: auto: this build has no accelerator back end; computing on the CPU");
     }
     j->operands = operands_on_cpu(j->config.bnb_4bit_compute_dtype);
+    j->device_kind = kind;
+    j->threads = threads;
+    if (only_planning && !is_built(kind)) return ql_ok();
     return ql_device_open(kind, 0, threads, &j->device);
 }
 

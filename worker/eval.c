@@ -26,7 +26,7 @@ static ql_err run_own_rows(ql_job *j, int64_t *record_loss, int64_t *record_targ
     ql_host_batch_clear(&j->host);
     for (int64_t row = j->place.rank; row < r->rows; row += j->place.size) {
         int64_t n = r->start[row + 1] - r->start[row], tokens = ql_row_tokens(&j->eval, r, row);
-        if (j->host.rows == j->plan.micro_rows || j->host.tokens + tokens > j->plan.micro_tokens)
+        if (j->host.rows == j->plan.choice.micro_rows || j->host.tokens + tokens > j->plan.micro_tokens)
             QL_TRY(count_batch(j, record_loss, record_targets, out));
         ql_host_batch_add(&j->host, &j->eval, r->document + r->start[row], n, row);
         ql_progress(false, "evaluating: row %lld of %lld", (long long)row + 1, (long long)r->rows);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/random.h"
 
@@ -75,9 +76,17 @@ static int64_t longest_row(const ql_job *j) {
     return longest > 0 ? longest : j->config.max_length;
 }
 
-static uint64_t memory_limit(const ql_job *j, const ql_device_info *info) {
-    if (j->config.max_memory > 0) return (uint64_t)j->config.max_memory;
-    return info->bytes_free / 5 * 4 / (uint64_t)j->place.local_size;
+/* Of what the machine has free, some is left to others; the ranks of a machine share the rest. */
+static ql_err memory_limit(const ql_job *j, uint64_t *limit) {
+    *limit = (uint64_t)j->config.max_memory;
+    if (*limit > 0) return ql_ok();
+    QL_CHECK(j->device, QL_USAGE,
+             "device: %s: there is none here to be asked for its memory; say what to plan for, as in --max-memory 16GiB",
+             j->device_kind);
+    ql_device_info info;
+    QL_TRY(ql_device_describe(j->device, &info));
+    *limit = info.bytes_free / 5 * 4 / (uint64_t)j->place.local_size;
+    return ql_ok();
 }
 
 static void warn_of_length(const ql_job *j) {
@@ -86,38 +95,74 @@ static void warn_of_length(const ql_job *j) {
                 (long long)longest_row(j), (long long)j->model.config.max_positions);
 }
 
+static int64_t largest_quantised(const ql_model *m) {
+    int64_t most = 0;
+    for (size_t i = 0; i < m->graph.slots; i++)
+        if (m->weight[i].quant) most = ql_max(most, m->weight[i].out * m->weight[i].in);
+    return most;
+}
+
+/* Before the data are read: five bytes a token, and three to four bytes of a file make a token. */
+static uint64_t expected_data(const ql_datasets *files) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < files->count; i++) bytes += ql_file_bytes(files->item[i].path);
+    return bytes / 7 * 10;
+}
+
+static void ask_about_data(const ql_job *j, ql_memory_question *q) {
+    if (j->train.documents + j->eval.documents == 0) {
+        q->data_bytes = expected_data(&j->config.dataset) + expected_data(&j->config.eval_dataset);
+        q->data_detail = "tokens and rows, estimated from the size of the files";
+        return;
+    }
+    q->data_bytes = ql_corpus_bytes(&j->train) + ql_row_set_bytes(&j->train, &j->train_rows) + ql_corpus_bytes(&j->eval) +
+                    ql_row_set_bytes(&j->eval, &j->eval_rows);
+    q->data_detail = "tokens and rows";
+}
+
 ql_err ql_job_plan(ql_job *j, ql_job_purpose purpose) {
     bool training = purpose == QL_JOB_TRAIN;
     warn_of_length(j);
     if (j->global_batch == 0) j->global_batch = ql_config_rows_per_step(&j->config, j->place.size);
-    ql_device_info info;
-    QL_TRY(ql_device_describe(j->device, &info));
-    int64_t            rows = training ? ql_ceil_div(j->global_batch, j->place.size) : ql_max(1, j->eval_rows.rows);
-    ql_memory_question q = {.graph = &j->model.graph,
-                            .adapter = j->has_adapter ? &j->adapter.shape : NULL,
-                            .weight_bytes = j->model.weight_bytes,
-                            .table_bytes = ql_model_table_bytes(&j->model, longest_row(j)),
-                            .vocab = j->model.config.vocab_size,
-                            .longest_row = longest_row(j),
-                            .rows_at_most = rows,
-                            .micro_rows = j->config.per_device_train_batch_size,
-                            .recompute = j->config.gradient_checkpointing,
-                            .training = training,
-                            .dropout = training && j->config.lora_dropout > 0,
-                            .scratch_bytes = info.scratch_bytes,
-                            .limit = memory_limit(j, &info)};
-    return ql_memory_plan_make(&q, &j->plan);
+    int64_t rows = training ? ql_ceil_div(j->global_batch, j->place.size) : ql_max(1, j->eval_rows.rows);
+    j->question = (ql_memory_question){.graph = &j->model.graph,
+                                       .adapter = j->has_adapter ? &j->adapter.shape : NULL,
+                                       .device = j->device_kind,
+                                       .weight_bytes = j->model.weight_bytes,
+                                       .table_bytes = ql_model_table_bytes(&j->model, longest_row(j)),
+                                       .vocab = j->model.config.vocab_size,
+                                       .longest_row = longest_row(j),
+                                       .rows_at_most = rows,
+                                       .micro_rows = j->config.per_device_train_batch_size,
+                                       .ranks = j->place.size,
+                                       .recompute = j->config.gradient_checkpointing,
+                                       .training = training,
+                                       .dropout = training && j->config.lora_dropout > 0,
+                                       .host_limit = UINT64_MAX};
+    QL_TRY(ql_device_needs_of(j->device_kind, j->threads, largest_quantised(&j->model), &j->question.needs));
+    QL_TRY(memory_limit(j, &j->question.limit));
+    ask_about_data(j, &j->question);
+    return ql_memory_plan_make(&j->question, &j->plan);
 }
 
 /* ---- loading ---- */
 
 static ql_err take_buffers(ql_job *j) {
-    QL_TRY(ql_buffer_new(j->device, j->plan.arena_bytes, &j->arena));
-    QL_TRY(ql_buffer_new(j->device, 64, &j->flags));
-    j->overflow = (ql_tensor){j->flags, 0, QL_I32, 1, 1};
-    QL_TRY(ql_batch_open(j->device, j->plan.micro_tokens, j->plan.micro_rows, &j->batch));
-    ql_host_batch_open(j->plan.micro_tokens, j->plan.micro_rows, &j->host);
-    j->coef = QL_NEW_ARRAY(float, (size_t)j->plan.micro_tokens);
+    int64_t tokens = j->plan.micro_tokens, rows = j->plan.choice.micro_rows;
+    QL_TRY(ql_buffer_new(j->device, j->plan.run_bytes, &j->arena));
+    QL_TRY(ql_batch_open(j->device, tokens, rows, &j->batch));
+    ql_host_batch_open(tokens, rows, &j->host);
+    j->coef = QL_NEW_ARRAY(float, (size_t)tokens);
+    j->step_rows = QL_NEW_ARRAY(int64_t, (size_t)j->global_batch);
+    j->order = QL_NEW_ARRAY(int64_t, (size_t)j->train_rows.rows);
+    return ql_ok();
+}
+
+/* What was planned and what was taken are compared, on every run. */
+static ql_err check_against_plan(const ql_job *j) {
+    uint64_t taken = ql_device_memory(j->device).bytes_now;
+    QL_CHECK(taken == j->plan.arena_bytes, QL_BUG, "memory: %llu bytes were planned, %llu are taken",
+             (unsigned long long)j->plan.arena_bytes, (unsigned long long)taken);
     return ql_ok();
 }
 
@@ -132,19 +177,19 @@ static ql_err start_adapter(ql_job *j, ql_job_purpose purpose) {
 
 ql_err ql_job_load(ql_job *j, ql_job_purpose purpose) {
     j->objective = &ql_objective_sft;
+    QL_TRY(ql_device_reserve(j->device, j->plan.arena_bytes));
     QL_TRY(ql_model_load(&j->model, j->device, longest_row(j)));
     QL_TRY(start_adapter(j, purpose));
-    return take_buffers(j);
+    QL_TRY(take_buffers(j));
+    return check_against_plan(j);
 }
 
 void ql_job_close(ql_job *j) {
     ql_host_batch_close(&j->host);
     ql_batch_close(&j->batch);
-    if (j->device) {
-        ql_buffer_free(j->device, j->arena);
-        ql_buffer_free(j->device, j->flags);
-    }
+    if (j->device) ql_buffer_free(j->device, j->arena);
     free(j->coef);
+    free(j->step_rows);
     free(j->order);
     ql_adapter_close(&j->adapter);
     ql_model_close(&j->model);
@@ -174,7 +219,7 @@ ql_err ql_job_run_host_batch(ql_job *j, bool training, uint32_t step) {
                 .operands = j->operands,
                 .rope_cos = j->model.rope_cos,
                 .rope_sin = j->model.rope_sin,
-                .overflow = j->overflow,
+                .overflow = j->adapter.overflow,
                 .batch = &j->batch.view,
                 .dropout = training ? (float)j->config.lora_dropout : 0,
                 .dropout_key = ql_random_key((uint64_t)j->config.seed, QL_RANDOM_DROPOUT),

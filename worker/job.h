@@ -12,25 +12,26 @@ typedef struct {
     ql_config     config;
     ql_world     *world;
     ql_place      place;
-    ql_device    *device;
-    int           threads; /* asked for; 0: all */
-    ql_dtype      operands; /* of all matrix products; ql_choose_device */
+    ql_device    *device;      /* NULL while planning for a device that is not there */
+    const char   *device_kind;
+    int           threads;     /* of this rank, where it computes on the CPU         */
+    ql_dtype      operands;    /* of all matrix products; ql_choose_device           */
     ql_tokenizer *tokenizer;
 
     ql_corpus  train, eval;
     ql_row_set train_rows, eval_rows;
     int64_t    global_batch;    /* rows of one optimiser step                       */
     int64_t    steps_per_epoch, total_steps;
+    int64_t   *step_rows;   /* [global_batch]                                              */
     int64_t   *order;       /* of the training rows in epoch order_epoch - 1; NULL at first */
     int64_t    order_epoch; /* 0: none yet                                                 */
 
     ql_model       model;
     ql_adapter     adapter;
     bool           has_adapter;
+    ql_memory_question question; /* of which `plan` is the answer */
     ql_memory_plan plan;
-    ql_buffer     *arena;
-    ql_buffer     *flags;    /* i32: overflow of gradients */
-    ql_tensor      overflow;
+    ql_buffer     *arena;    /* in which the plan's schedules run */
     ql_batch_buffers batch;
     ql_host_batch    host;
     float           *coef;   /* [micro_tokens] */

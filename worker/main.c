@@ -121,8 +121,8 @@ static ql_err agree(ql_job *j, ql_err e, const char *doing) {
 
 static ql_err print_plan(const ql_job *j, bool json) {
     ql_str text = {0};
-    if (json) ql_memory_plan_json(&j->plan, &text);
-    else ql_memory_plan_text(&j->plan, &text);
+    if (json) ql_memory_plan_json(&j->question, &j->plan, &text);
+    else ql_memory_plan_text(&j->question, &j->plan, &text);
     if (j->place.rank == 0) fwrite(text.data, 1, text.size, stdout);
     ql_str_free(&text);
     return ql_ok();
@@ -169,7 +169,7 @@ static ql_err evaluate(ql_job *j, const ql_options *o) {
 static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
     QL_TRY(agree(j, read_config(j, o), "reading the configuration"));
     bool writes = o->mode == QL_MODE_TRAIN;
-    QL_TRY(agree(j, ql_choose_device(j, o->device, o->threads), "opening the device"));
+    QL_TRY(agree(j, ql_choose_device(j, o->device, o->threads, o->mode == QL_MODE_PLAN), "opening the device"));
     QL_TRY(agree(j, ql_job_describe_model(j, purpose), "reading the model's headers"));
     if (o->mode != QL_MODE_PLAN) QL_TRY(agree(j, ql_job_read_data(j, purpose), "reading the data"));
     QL_TRY(compare_ranks(j));
@@ -181,6 +181,7 @@ static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
 }
 
 static ql_err run_job(ql_job *j, const ql_options *o) {
+    if (o->ranks) j->place = (ql_place){.size = o->ranks, .local_size = o->ranks};
     ql_job_purpose purpose = o->mode == QL_MODE_EVAL ? QL_JOB_EVAL : QL_JOB_TRAIN;
     QL_TRY(prepare(j, o, purpose));
     if (o->mode == QL_MODE_PLAN) return print_plan(j, o->json);
@@ -243,7 +244,7 @@ int main(int argc, char **argv) {
     ql_options o;
     ql_err     e = ql_options_read(argc, argv, &o);
     if (!ql_bad(e)) e = run(argc, argv, &o);
-    free(o.overrides);
+    ql_options_free(&o);
     if (!ql_bad(e) && (fflush(stdout) != 0 || ferror(stdout))) e = ql_fail_errno("standard output");
     if (!ql_bad(e)) return 0;
     if (e.code == QL_STOPPED) ql_info("%s", ql_err_text());

@@ -1,7 +1,6 @@
-/* The memory plan: every byte that a rank takes on its device, known from headers alone, and the
- * choices that make it fit. When memory is short the ladder is walked in the order of least
- * cost: keep all activations; recompute layers; fewer rows at a time; fewer logits at a time.
- * No rung changes a bit of the result. */
+/* The memory plan: every byte that a rank takes, known from headers alone before anything is
+ * loaded, and the choices that make it fit. When memory is short a ladder of rungs is walked down in
+ * the order of least cost, as far as needed; no rung changes a bit of the result. */
 #pragma once
 #include "base/config/config.h"
 #include "worker/graph/plan.h"
@@ -9,37 +8,74 @@
 
 typedef struct {
     const ql_graph         *graph;
-    const ql_adapter_shape *adapter;      /* NULL: none                                      */
+    const ql_adapter_shape *adapter; /* NULL: none                                           */
+    const char             *device;  /* its kind                                             */
+    ql_device_needs         needs;
     size_t                  weight_bytes, table_bytes;
-    uint64_t                scratch_bytes; /* of the device's back end                        */
+    uint64_t                data_bytes;    /* corpora, rows and their order                  */
+    const char             *data_detail;
     int64_t                 vocab;
     int64_t                 longest_row;  /* tokens                                          */
     int64_t                 rows_at_most; /* that one rank can get in a step                 */
     int64_t                 micro_rows;   /* wanted; 0: choose                               */
+    int                     ranks;
     ql_tristate             recompute;
     bool                    training, dropout;
-    uint64_t                limit; /* bytes */
+    uint64_t                limit;        /* bytes of the device's memory                    */
+    uint64_t                host_limit;   /* where the device's memory is not the host's     */
 } ql_memory_question;
 
-enum { QL_MEMORY_PARTS = 11 };
+/* What may be chosen. */
 typedef struct {
-    const char *name, *detail;
-    uint64_t    bytes;
+    int64_t      micro_rows, logit_rows;
+    ql_recompute recompute;
+    int          deep_layers;   /* see ql_plan_request                                        */
+    bool         paged_moments; /* AdamW's moments lie on the host                            */
+    bool         host_borders;  /* inputs of layers wait on the host for backward             */
+} ql_memory_choice;
+
+enum { QL_MEMORY_PARTS = 16, QL_RUNGS_MAX = 64 };
+typedef enum { QL_ON_DEVICE, QL_OUTSIDE_ARENA, QL_ON_HOST } ql_memory_place;
+typedef struct {
+    const char     *name;
+    char            detail[96];
+    ql_memory_place place; /* QL_OUTSIDE_ARENA: on the device, but no buffer of ours          */
+    uint64_t        bytes;
 } ql_memory_part;
+
 typedef struct {
-    int64_t        micro_rows, micro_tokens, logit_rows;
-    bool           recompute;
-    int            rung; /* 0: everything is kept */
-    ql_memory_part part[QL_MEMORY_PARTS];
-    int            parts;
-    uint64_t       total, limit;
-    ql_plan        train, score; /* schedules; train is empty when not training */
-    size_t         arena_bytes;
+    ql_memory_choice choice;
+    int64_t          micro_tokens;
+    int              rung; /* of the ladder; 0: everything is kept                            */
+    ql_memory_part   part[QL_MEMORY_PARTS];
+    int              parts;
+    uint64_t         total;       /* what is compared with the limit: the device's, and on a CPU
+                                     the host's with it                                       */
+    uint64_t         limit;
+    uint64_t         host_total;  /* of the host alone                                        */
+    uint64_t         arena_bytes; /* all buffers: what ql_device_reserve takes                */
+    ql_plan          train, score; /* schedules; train is empty when not training             */
+    size_t           run_bytes;    /* the buffer that the schedules work in                   */
 } ql_memory_plan;
 
 /* QL_USAGE when even the last rung does not fit: names the smallest memory that would do. */
 QL_RESULT ql_memory_plan_make(const ql_memory_question *q, ql_memory_plan *out);
 void      ql_memory_plan_free(ql_memory_plan *p);
-/* As a table for people, or as one line of JSON. */
-void ql_memory_plan_text(const ql_memory_plan *p, ql_str *out);
-void ql_memory_plan_json(const ql_memory_plan *p, ql_str *out);
+/* The plan of one choice, whatever the limit. */
+void ql_memory_evaluate(const ql_memory_question *q, const ql_memory_choice *c, ql_memory_plan *out);
+
+/* A rung, taken in full. */
+typedef struct {
+    ql_memory_choice choice;
+    char             name[64];
+    uint64_t         total;
+    double           extra_time; /* share of a step, estimated, against the first rung        */
+} ql_rung;
+/* All rungs, in the order in which they are taken; returns their number. */
+int ql_memory_ladder(const ql_memory_question *q, ql_rung rung[QL_RUNGS_MAX]);
+
+/* As a table for people, with the ladder, or as one line of JSON. */
+void ql_memory_plan_text(const ql_memory_question *q, const ql_memory_plan *p, ql_str *out);
+void ql_memory_plan_json(const ql_memory_question *q, const ql_memory_plan *p, ql_str *out);
+/* "2 rows (2048 tokens) at a time, nothing recomputed" */
+void ql_memory_choice_text(const ql_memory_question *q, const ql_memory_choice *c, ql_str *out);

@@ -12,13 +12,16 @@ static const char help[] =
     "usage: qlora-worker [OPTIONS] CONFIG.yaml [KEY=VALUE ...]\n"
     "       mpirun -np N qlora-worker [OPTIONS] CONFIG.yaml [KEY=VALUE ...]\n"
     "\n"
-    "  --plan [--json]      print the memory plan of a rank and stop; reads headers only\n"
+    "  --plan [--json]      print the memory plan of a rank and stop; reads headers only. With\n"
+    "                       --device cuda --max-memory 16GiB: for a card that is not there\n"
+    "    -n N               plan for N ranks, on this machine\n"
     "  --check              do everything up to the first step, then stop\n"
     "  --eval               score eval_dataset (or dataset) and stop\n"
     "    --per-record       one line of JSON per record: {\"record\", \"nll\", \"tokens\"}\n"
     "    --adapter DIR      with this PEFT adapter\n"
     "  --device KIND        auto, cuda or cpu (overrides the key `device`)\n"
     "  --threads N          threads on the CPU; default: the allowed ones, shared by local ranks\n"
+    "  --max-memory SIZE    of a rank, such as 15GiB (overrides the key max_memory)\n"
     "  --probe [--json]     print what this machine has and stop\n"
     "  --help-config        print every configuration key with type, default and meaning\n"
     "  --version, --help\n"
@@ -49,24 +52,34 @@ static ql_err set_mode(ql_options *o, ql_mode mode, const char *option) {
     return ql_ok();
 }
 
-static ql_err read_threads(const char *text, int *out) {
+static ql_err read_count(const char *option, const char *text, long most, int *out) {
     char *end;
     long  n = strtol(text, &end, 10);
-    QL_CHECK(*text && !*end && n >= 1 && n <= 1024, QL_USAGE, "--threads: \"%s\" is not a number from 1 to 1024", text);
+    QL_CHECK(*text && !*end && n >= 1 && n <= most, QL_USAGE, "%s: \"%s\" is not a number from 1 to %ld", option, text, most);
     *out = (int)n;
+    return ql_ok();
+}
+
+static ql_err set_max_memory(ql_options *o, const char *value) {
+    QL_CHECK(!o->max_memory, QL_USAGE, "--max-memory: given twice");
+    o->max_memory = ql_format("max_memory=%s", value);
+    o->overrides[o->n_overrides++] = o->max_memory;
     return ql_ok();
 }
 
 static ql_err read_value(ql_options *o, const char *option, const char *value) {
     QL_CHECK(value, QL_USAGE, "%s: needs a value; see --help", option);
-    if (!strcmp(option, "--threads")) return read_threads(value, &o->threads);
+    if (!strcmp(option, "--threads")) return read_count(option, value, 1024, &o->threads);
+    if (!strcmp(option, "-n")) return read_count(option, value, 4096, &o->ranks);
+    if (!strcmp(option, "--max-memory")) return set_max_memory(o, value);
     if (!strcmp(option, "--adapter")) o->adapter = value;
     else o->device = value;
     return ql_ok();
 }
 
 static bool takes_value(const char *option) {
-    return !strcmp(option, "--adapter") || !strcmp(option, "--device") || !strcmp(option, "--threads");
+    return !strcmp(option, "--adapter") || !strcmp(option, "--device") || !strcmp(option, "--threads") ||
+           !strcmp(option, "--max-memory") || !strcmp(option, "-n");
 }
 
 static bool prints_text(const char *option) {
@@ -97,6 +110,7 @@ static ql_err read_word(ql_options *o, char *word) {
 static ql_err check_together(const ql_options *o) {
     if (o->mode == QL_MODE_TEXT || o->mode == QL_MODE_PROBE || o->mode == QL_MODE_TOOL) return ql_ok();
     QL_CHECK(o->config, QL_USAGE, "a configuration file is missing; usage: qlora-worker [OPTIONS] CONFIG.yaml [KEY=VALUE ...]");
+    QL_CHECK(!o->ranks || o->mode == QL_MODE_PLAN, QL_USAGE, "-n: only with --plan; qlora run -n N starts several ranks");
     QL_CHECK(!o->per_record || o->mode == QL_MODE_EVAL, QL_USAGE, "--per-record: only with --eval");
     QL_CHECK(!o->adapter || o->mode == QL_MODE_EVAL, QL_USAGE,
              "--adapter: only with --eval; to continue training set adapter_name_or_path");
@@ -126,4 +140,10 @@ ql_err ql_options_read(int argc, char **argv, ql_options *out) {
         }
     }
     return check_together(out);
+}
+
+void ql_options_free(ql_options *o) {
+    free(o->overrides);
+    free(o->max_memory);
+    *o = (ql_options){0};
 }

@@ -8,6 +8,8 @@ typedef struct {
     bool        json, per_record;
     const char *adapter, *device, *config; /* borrowed from argv; NULL: not given */
     int         threads;                   /* 0: not given                        */
+    int         ranks;                     /* to plan for; 0: those that there are */
+    char       *max_memory;                /* the override that --max-memory stands for */
     char      **overrides;                 /* KEY=VALUE; borrowed                 */
     size_t      n_overrides;
     const char *tool;                      /* --do NAME: what follows is its own   */
@@ -18,3 +20,4 @@ typedef struct {
 /* QL_USAGE with a line that names the option. For --help, --version and --help-config the text is
  * printed to standard output and the mode is QL_MODE_TEXT. */
 QL_RESULT ql_options_read(int argc, char **argv, ql_options *out);
+void      ql_options_free(ql_options *o);

@@ -35,10 +35,12 @@ static void report_device(const ql_job *j) {
 }
 
 static void report_plan(const ql_job *j) {
-    char total[32], limit[32];
-    ql_info("plan     %s of %s a rank: %" PRId64 " row%s at a time, %s", ql_text_bytes(total, j->plan.total),
-            ql_text_bytes(limit, j->plan.limit), j->plan.micro_rows, j->plan.micro_rows == 1 ? "" : "s",
-            j->plan.recompute ? "layers recomputed" : "nothing recomputed");
+    char   total[32], limit[32];
+    ql_str choice = {0};
+    ql_memory_choice_text(&j->question, &j->plan.choice, &choice);
+    ql_info("plan     %s of %s a rank: %s", ql_text_bytes(total, j->plan.total), ql_text_bytes(limit, j->plan.limit),
+            choice.data);
+    ql_str_free(&choice);
 }
 
 void ql_job_report(const ql_job *j, ql_job_purpose purpose) {

@@ -42,7 +42,7 @@ static ql_err run_own_rows(ql_job *j, int64_t step, const int64_t *rows, int64_t
     ql_host_batch_clear(&j->host);
     for (int64_t i = j->place.rank; i < n; i += j->place.size) {
         add_row(j, rows[i], i);
-        if (j->host.rows == j->plan.micro_rows) QL_TRY(run_and_count(j, step, out));
+        if (j->host.rows == j->plan.choice.micro_rows) QL_TRY(run_and_count(j, step, out));
     }
     return j->host.rows > 0 ? run_and_count(j, step, out) : ql_ok();
 }
@@ -64,7 +64,7 @@ static ql_err exchange_gradients(ql_job *j) {
 /* Sums counts over ranks; a rank whose numbers are unusable says so here, before anyone uses them. */
 static ql_err exchange_counts(ql_job *j, ql_step_result *out) {
     int32_t overflow = 0;
-    QL_TRY(ql_download(j->device, &overflow, j->overflow));
+    QL_TRY(ql_download(j->device, &overflow, j->adapter.overflow));
     bool    bad_loss = out->loss_fixed == INT64_MAX;
     int64_t counts[5] = {bad_loss ? 0 : out->loss_fixed, out->targets, out->tokens, bad_loss, overflow != 0};
     QL_TRY(ql_sum_i64(j->world, counts, QL_LEN(counts)));
@@ -80,13 +80,11 @@ static ql_err exchange_counts(ql_job *j, ql_step_result *out) {
 static ql_err norm_of_gradient(ql_job *j, double *norm) {
     ql_adapter *a = &j->adapter;
     QL_TRY(ql_sum_squares(j->device, &(ql_sum_squares_args){.partial = a->partial, .x = a->gradient}));
-    double *partial = QL_NEW_ARRAY(double, (size_t)ql_count(a->partial));
-    ql_err  e = ql_download(j->device, partial, a->partial);
-    double  sum = 0;
-    for (int64_t i = 0; i < ql_count(a->partial); i++) sum += partial[i];
-    free(partial);
+    QL_TRY(ql_download(j->device, a->partial_on_host, a->partial));
+    double sum = 0;
+    for (int64_t i = 0; i < ql_count(a->partial); i++) sum += a->partial_on_host[i];
     *norm = sqrt(sum);
-    return e;
+    return ql_ok();
 }
 
 static ql_err update(ql_job *j, int64_t step, ql_step_result *out) {
@@ -111,7 +109,7 @@ static ql_err update(ql_job *j, int64_t step, ql_step_result *out) {
 
 static ql_err compute_and_exchange(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_step_result *out) {
     ql_err e = ql_zero(j->device, j->adapter.sum);
-    if (!ql_bad(e)) e = ql_zero(j->device, j->overflow);
+    if (!ql_bad(e)) e = ql_zero(j->device, j->adapter.overflow);
     if (!ql_bad(e)) e = run_own_rows(j, step, rows, n, out);
     QL_TRY(ql_agree(j->world, e, "the forward and backward pass"));
     double start = ql_seconds();
@@ -135,9 +133,6 @@ ql_err ql_step_on_rows(ql_job *j, const ql_schedule *s, int64_t step, const int6
 }
 
 ql_err ql_step(ql_job *j, const ql_schedule *s, int64_t step, ql_step_result *out) {
-    int64_t *rows = QL_NEW_ARRAY(int64_t, (size_t)j->global_batch);
-    int64_t  n = ql_step_rows(j, step, rows);
-    ql_err   e = ql_step_on_rows(j, s, step, rows, n, out);
-    free(rows);
-    return e;
+    int64_t n = ql_step_rows(j, step, j->step_rows);
+    return ql_step_on_rows(j, s, step, j->step_rows, n, out);
 }

@@ -53,6 +53,9 @@ static ql_err note_start(trainer *t) {
     ql_line_int(&line, "total_steps", t->job->total_steps);
     ql_line_int(&line, "world_size", t->job->place.size);
     ql_line_int(&line, "global_batch_size", t->job->global_batch);
+    const ql_memory_plan *plan = &t->job->plan;
+    ql_line_int(&line, "planned_memory_bytes", (int64_t)plan->total);
+    ql_line_int(&line, "planned_device_bytes", (int64_t)(plan->arena_bytes + t->job->question.needs.workspace));
     ql_line_int(&line, "trainable_parameters", t->job->adapter.shape.trainable);
     ql_line_text(&line, "version", QL_VERSION);
     return write_line(t, &line);
@@ -72,7 +75,8 @@ static ql_err note_step(trainer *t, const ql_step_result *r) {
     ql_line_number(&line, "step_seconds", r->seconds);
     ql_line_number(&line, "exchange_seconds", r->exchange_seconds);
     ql_line_number(&line, "tokens_per_second", (double)r->tokens / fmax(r->seconds, 1e-9));
-    ql_line_int(&line, "peak_memory_bytes", (int64_t)ql_device_memory(t->job->device).bytes_peak);
+    ql_memory_use use = ql_device_memory(t->job->device);
+    ql_line_int(&line, "peak_memory_bytes", (int64_t)(use.bytes_peak + use.workspace));
     return write_line(t, &line);
 }
 

@@ -53,6 +53,16 @@ static void cpu_close(void *state) {
     free(cpu);
 }
 
+static size_t scratch_bytes(int threads) {
+    return ((size_t)QL_LEFT_FLOATS + (size_t)threads * QL_OWN_FLOATS) * sizeof(float);
+}
+
+void ql_cpu_needs(int threads, int64_t largest_matrix, ql_device_needs *out) {
+    (void)largest_matrix; /* decoded panel by panel */
+    *out = (ql_device_needs){.is_host = true, .activation = sizeof(float)};
+    out->workspace = scratch_bytes(threads > 0 ? threads : ql_cpu_allowed_threads());
+}
+
 static ql_err cpu_open(int ordinal, int threads, void **state) {
     QL_CHECK(ordinal == 0, QL_USAGE, "device: cpu: there is no device %d; the CPU is one device, number 0", ordinal);
     QL_CHECK(threads >= 0 && threads < 4096, QL_USAGE, "threads: %d is out of range; use 0 (all allowed) to 4095",
@@ -64,7 +74,7 @@ static ql_err cpu_open(int ordinal, int threads, void **state) {
     cpu->simd = kind->simd;
     cpu->bf16 = kind->bf16;
     cpu->threads = threads > 0 ? threads : ql_cpu_allowed_threads();
-    cpu->scratch_bytes = ((size_t)QL_LEFT_FLOATS + (size_t)cpu->threads * QL_OWN_FLOATS) * sizeof(float);
+    cpu->scratch_bytes = scratch_bytes(cpu->threads);
     cpu->left = map_pages(cpu->scratch_bytes);
     if (!cpu->left) {
         free(cpu);
@@ -82,8 +92,11 @@ static ql_err cpu_describe(void *state, ql_device_info *out) {
     size_t used = strlen(out->name);
     snprintf(out->name + used, sizeof out->name - used, " (%s)", cpu->kind);
     out->threads = cpu->threads;
-    out->scratch_bytes = cpu->scratch_bytes;
     return ql_ok();
+}
+
+static uint64_t cpu_workspace(const void *state) {
+    return ((const ql_cpu *)state)->scratch_bytes;
 }
 
 static ql_err cpu_transfer(void *state, void *to, const void *from, size_t bytes) {
@@ -108,6 +121,7 @@ const ql_backend ql_backend_cpu = {.kind = "cpu",
                                    .memory = {.open = cpu_open,
                                               .close = cpu_close,
                                               .describe = cpu_describe,
+                                              .workspace = cpu_workspace,
                                               .allocate = cpu_allocate,
                                               .release = cpu_release,
                                               .upload = cpu_transfer,

@@ -72,7 +72,7 @@ static void set_up(ql_job *j, const random_model *s, const char *folder, int64_t
     must(ql_world_open(NULL, NULL, &j->world));
     j->place = ql_world_place(j->world);
     random_model_write(s, folder);
-    must(ql_choose_device(j, "cpu", threads));
+    must(ql_choose_device(j, "cpu", threads, false));
     must(ql_job_describe_model(j, QL_JOB_TRAIN));
     make_rows(j, rows, tokens);
     j->global_batch = rows;

@@ -90,6 +90,15 @@ train dense 1 1 global_batch_size=4 load_in_4bit=false max_steps=2
 same dense-two-ranks dense 2 1 global_batch_size=4 load_in_4bit=false max_steps=2 per_device_train_batch_size=1
 
 if [ "$all" = all ]; then
+  # Every rung of the ladder, and what lies between two of them.
+  totals=$("$worker" --plan --json examples/demo.yaml "${common[@]}" global_batch_size=7 2>/dev/null | grep -o '"total_bytes": [0-9]*' |
+    grep -o '[0-9]*' | sort -nru)
+  before=0
+  for total in $totals; do
+    [ "$before" = 0 ] || same "between-$total-and-$before" plain 1 2 global_batch_size=7 max_memory=$(((total + before) / 2))
+    same "rung-of-$total" plain 1 2 global_batch_size=7 max_memory=$((total + (1 << 20)))
+    before=$total
+  done
   for ranks in 1 2 3 4; do
     for threads in 1 2 3; do
       for rows in 1 2 3 7; do

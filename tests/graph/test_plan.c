@@ -28,8 +28,13 @@ static void build(const char *model, int64_t layers, ql_graph *g) {
     free(folder);
 }
 
-static ql_plan_request request(ql_plan_purpose purpose, bool recompute, bool dropout, int64_t tokens) {
-    return (ql_plan_request){purpose, tokens, recompute, dropout, tokens % 3 + 1};
+static ql_plan_request request(ql_plan_purpose purpose, ql_recompute recompute, bool dropout, int64_t tokens) {
+    return (ql_plan_request){.purpose = purpose,
+                             .max_tokens = tokens,
+                             .recompute = recompute,
+                             .deep_layers = 1000,
+                             .dropout = dropout,
+                             .logit_rows = tokens % 3 + 1};
 }
 
 static void check_plan(const ql_graph *g, ql_plan_request r, const char *what) {
@@ -38,8 +43,8 @@ static void check_plan(const ql_graph *g, ql_plan_request r, const char *what) {
     ql_plan_make(g, &r, &p);
     const char *complaint = simulate(g, &p, &s);
     if (complaint)
-        fail_msg("%s, purpose %d, recompute %d, dropout %d, %lld tokens: %s", what, r.purpose, r.recompute, r.dropout,
-                 (long long)r.max_tokens, complaint);
+        fail_msg("%s, purpose %d, recompute %d in %d layers, dropout %d, %lld tokens: %s", what, r.purpose, r.recompute,
+                 r.deep_layers, r.dropout, (long long)r.max_tokens, complaint);
     simulation_free(&s);
     ql_plan_free(&p);
 }
@@ -49,8 +54,12 @@ static void check_all_plans(const ql_graph *g, const char *what) {
     static const ql_plan_purpose purposes[] = {QL_PLAN_SCORE, QL_PLAN_TRAIN, QL_PLAN_GENERATE};
     for (size_t t = 0; t < QL_LEN(tokens); t++)
         for (size_t i = 0; i < QL_LEN(purposes); i++)
-            for (int flags = 0; flags < 4; flags++)
-                check_plan(g, request(purposes[i], flags & 1, flags & 2, tokens[t]), what);
+            for (int flags = 0; flags < 8; flags++) {
+                ql_plan_request r = request(purposes[i], flags / 2, flags & 1, tokens[t]);
+                check_plan(g, r, what);
+                r.deep_layers = g->layers / 2;
+                check_plan(g, r, what);
+            }
 }
 
 static void test_architectures(void **state) {
@@ -83,7 +92,7 @@ static void test_one_adapter(void **state) {
         int node = linear_node(&g, modules[i]);
         ql_graph_attach(&g, node, 0, 2);
         check_all_plans(&g, modules[i]);
-        ql_plan_request r = request(QL_PLAN_TRAIN, false, false, 3);
+        ql_plan_request r = request(QL_PLAN_TRAIN, QL_KEEP_ALL, false, 3);
         ql_plan p;
         ql_plan_make(&g, &r, &p);
         for (size_t k = 0; k < p.steps; k++) assert_true(!p.step[k].backward || p.step[k].node >= node);
@@ -130,20 +139,86 @@ static void test_recomputation_saves_memory(void **state) {
     for (size_t i = 0; i < QL_LEN(models); i++)
         for (int64_t layers = 3; layers <= 9; layers += 3) {
             ql_graph g;
-            size_t bytes[2], kept[2];
-            int64_t again[2];
+            size_t bytes[4], kept[4];
+            int64_t again[4];
             build(models[i], layers, &g);
             random_adapters(0, 1, &g);
-            for (int r = 0; r < 2; r++) sizes(&g, request(QL_PLAN_TRAIN, r, true, 64), &bytes[r], &kept[r], &again[r]);
-            assert_true(kept[1] < kept[0]);
-            assert_true(bytes[1] < bytes[0]);
+            for (int r = 0; r < 4; r++) {
+                sizes(&g, request(QL_PLAN_TRAIN, r, true, 64), &bytes[r], &kept[r], &again[r]);
+                if (r == 0) continue;
+                assert_true(kept[r] < kept[r - 1]);
+                assert_true(bytes[r] < bytes[r - 1]);
+                assert_true(again[r] > again[r - 1]);
+            }
             assert_int_equal(again[0], 0);
-            assert_true(again[1] > 0);
             ql_graph_free(&g);
         }
 }
 
-/* With recomputation a further layer costs its border, the residual sum, and nothing else. */
+/* Each layer more that is recomputed saves something. */
+static void test_layers_one_by_one(void **state) {
+    (void)state;
+    ql_graph g;
+    build("llama3-rope", 6, &g);
+    random_adapters(0, 1, &g);
+    for (ql_recompute degree = QL_RECOMPUTE_CHEAP; degree <= QL_RECOMPUTE_LAYERS; degree++) {
+        size_t  bytes[8], kept[8];
+        int64_t again[8];
+        for (int n = 1; n <= 7; n++) { /* the embedding is a layer of its own */
+            ql_plan_request r = request(QL_PLAN_TRAIN, degree, true, 64);
+            r.deep_layers = n;
+            sizes(&g, r, &bytes[n], &kept[n], &again[n]);
+            if (n == 1 || (n == 7 && degree == QL_RECOMPUTE_LAYERS)) continue;
+            assert_true(kept[n] < kept[n - 1]);
+            assert_true(bytes[n] <= bytes[n - 1]);
+            assert_true(again[n] > again[n - 1]);
+        }
+    }
+    ql_graph_free(&g);
+}
+
+/* With activations of two bytes, and what crosses borders on the host: only sizes. */
+static void test_other_sizes(void **state) {
+    (void)state;
+    ql_graph g;
+    ql_plan  p[3];
+    build("qwen2", 8, &g);
+    attach_everywhere(&g);
+    ql_plan_request r = request(QL_PLAN_TRAIN, QL_RECOMPUTE_LAYERS, false, 64);
+    ql_plan_make(&g, &r, &p[0]);
+    r.element = 2;
+    ql_plan_make(&g, &r, &p[1]);
+    r.host_borders = true;
+    ql_plan_make(&g, &r, &p[2]);
+    size_t border = 64 * (size_t)g.value[g.node[0].out].width * 2;
+    assert_true(p[1].kept_bytes < p[0].kept_bytes && 2 * p[1].kept_bytes > p[0].kept_bytes);
+    assert_int_equal(p[0].host_bytes, 0);
+    assert_int_equal(p[2].host_bytes, 8 * border); /* of the embedding and of all layers but the last */
+    assert_int_equal(p[1].kept_bytes - p[2].kept_bytes, 8 * border);
+    for (int i = 0; i < 3; i++) ql_plan_free(&p[i]);
+    ql_graph_free(&g);
+}
+
+static void test_work(void **state) {
+    (void)state;
+    ql_graph g;
+    build("llama3-rope", 6, &g);
+    attach_everywhere(&g);
+    double share[4];
+    for (int degree = 0; degree < 4; degree++) {
+        ql_plan         p;
+        ql_plan_request r = request(QL_PLAN_TRAIN, degree, false, 64);
+        ql_plan_make(&g, &r, &p);
+        share[degree] = ql_plan_extra_work(&g, &p, 64);
+        assert_true(degree == 0 ? share[0] == 0 : share[degree] > share[degree - 1]);
+        ql_plan_free(&p);
+    }
+    assert_true(share[QL_RECOMPUTE_LAYERS] < 0.5); /* a forward pass is half of a step */
+    ql_graph_free(&g);
+}
+
+/* With recomputation a further layer costs its border, the residual sum, and the inner product of
+ * the one adapter whose product nobody needs again (down_proj). */
 static void test_a_recomputed_layer_costs_its_border(void **state) {
     (void)state;
     size_t bytes, kept[2];
@@ -152,11 +227,11 @@ static void test_a_recomputed_layer_costs_its_border(void **state) {
         ql_graph g;
         build("llama3-rope", 8 + i, &g);
         attach_everywhere(&g);
-        sizes(&g, request(QL_PLAN_TRAIN, true, false, 64), &bytes, &kept[i], &again[i]);
+        sizes(&g, request(QL_PLAN_TRAIN, QL_RECOMPUTE_LAYERS, false, 64), &bytes, &kept[i], &again[i]);
         ql_graph_free(&g);
     }
-    size_t border = 64 * 48 * 4;
-    assert_int_equal(kept[1] - kept[0], border);
+    size_t border = 64 * 48 * 4, inner = 64 * 4 * 4;
+    assert_int_equal(kept[1] - kept[0], border + inner);
 }
 
 /* The last layer runs backward right after forward: all of it is there. */
@@ -166,10 +241,11 @@ static void test_the_last_layer_is_not_recomputed(void **state) {
     ql_plan p;
     build("qwen2", 4, &g);
     attach_everywhere(&g);
-    ql_plan_request r = request(QL_PLAN_TRAIN, true, false, 8);
+    ql_plan_request r = request(QL_PLAN_TRAIN, QL_RECOMPUTE_LAYERS, false, 8);
     ql_plan_make(&g, &r, &p);
     for (size_t i = g.nodes; i < p.steps; i++)
-        if (!p.step[i].backward) assert_true(g.node[p.step[i].node].layer < 4);
+        if (!p.step[i].backward && g.node[p.step[i].node].rule->again == QL_RECOMPUTE_LAYERS)
+            assert_true(g.node[p.step[i].node].layer < 4);
     ql_plan_free(&p);
     ql_graph_free(&g);
 }
@@ -182,7 +258,7 @@ static void test_scoring_keeps_nothing(void **state) {
         ql_graph g;
         build("qwen2", 3 + 5 * i, &g);
         random_adapters(0, 1, &g);
-        sizes(&g, request(QL_PLAN_SCORE, false, false, 32), &bytes[i], &kept, &again);
+        sizes(&g, request(QL_PLAN_SCORE, QL_KEEP_ALL, false, 32), &bytes[i], &kept, &again);
         assert_int_equal(kept + (size_t)again, 0);
         ql_graph_free(&g);
     }
@@ -194,7 +270,7 @@ static void test_same_plan_twice(void **state) {
     ql_graph g;
     build("mistral-window", 5, &g);
     random_adapters(3, 2, &g);
-    ql_plan_request r = request(QL_PLAN_TRAIN, true, true, 7);
+    ql_plan_request r = request(QL_PLAN_TRAIN, QL_RECOMPUTE_LAYERS, true, 7);
     ql_plan a, b;
     ql_plan_make(&g, &r, &a);
     ql_plan_make(&g, &r, &b);
@@ -213,7 +289,7 @@ typedef struct {
     ql_plan plan;
 } subject;
 
-static void open_subject(bool recompute, subject *s) {
+static void open_subject(ql_recompute recompute, subject *s) {
     build("qwen3", 3, &s->graph);
     random_adapters(0, 1, &s->graph);
     ql_plan_request r = request(QL_PLAN_TRAIN, recompute, true, 5);
@@ -246,7 +322,7 @@ static void check_spoiled_place(const subject *s, int64_t *where, int64_t with, 
 static void test_overlaps_are_caught(void **state) {
     (void)state;
     subject s;
-    open_subject(false, &s);
+    open_subject(QL_KEEP_ALL, &s);
     int norm = linear_node(&s.graph, "model.layers.0.post_attention_layernorm");
     size_t first = 0, last = s.plan.steps - 1, tried = 0;
     while (s.plan.step[first].node != norm) first++;
@@ -266,15 +342,14 @@ static void test_overlaps_are_caught(void **state) {
 
 static void test_wrong_places_are_caught(void **state) {
     (void)state;
-    for (int recompute = 0; recompute < 2; recompute++) {
+    for (ql_recompute recompute = QL_KEEP_ALL; recompute <= QL_RECOMPUTE_LAYERS; recompute++) {
         subject s;
         open_subject(recompute, &s);
         for (size_t i = 0; i < s.plan.steps; i++) {
             ql_plan_step *p = &s.plan.step[i];
             for (int k = 0; k < QL_MAX_INPUTS; k++)
                 if (p->in[k] != QL_ABSENT) check_spoiled_place(&s, &p->in[k], p->in[k] + 64, i);
-            /* A node may run again for the sake of `saved` only: then nobody reads `out`. */
-            if (p->out != QL_ABSENT && !recompute) check_spoiled_place(&s, &p->out, p->out + 64, i);
+            if (p->out != QL_ABSENT) check_spoiled_place(&s, &p->out, p->out + 64, i);
             if (p->d_out != QL_ABSENT) check_spoiled_place(&s, &p->d_out, QL_ABSENT, i);
             if (p->d_in[0] != QL_ABSENT) check_spoiled_place(&s, &p->d_in[0], p->d_in[0] + 4, i);
         }
@@ -286,7 +361,7 @@ static void test_wrong_places_are_caught(void **state) {
 static void test_wrong_steps_are_caught(void **state) {
     (void)state;
     subject s;
-    open_subject(true, &s);
+    open_subject(QL_RECOMPUTE_LAYERS, &s);
     for (size_t i = 0; i < s.plan.steps; i++) {
         ql_plan_step *p = &s.plan.step[i], good = *p;
         for (int k = 0; k < QL_MAX_INPUTS; k++) {
@@ -313,6 +388,9 @@ int main(void) {
         cmocka_unit_test(test_one_adapter),
         cmocka_unit_test(test_random_graphs),
         cmocka_unit_test(test_recomputation_saves_memory),
+        cmocka_unit_test(test_layers_one_by_one),
+        cmocka_unit_test(test_other_sizes),
+        cmocka_unit_test(test_work),
         cmocka_unit_test(test_a_recomputed_layer_costs_its_border),
         cmocka_unit_test(test_the_last_layer_is_not_recomputed),
         cmocka_unit_test(test_scoring_keeps_nothing),

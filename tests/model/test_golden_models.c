@@ -189,6 +189,65 @@ static void test_same_bits(void **state) {
     }
 }
 
+/* Nor must any rung of the ladder, nor one that is taken in some layers only. Each limit is the need
+ * of a rung, or lies in the middle of two. */
+static void check_rungs(const char *model, double dropout) {
+    golden_request r = {.model = model, .base = "nf4", .adapter = true, .training = true, .threads = 2, .dropout = dropout};
+    r.max_memory = (int64_t)1 << 40;
+    golden   all;
+    int64_t *expected = summed_gradient(&r, &all);
+    ql_rung  rung[QL_RUNGS_MAX];
+    int      rungs = ql_memory_ladder(&all.job.question, rung);
+    bool     partial = false;
+    assert_int_equal(all.job.plan.rung, 0);
+    assert_true(rungs >= 5);
+    for (int i = 1; i < 2 * rungs - 1; i++) {
+        uint64_t before = rung[(i - 1) / 2].total, here = rung[(i + 1) / 2].total;
+        r.max_memory = (int64_t)(i % 2 ? (before + here) / 2 : here);
+        golden   g;
+        int64_t *sum = summed_gradient(&r, &g);
+        const ql_memory_choice *c = &g.job.plan.choice;
+        assert_true(g.job.plan.total <= (uint64_t)r.max_memory);
+        partial |= c->deep_layers > 0 && c->deep_layers < g.job.model.graph.layers;
+        if (memcmp(sum, expected, (size_t)g.job.adapter.shape.length * sizeof *sum))
+            fail_msg("%s: rung %d, degree %d in %d layers changes bits", model, g.job.plan.rung, c->recompute, c->deep_layers);
+        free(sum);
+        golden_close(&g);
+    }
+    assert_true(partial);
+    free(expected);
+    golden_close(&all);
+}
+
+static void test_rungs(void **state) {
+    (void)state;
+    for (size_t m = 0; m < QL_LEN(subjects); m++) {
+        if (!is_there(&subjects[m]) || strcmp(subjects[m].base, "nf4")) continue;
+        check_rungs(subjects[m].model, 0);
+        check_rungs(subjects[m].model, 0.1);
+    }
+}
+
+/* After the first step a step takes no memory, neither of the device nor of the host. */
+static void test_steps_allocate_nothing(void **state) {
+    (void)state;
+    golden         g;
+    ql_schedule    schedule;
+    ql_step_result r;
+    golden_open(&(golden_request){.model = "qwen3", .base = "nf4", .adapter = true, .training = true, .threads = 2, .dropout = 0.1}, &g);
+    ok(ql_schedule_open(&g.job.config, g.job.total_steps, &schedule));
+    ql_memory_use before = ql_device_memory(g.job.device);
+    uint64_t      host = ql_allocations();
+    for (int64_t step = 0; step < 3; step++) ok(ql_step(&g.job, &schedule, step, &r));
+    assert_int_equal(ql_allocations() - host, 0);
+    ql_memory_use after = ql_device_memory(g.job.device);
+    assert_int_equal(after.allocations, 1); /* the arena */
+    assert_int_equal(after.bytes_peak, before.bytes_now);
+    assert_int_equal(after.bytes_peak, g.job.plan.arena_bytes);
+    assert_int_equal(after.workspace, g.job.question.needs.workspace);
+    golden_close(&g);
+}
+
 /* While B is zero adapters do not change the model, so B's gradient in one layer does not depend
  * on which other layers have one: the same integers as with all of them. */
 static void check_partial(const char *targets, bool recompute, const golden *all, const int64_t *all_sum) {
@@ -227,6 +286,8 @@ int main(void) {
         cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_training),
         cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_rungs),
+        cmocka_unit_test(test_steps_allocate_nothing),
         cmocka_unit_test(test_partial_targets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

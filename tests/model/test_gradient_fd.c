@@ -35,15 +35,6 @@ static double loss_of_all(subject *s, const float *theta, int64_t *grad) {
     return loss_at(s, theta, rows, n, grad);
 }
 
-/* golden_open plans without dropout: plans again with it. */
-static void set_dropout(ql_job *j, double p) {
-    j->config.lora_dropout = p;
-    ql_memory_plan_free(&j->plan);
-    ok(ql_job_plan(j, QL_JOB_TRAIN));
-    ql_buffer_free(j->device, j->arena);
-    ok(ql_buffer_new(j->device, j->plan.arena_bytes, &j->arena));
-}
-
 typedef struct {
     const char *model, *base, *targets; /* NULL: all */
     double dropout;
@@ -58,9 +49,9 @@ static void open_subject(const variant *v, subject *s) {
                                   .targets = v->targets,
                                   .adapter = !v->targets,
                                   .training = true,
+                                  .dropout = v->dropout,
                                   .recompute = v->recompute},
                 &s->g);
-    if (v->dropout > 0) set_dropout(&s->g.job, v->dropout);
     ok(ql_schedule_open(&s->g.job.config, s->g.job.total_steps, &s->schedule));
     s->length = s->g.job.adapter.shape.length;
     s->theta = QL_NEW_ARRAY(float, (size_t)s->length);

@@ -25,6 +25,10 @@ static void open_subject(const char *name, bool training, subject *s) {
     ok(ql_adapter_plan(&s->model.graph, &s->config, &s->shape));
     s->q = (ql_memory_question){.graph = &s->model.graph,
                                 .adapter = &s->shape,
+                                .device = "cpu",
+                                .data_bytes = 1000,
+                                .data_detail = "some",
+                                .ranks = 1,
                                 .weight_bytes = s->model.weight_bytes,
                                 .table_bytes = ql_model_table_bytes(&s->model, 100),
                                 .vocab = s->model.config.vocab_size,
@@ -33,7 +37,9 @@ static void open_subject(const char *name, bool training, subject *s) {
                                 .recompute = QL_AUTO,
                                 .training = training,
                                 .dropout = true,
-                                .limit = UINT64_MAX};
+                                .limit = UINT64_MAX,
+                                .host_limit = UINT64_MAX};
+    ok(ql_device_needs_of("cpu", 2, 0, &s->q.needs));
     free(folder);
 }
 
@@ -49,39 +55,67 @@ static uint64_t part(const ql_memory_plan *p, const char *name) {
     return 0;
 }
 
+static uint64_t sum_of(const ql_memory_plan *p, ql_memory_place place) {
+    uint64_t sum = 0;
+    for (int i = 0; i < p->parts; i++) sum += p->part[i].place == place ? p->part[i].bytes : 0;
+    return sum;
+}
+
+static void check_schedule(const ql_plan_request *r, const ql_memory_plan *p) {
+    assert_int_equal(r->recompute, p->choice.recompute);
+    assert_int_equal(r->deep_layers, p->choice.deep_layers);
+    assert_int_equal(r->logit_rows, p->choice.logit_rows);
+    assert_int_equal(r->max_tokens, p->micro_tokens);
+}
+
 /* The parts are the buffers that a run takes, and add up. */
 static void check_parts(const subject *s, const ql_memory_plan *p) {
-    uint64_t sum = 0;
-    for (int i = 0; i < p->parts; i++) sum += p->part[i].bytes;
-    assert_int_equal(sum, p->total);
     assert_true(p->parts <= QL_MEMORY_PARTS);
+    assert_int_equal(sum_of(p, QL_ON_DEVICE), p->arena_bytes);
+    assert_int_equal(sum_of(p, QL_ON_HOST), p->host_total);
+    uint64_t host = s->q.needs.is_host ? p->host_total : 0;
+    assert_int_equal(p->arena_bytes + sum_of(p, QL_OUTSIDE_ARENA) + host, p->total);
+    assert_int_equal(sum_of(p, QL_OUTSIDE_ARENA), s->q.needs.workspace + s->q.needs.outside);
     assert_int_equal(part(p, "base model"), s->model.weight_bytes);
     assert_int_equal(part(p, "adapter") + part(p, "moments") + part(p, "gradients"),
                      ql_adapter_bytes(&s->shape, s->q.training));
-    assert_int_equal(part(p, "batch"), ql_batch_bytes(p->micro_tokens, p->micro_rows));
-    assert_int_equal(part(p, "activations") + part(p, "logits") + part(p, "working space"), p->arena_bytes);
-    assert_true(p->arena_bytes >= p->score.bytes && p->arena_bytes >= p->train.bytes);
-    assert_int_equal(p->score.request.max_tokens, p->micro_tokens);
-    assert_int_equal(p->micro_tokens, p->micro_rows * s->q.longest_row);
+    assert_int_equal(part(p, "batch"), ql_batch_bytes(p->micro_tokens, p->choice.micro_rows));
+    assert_int_equal(part(p, "activations") + part(p, "logits") + part(p, "working space"), p->run_bytes);
+    assert_true(p->run_bytes >= p->score.bytes && p->run_bytes >= p->train.bytes);
+    assert_int_equal(p->micro_tokens, p->choice.micro_rows * s->q.longest_row);
     assert_int_equal(p->train.steps > 0, s->q.training);
-    if (!s->q.training) return;
-    assert_int_equal(p->train.request.recompute, p->recompute);
-    assert_int_equal(p->train.request.logit_rows, p->logit_rows);
-    assert_int_equal(p->train.request.max_tokens, p->micro_tokens);
+    check_schedule(&p->score.request, p);
+    if (s->q.training) check_schedule(&p->train.request, p);
 }
 
-/* Recomputation, then fewer rows, then fewer logits; nothing is ever taken back. */
-static void check_step_down(const subject *s, const ql_memory_plan *from, const ql_memory_plan *to) {
-    assert_true(to->rung > from->rung);
+/* A rung changes one thing, and nothing is ever taken back. */
+static void check_step_down(const ql_memory_choice *from, const ql_memory_choice *to) {
     assert_true(to->recompute >= from->recompute);
     assert_true(to->micro_rows <= from->micro_rows && to->logit_rows <= from->logit_rows);
-    bool may_recompute = s->q.training && s->q.recompute == QL_AUTO;
-    if (to->micro_rows < from->micro_rows && may_recompute) assert_true(to->recompute);
-    if (to->logit_rows < from->logit_rows) assert_int_equal(to->micro_rows, 1);
-    if (to->rung > from->rung + 1) return;
+    assert_true(to->paged_moments >= from->paged_moments && to->host_borders >= from->host_borders);
     int changes = (to->recompute != from->recompute) + (to->micro_rows != from->micro_rows) +
-                  (to->logit_rows != from->logit_rows);
+                  (to->logit_rows != from->logit_rows) + (to->paged_moments != from->paged_moments) +
+                  (to->host_borders != from->host_borders);
     assert_int_equal(changes, 1);
+    if (to->logit_rows < from->logit_rows) assert_int_equal(to->micro_rows, 1);
+}
+
+/* Every rung needs less than the one before. */
+static int check_ladder(const subject *s) {
+    ql_rung rung[QL_RUNGS_MAX];
+    int     n = ql_memory_ladder(&s->q, rung);
+    for (int i = 0; i < n; i++) {
+        ql_memory_plan p;
+        ql_memory_evaluate(&s->q, &rung[i].choice, &p);
+        check_parts(s, &p);
+        assert_int_equal(p.total, rung[i].total);
+        ql_memory_plan_free(&p);
+        if (i == 0) continue;
+        assert_true(rung[i].total <= rung[i - 1].total);
+        check_step_down(&rung[i - 1].choice, &rung[i].choice);
+    }
+    assert_true(rung[0].extra_time == 0);
+    return n;
 }
 
 /* The sentence names an amount that is enough, and not much more. */
@@ -117,13 +151,18 @@ static int walk_down(subject *s) {
         ql_memory_plan_free(&next);
         s->q.limit = at.total - 1;
         if (ql_bad(ql_memory_plan_make(&s->q, &next))) break;
-        check_step_down(s, &at, &next);
+        assert_true(next.rung >= at.rung);
+        if (next.rung == at.rung) { /* one more layer is recomputed */
+            assert_int_equal(next.choice.recompute, at.choice.recompute);
+            assert_int_equal(next.choice.deep_layers, at.choice.deep_layers + 1);
+        }
         ql_memory_plan_free(&at);
         at = next;
     }
     check_refusal(s, at.total);
-    assert_int_equal(at.micro_rows, 1);
+    assert_int_equal(at.choice.micro_rows, 1);
     ql_memory_plan_free(&at);
+    s->q.limit = UINT64_MAX;
     return plans;
 }
 
@@ -133,7 +172,9 @@ static void test_ladder_of_training(void **state) {
     for (size_t i = 0; i < QL_LEN(models); i++) {
         subject s;
         open_subject(models[i], true, &s);
-        assert_true(walk_down(&s) >= 5);
+        int rungs = check_ladder(&s);
+        assert_true(rungs >= 8);
+        assert_true(walk_down(&s) >= rungs);
         close_subject(&s);
     }
 }
@@ -142,14 +183,44 @@ static void test_ladder_of_evaluation(void **state) {
     (void)state;
     subject s;
     open_subject("qwen3", false, &s);
+    assert_true(check_ladder(&s) >= 4);
     assert_true(walk_down(&s) >= 4);
     s.q.adapter = NULL;
     ql_memory_plan p;
-    s.q.limit = UINT64_MAX;
     ok(ql_memory_plan_make(&s.q, &p));
-    assert_false(p.recompute);
+    assert_int_equal(p.choice.recompute, QL_KEEP_ALL);
     assert_int_equal(part(&p, "adapter"), 0);
     ql_memory_plan_free(&p);
+    close_subject(&s);
+}
+
+/* For a card that is not there: its memory and the host's are two things. */
+static void test_ladder_of_an_absent_device(void **state) {
+    (void)state;
+    subject s;
+    open_subject("llama3-rope", true, &s);
+    s.q.device = "cuda";
+    ok(ql_device_needs_of("cuda", 0, 1000, &s.q.needs));
+    assert_false(s.q.needs.is_host);
+    int     rungs = check_ladder(&s);
+    ql_rung rung[QL_RUNGS_MAX];
+    assert_int_equal(ql_memory_ladder(&s.q, rung), rungs);
+    ql_memory_plan first, last;
+    ql_memory_evaluate(&s.q, &rung[0].choice, &first);
+    ql_memory_evaluate(&s.q, &rung[rungs - 1].choice, &last);
+    assert_true(last.choice.paged_moments && last.choice.host_borders);
+    uint64_t moments = 2 * sizeof(float) * (uint64_t)s.shape.length;
+    assert_int_equal(last.host_total - first.host_total + ql_host_batch_bytes(first.micro_tokens, first.choice.micro_rows) -
+                         ql_host_batch_bytes(last.micro_tokens, 1),
+                     moments + last.train.host_bytes);
+    /* What does not fit on the host is refused, too. */
+    s.q.limit = last.total;
+    s.q.host_limit = last.host_total - 1;
+    ql_memory_plan p;
+    assert_int_equal(ql_memory_plan_make(&s.q, &p).code, QL_USAGE);
+    assert_non_null(strstr(ql_err_text(), "on the host"));
+    ql_memory_plan_free(&first);
+    ql_memory_plan_free(&last);
     close_subject(&s);
 }
 
@@ -163,7 +234,7 @@ static void test_recomputation_as_configured(void **state) {
         s.q.recompute = wishes[i];
         ql_memory_plan p;
         for (s.q.limit = UINT64_MAX; !ql_bad(ql_memory_plan_make(&s.q, &p)); s.q.limit = p.total - 1) {
-            assert_int_equal(p.recompute, wishes[i] == QL_TRUE);
+            assert_int_equal(p.choice.recompute, wishes[i] == QL_TRUE ? QL_RECOMPUTE_LAYERS : QL_KEEP_ALL);
             ql_memory_plan_free(&p);
         }
         close_subject(&s);
@@ -176,7 +247,7 @@ static void check_rows(subject *s, int64_t wanted, int64_t at_most, int64_t long
     s->q.rows_at_most = at_most;
     s->q.longest_row = longest;
     ok(ql_memory_plan_make(&s->q, &p));
-    assert_int_equal(p.micro_rows, expected);
+    assert_int_equal(p.choice.micro_rows, expected);
     ql_memory_plan_free(&p);
 }
 
@@ -200,16 +271,24 @@ static void test_texts(void **state) {
     ql_json *v;
     open_subject("llama3-rope", true, &s);
     ok(ql_memory_plan_make(&s.q, &p));
-    ql_memory_plan_text(&p, &text);
-    ql_memory_plan_json(&p, &json);
+    ql_memory_plan_text(&s.q, &p, &text);
+    ql_memory_plan_json(&s.q, &p, &json);
     ok(ql_json_parse(json.data, json.size, "plan", 1, &v));
     assert_int_equal(ql_json_int(ql_json_get(v, "total_bytes"), 0), p.total);
-    assert_int_equal(ql_json_int(ql_json_get(v, "rows_at_a_time"), 0), p.micro_rows);
-    const ql_json *parts = ql_json_get(v, "parts");
-    assert_int_equal(ql_json_size(parts), p.parts);
+    assert_int_equal(ql_json_int(ql_json_get(v, "rows_at_a_time"), 0), p.choice.micro_rows);
+    const ql_json *parts = ql_json_get(v, "parts"), *host = ql_json_get(v, "host_parts"), *ladder = ql_json_get(v, "ladder");
+    assert_int_equal(ql_json_size(parts) + ql_json_size(host), p.parts);
     for (int i = 0; i < p.parts; i++) {
-        assert_int_equal(ql_json_int(ql_json_get(parts, p.part[i].name), -1), p.part[i].bytes);
+        const ql_json *here = p.part[i].place == QL_ON_HOST ? host : parts;
+        assert_int_equal(ql_json_int(ql_json_get(here, p.part[i].name), -1), p.part[i].bytes);
         assert_non_null(strstr(text.data, p.part[i].name));
+    }
+    ql_rung rung[QL_RUNGS_MAX];
+    int     rungs = ql_memory_ladder(&s.q, rung);
+    assert_int_equal(ql_json_size(ladder), rungs);
+    for (int i = 0; i < rungs; i++) {
+        assert_int_equal(ql_json_int(ql_json_get(ql_json_at(ladder, (size_t)i), "total_bytes"), 0), rung[i].total);
+        if (i == 0 || rung[i].total + (1 << 20) <= rung[i - 1].total) assert_non_null(strstr(text.data, rung[i].name));
     }
     ql_json_free(v);
     ql_str_free(&text);
@@ -222,6 +301,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ladder_of_training),
         cmocka_unit_test(test_ladder_of_evaluation),
+        cmocka_unit_test(test_ladder_of_an_absent_device),
         cmocka_unit_test(test_recomputation_as_configured),
         cmocka_unit_test(test_rows_at_a_time),
         cmocka_unit_test(test_texts),

@@ -122,7 +122,7 @@ static void test_rows_do_not_depend_on_ranks(void **state) {
         for (int size = 1; size <= 8; size++)
             for (int rank = 0; rank < size; rank++) {
                 j.place = (ql_place){rank, size, rank, size};
-                j.plan.micro_rows = size;
+                j.plan.choice.micro_rows = size;
                 assert_int_equal(ql_step_rows(&j, step, here), n);
                 assert_memory_equal(here, alone, (size_t)n * sizeof *here);
             }

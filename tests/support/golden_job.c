@@ -30,12 +30,13 @@ static void configure(golden *g, const golden_request *r) {
     add_override(overrides, &n, number_override("lora_alpha", lora));
     add_override(overrides, &n, ql_format("lora_r=%lld", (long long)ql_json_int(ql_json_get(lora, "r"), 0)));
     add_override(overrides, &n, ql_format("use_rslora=%s", ql_json_bool(ql_json_get(lora, "use_rslora"), false) ? "true" : "false"));
-    add_override(overrides, &n, ql_strdup("lora_dropout=0"));
+    add_override(overrides, &n, ql_format("lora_dropout=%g", r->dropout));
     add_override(overrides, &n, ql_strdup("lr_scheduler_type=linear"));
     add_override(overrides, &n, ql_format("adam_epsilon=%g", r->epsilon > 0 ? r->epsilon : 1e-8));
     add_override(overrides, &n, ql_format("load_in_4bit=%s", strncmp(r->base, "nf4", 3) ? "false" : "true"));
     add_override(overrides, &n, ql_format("bnb_4bit_use_double_quant=%s", strcmp(r->base, "nf4") ? "false" : "true"));
-    add_override(overrides, &n, ql_format("gradient_checkpointing=%s", r->recompute ? "true" : "false"));
+    add_override(overrides, &n, ql_format("gradient_checkpointing=%s", r->max_memory ? "auto" : r->recompute ? "true" : "false"));
+    if (r->max_memory) add_override(overrides, &n, ql_format("max_memory=%lld", (long long)r->max_memory));
     if (r->targets) add_override(overrides, &n, ql_format("target_modules=%s", r->targets));
     if (r->micro_rows > 0)
         add_override(overrides, &n, ql_format("per_device_train_batch_size=%lld", (long long)r->micro_rows));
@@ -103,7 +104,9 @@ void golden_open(const golden_request *r, golden *out) {
     ql_job *j = &out->job;
     ok(ql_world_open(NULL, NULL, &j->world));
     j->place = ql_world_place(j->world);
-    ok(ql_device_open("cpu", 0, r->threads ? r->threads : 1, &j->device));
+    j->device_kind = "cpu";
+    j->threads = r->threads ? r->threads : 1;
+    ok(ql_device_open(j->device_kind, 0, j->threads, &j->device));
     ql_job_purpose purpose = r->training ? QL_JOB_TRAIN : QL_JOB_EVAL;
     read_documents(out, &j->train);
     read_rows(out, &j->train, &j->train_rows);

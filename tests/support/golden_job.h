@@ -20,6 +20,8 @@ typedef struct {
     bool        recompute, training, adapter;
     int         threads;
     const char *targets;       /* target_modules; NULL: all-linear */
+    double      dropout;
+    int64_t     max_memory;    /* not 0: recomputation is the plan's to choose */
 } golden_request;
 
 /* Fails the running test when something does not work. */

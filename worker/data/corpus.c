@@ -14,6 +14,10 @@ void ql_corpus_free(ql_corpus *c) {
     *c = (ql_corpus){0};
 }
 
+size_t ql_corpus_bytes(const ql_corpus *c) {
+    return c->capacity * (sizeof *c->ids + sizeof *c->is_target) + c->documents_capacity * sizeof *c->document;
+}
+
 static void reserve(ql_corpus *c, size_t more) {
     size_t need = c->count + more;
     if (need <= c->capacity) return;
@@ -34,7 +38,17 @@ void ql_corpus_add(ql_corpus *c, int64_t record, const int32_t *ids, const uint8
     c->count += n;
 }
 
+/* Nothing more will come: room that was taken in advance is given back. */
+static void fit(ql_corpus *c) {
+    c->ids = ql_realloc(c->ids, c->count * sizeof *c->ids);
+    c->is_target = ql_realloc(c->is_target, c->count);
+    c->document = ql_realloc(c->document, c->documents * sizeof *c->document);
+    c->capacity = c->count;
+    c->documents_capacity = c->documents;
+}
+
 void ql_corpus_seal(ql_corpus *c) {
+    fit(c);
     uint64_t h = ql_hash64(c->ids, c->count * sizeof *c->ids, c->documents);
     h = ql_hash64(c->is_target, c->count, h);
     c->fingerprint = ql_hash64(c->document, c->documents * sizeof *c->document, h);

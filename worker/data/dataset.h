@@ -39,6 +39,7 @@ typedef struct {
 /* Reads and tokenises. QL_DATA: FILE:LINE and the cure. `prompt_only` records are refused. */
 QL_RESULT ql_corpus_read(const ql_datasets *files, const ql_corpus_options *o, ql_corpus *out);
 void      ql_corpus_free(ql_corpus *c);
+size_t    ql_corpus_bytes(const ql_corpus *c); /* of host memory */
 /* Moves a part of the records to `eval`: the fraction, or number, `val_set_size`, chosen by
  * (seed, record) only. */
 void ql_corpus_split(ql_corpus *train, double val_set_size, int64_t seed, ql_corpus *eval);
@@ -57,6 +58,7 @@ typedef struct {
  * order; `packing` false: one document a row, in input order. */
 void ql_pack(const ql_corpus *c, int64_t max_length, bool packing, ql_row_set *out);
 void ql_row_set_free(ql_row_set *r);
+size_t ql_row_set_bytes(const ql_corpus *c, const ql_row_set *r); /* of host memory, an order included */
 int64_t ql_row_tokens(const ql_corpus *c, const ql_row_set *r, int64_t row);
 
 /* The order of rows in epoch e, [rows]: f(seed, epoch) only. */

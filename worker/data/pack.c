@@ -89,6 +89,10 @@ int64_t ql_row_tokens(const ql_corpus *c, const ql_row_set *r, int64_t row) {
     return tokens;
 }
 
+size_t ql_row_set_bytes(const ql_corpus *c, const ql_row_set *r) {
+    return ((size_t)(2 * r->rows + 1) + c->documents) * sizeof(int64_t);
+}
+
 void ql_row_order(const ql_row_set *r, int64_t seed, uint32_t epoch, int64_t *order) {
     ql_permutation((uint64_t)seed, epoch, r->rows, order);
 }

@@ -4,32 +4,35 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A piece of the arena: bytes that are in use from step `first` to step `last` of the schedule. */
-typedef struct {
-    size_t bytes, offset;
-    int    first, last;
-    bool   placed;
-} piece;
+#include "worker/graph/place.h"
 
 typedef struct {
     const ql_graph *graph;
     ql_plan        *plan;
-    piece          *pieces;
+    ql_piece       *pieces;
     size_t          count, capacity;
-    int            *forward;   /* per value: the piece that the forward pass fills, or -1     */
-    int            *backward;  /* per value: the piece that the backward pass reads           */
-    int            *gradient;  /* per value: the piece of its gradient                        */
+    int            *forward;  /* per value: the piece that the forward pass fills, or -1      */
+    int            *backward; /* per value: the piece that the backward pass reads; -1: none yet */
+    int            *gradient; /* per value: the piece of its gradient                         */
     bool           *wants_gradient; /* per value: an adapter lies below it                    */
-    bool           *needed;    /* per value: scratch of the recomputation                     */
-    int             head_step;
+    bool           *crosses;  /* per value: another layer reads it                            */
+    int             head_step, layer_above_began; /* steps                                    */
 } planner;
 
 /* Pieces are named by index while the schedule is made; places replace the names at the end. */
-static int new_piece(planner *p, int64_t width, int step) {
-    piece c = {.first = step, .last = step};
-    c.bytes = ql_align((size_t)p->plan->request.max_tokens * (size_t)width * sizeof(float), 64);
+static int new_piece(planner *p, size_t bytes, int step) {
+    ql_piece c = {.bytes = ql_align(bytes, 64), .first = step, .last = step};
     QL_PUSH(p->pieces, p->count, p->capacity, c);
     return (int)p->count - 1;
+}
+
+static size_t bytes_of(const planner *p, int64_t width, size_t element) {
+    return (size_t)p->plan->request.max_tokens * (size_t)width * element;
+}
+
+static int piece_of(planner *p, ql_value v, int step) {
+    const ql_value_info *info = &p->graph->value[v];
+    return new_piece(p, bytes_of(p, info->width, info->is_saved ? sizeof(float) : p->plan->request.element), step);
 }
 
 static int use(planner *p, int name, int step) {
@@ -47,27 +50,72 @@ static ql_plan_step empty_step(int node, bool backward) {
 static int64_t scratch_piece(planner *p, const ql_node *n, bool backward, int step) {
     if (!n->rule->scratch) return QL_ABSENT;
     int64_t width = n->rule->scratch(p->graph, n, backward, p->plan->request.dropout);
-    return width > 0 ? new_piece(p, width, step) : QL_ABSENT;
+    return width > 0 ? new_piece(p, bytes_of(p, width, sizeof(float)), step) : QL_ABSENT;
 }
 
 static void push_step(planner *p, ql_plan_step s) {
     QL_PUSH(p->plan->step, p->plan->steps, p->plan->steps_capacity, s);
 }
 
-static void schedule_forward(planner *p, int node, int *made, const int *inputs_here, int layer) {
+/* `made`: the pieces of this pass, forward or again in backward. */
+static void schedule_forward(planner *p, int node, int *made) {
     const ql_node *n = &p->graph->node[node];
     int            step = (int)p->plan->steps;
     ql_plan_step   s = empty_step(node, false);
-    for (int i = 0; i < QL_MAX_INPUTS; i++) {
-        if (n->in[i] == QL_NO_VALUE) continue;
-        bool inside = p->graph->node[p->graph->value[n->in[i]].producer].layer == layer;
-        s.in[i] = use(p, inside ? inputs_here[n->in[i]] : p->forward[n->in[i]], step);
-    }
-    s.out = made[n->out] = new_piece(p, p->graph->value[n->out].width, step);
-    if (n->saved != QL_NO_VALUE) s.saved = made[n->saved] = new_piece(p, p->graph->value[n->saved].width, step);
+    for (int i = 0; i < QL_MAX_INPUTS; i++)
+        if (n->in[i] != QL_NO_VALUE) s.in[i] = use(p, made[n->in[i]], step);
+    s.out = made[n->out] = piece_of(p, n->out, step);
+    if (n->saved != QL_NO_VALUE) s.saved = made[n->saved] = piece_of(p, n->saved, step);
     s.scratch = scratch_piece(p, n, false, step);
     push_step(p, s);
 }
+
+/* ---- what is kept, and what is made again ---- */
+
+static ql_recompute degree_of(const planner *p, int layer) {
+    const ql_plan_request *r = &p->plan->request;
+    if (r->recompute == QL_KEEP_ALL) return QL_KEEP_ALL;
+    bool is_last = layer >= p->graph->layers - 2;
+    ql_recompute degree = layer < r->deep_layers ? r->recompute : r->recompute - 1;
+    return is_last && degree == QL_RECOMPUTE_LAYERS ? QL_RECOMPUTE_ATTENTION : degree;
+}
+
+/* What is `saved` comes along when its node runs again before it is read; for its sake alone no
+ * node does. */
+static bool is_made_again(const planner *p, ql_value v) {
+    const ql_node *n = &p->graph->node[p->graph->value[v].producer];
+    return !p->graph->value[v].is_saved && !p->crosses[v] && degree_of(p, n->layer) >= n->rule->again;
+}
+
+static bool waits_on_host(const planner *p, ql_value v) {
+    int layer = p->graph->node[p->graph->value[v].producer].layer;
+    return p->plan->request.host_borders && p->crosses[v] && layer < p->graph->layers - 2;
+}
+
+/* It comes back while the layer above runs backward. */
+static int fetch_from_host(planner *p, ql_value v) {
+    int name = piece_of(p, v, p->layer_above_began);
+    p->plan->host_bytes += p->pieces[name].bytes;
+    return name;
+}
+
+/* The piece from which backward reads v, at the step that comes next. */
+static int at_hand(planner *p, ql_value v) {
+    if (p->backward[v] >= 0) return p->backward[v];
+    if (!is_made_again(p, v)) {
+        p->backward[v] = waits_on_host(p, v) ? fetch_from_host(p, v) : p->forward[v];
+        return p->backward[v];
+    }
+    int            node = p->graph->value[v].producer;
+    const ql_node *n = &p->graph->node[node];
+    for (int i = 0; i < QL_MAX_INPUTS; i++)
+        if (n->in[i] != QL_NO_VALUE) (void)at_hand(p, n->in[i]);
+    schedule_forward(p, node, p->backward);
+    p->plan->recomputed++;
+    return p->backward[v];
+}
+
+/* ---- head and backward ---- */
 
 static void schedule_head(planner *p, int node, bool training) {
     const ql_node *n = &p->graph->node[node];
@@ -75,7 +123,7 @@ static void schedule_head(planner *p, int node, bool training) {
     ql_plan_step   s = empty_step(node, training);
     s.in[0] = use(p, p->forward[n->in[0]], step);
     if (training && p->wants_gradient[n->in[0]])
-        s.d_in[0] = p->gradient[n->in[0]] = new_piece(p, p->graph->value[n->in[0]].width, step);
+        s.d_in[0] = p->gradient[n->in[0]] = piece_of(p, n->in[0], step);
     s.scratch = scratch_piece(p, n, training, step);
     push_step(p, s);
     p->head_step = step;
@@ -90,25 +138,38 @@ static bool reads_input(const ql_node *n, int i) {
     return !n->rule->reads_only_for_adapter || n->site != QL_NO_SITE;
 }
 
+/* What a node's backward reads is made before its step has a number. */
+static void bring_to_hand(planner *p, const ql_node *n) {
+    for (int i = 0; i < QL_MAX_INPUTS; i++)
+        if (reads_input(n, i)) (void)at_hand(p, n->in[i]);
+    if (n->rule->reads_out) (void)at_hand(p, n->out);
+    if (n->saved != QL_NO_VALUE) (void)at_hand(p, n->saved);
+}
+
+static void schedule_gradient(planner *p, const ql_node *n, int i, int step, ql_plan_step *s) {
+    ql_value v = n->in[i];
+    if (!p->wants_gradient[v]) {
+        if (n->rule->writes_all) s->d_in[i] = piece_of(p, v, step);
+        return;
+    }
+    s->accumulate[i] = p->gradient[v] >= 0;
+    if (!s->accumulate[i]) p->gradient[v] = piece_of(p, v, step);
+    s->d_in[i] = use(p, p->gradient[v], step);
+    if (s->accumulate[i] && !n->rule->can_accumulate) {
+        fprintf(stderr, "qlora: error: internal: %s cannot add to a gradient\n", n->rule->name);
+        abort();
+    }
+}
+
 static void schedule_backward(planner *p, int node) {
     const ql_node *n = &p->graph->node[node];
-    int            step = (int)p->plan->steps;
-    ql_plan_step   s = empty_step(node, true);
+    bring_to_hand(p, n);
+    int          step = (int)p->plan->steps;
+    ql_plan_step s = empty_step(node, true);
     for (int i = 0; i < QL_MAX_INPUTS; i++) {
-        ql_value v = n->in[i];
-        if (v == QL_NO_VALUE) continue;
-        if (reads_input(n, i)) s.in[i] = use(p, p->backward[v], step);
-        if (!p->wants_gradient[v]) {
-            if (n->rule->writes_all) s.d_in[i] = new_piece(p, p->graph->value[v].width, step);
-            continue;
-        }
-        s.accumulate[i] = p->gradient[v] >= 0;
-        if (!s.accumulate[i]) p->gradient[v] = new_piece(p, p->graph->value[v].width, step);
-        s.d_in[i] = use(p, p->gradient[v], step);
-        if (s.accumulate[i] && !n->rule->can_accumulate) {
-            fprintf(stderr, "qlora: error: internal: %s cannot add to a gradient\n", n->rule->name);
-            abort();
-        }
+        if (n->in[i] == QL_NO_VALUE) continue;
+        if (reads_input(n, i)) s.in[i] = use(p, p->backward[n->in[i]], step);
+        schedule_gradient(p, n, i, step, &s);
     }
     if (n->rule->reads_out) s.out = use(p, p->backward[n->out], step);
     if (n->saved != QL_NO_VALUE) s.saved = use(p, p->backward[n->saved], step);
@@ -117,46 +178,16 @@ static void schedule_backward(planner *p, int node) {
     push_step(p, s);
 }
 
-/* Marks what the backward of a layer reads, and everything in the layer that leads there. */
-static void mark_needed(planner *p, int first, int end) {
+static void schedule_all_backward(planner *p) {
     const ql_graph *g = p->graph;
-    memset(p->needed, 0, g->values * sizeof *p->needed);
-    for (int i = end - 1; i >= first; i--) {
-        const ql_node *n = &g->node[i];
-        if (has_backward(p, n)) {
-            for (int k = 0; k < QL_MAX_INPUTS; k++)
-                if (reads_input(n, k)) p->needed[n->in[k]] = true;
-            if (n->rule->reads_out) p->needed[n->out] = true;
-            if (n->saved != QL_NO_VALUE) p->needed[n->saved] = true;
+    int             layer = g->layers, began = (int)p->plan->steps;
+    for (int i = (int)g->nodes - 2; i >= 0; i--) {
+        if (g->node[i].layer != layer) {
+            layer = g->node[i].layer;
+            p->layer_above_began = began;
+            began = (int)p->plan->steps;
         }
-        bool runs = p->needed[n->out] || (n->saved != QL_NO_VALUE && p->needed[n->saved]);
-        for (int k = 0; runs && k < QL_MAX_INPUTS; k++)
-            if (n->in[k] != QL_NO_VALUE) p->needed[n->in[k]] = true;
-    }
-}
-
-static void schedule_recomputation(planner *p, int first, int end, int layer) {
-    mark_needed(p, first, end);
-    for (int i = first; i < end; i++) {
-        const ql_node *n = &p->graph->node[i];
-        if (!p->needed[n->out] && (n->saved == QL_NO_VALUE || !p->needed[n->saved])) continue;
-        schedule_forward(p, i, p->backward, p->backward, layer);
-        p->plan->recomputed++;
-    }
-}
-
-static void schedule_layers_backward(planner *p) {
-    const ql_graph *g = p->graph;
-    int             end = (int)g->nodes - 1; /* without the head */
-    while (end > 0) {
-        int layer = g->node[end - 1].layer, first = end;
-        while (first > 0 && g->node[first - 1].layer == layer) first--;
-        bool any = false;
-        for (int i = first; i < end; i++) any |= has_backward(p, &g->node[i]);
-        if (any && p->plan->request.recompute && layer < g->layers - 2) schedule_recomputation(p, first, end, layer);
-        for (int i = end - 1; i >= first; i--)
-            if (has_backward(p, &g->node[i])) schedule_backward(p, i);
-        end = first;
+        if (has_backward(p, &g->node[i])) schedule_backward(p, i);
     }
 }
 
@@ -171,51 +202,23 @@ static void find_gradients(planner *p) {
     }
 }
 
-/* ---- placing the pieces: largest first, each at the lowest gap among those alive with it ---- */
-
-static const piece *sort_pieces;
-static int by_size(const void *a, const void *b) {
-    int x = *(const int *)a, y = *(const int *)b;
-    size_t bx = sort_pieces[x].bytes, by = sort_pieces[y].bytes;
-    return bx != by ? (bx < by ? 1 : -1) : (x > y) - (x < y);
-}
-static int by_offset(const void *a, const void *b) {
-    const piece *x = *(const piece *const *)a, *y = *(const piece *const *)b;
-    return (x->offset > y->offset) - (x->offset < y->offset);
+static void find_borders(planner *p) {
+    const ql_graph *g = p->graph;
+    for (size_t i = 0; i < g->nodes; i++)
+        for (int k = 0; k < QL_MAX_INPUTS; k++) {
+            ql_value v = g->node[i].in[k];
+            if (v != QL_NO_VALUE && g->node[g->value[v].producer].layer != g->node[i].layer) p->crosses[v] = true;
+        }
 }
 
-static size_t lowest_gap(const planner *p, const piece *c, const piece **alive) {
-    size_t n = 0;
-    for (size_t i = 0; i < p->count; i++) {
-        const piece *o = &p->pieces[i];
-        if (o->placed && o->first <= c->last && c->first <= o->last) alive[n++] = o;
-    }
-    qsort(alive, n, sizeof *alive, by_offset);
-    size_t at = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (alive[i]->offset >= at + c->bytes) break;
-        size_t end = alive[i]->offset + alive[i]->bytes;
-        at = end > at ? end : at;
-    }
-    return at;
-}
+/* ---- places ---- */
 
 static void place_pieces(planner *p) {
-    int          *order = QL_NEW_ARRAY(int, p->count);
-    const piece **alive = QL_NEW_ARRAY(const piece *, p->count);
-    for (size_t i = 0; i < p->count; i++) order[i] = (int)i;
-    sort_pieces = p->pieces;
-    qsort(order, p->count, sizeof *order, by_size);
+    p->plan->bytes = ql_place_pieces(p->pieces, p->count);
     for (size_t i = 0; i < p->count; i++) {
-        piece *c = &p->pieces[order[i]];
-        c->offset = lowest_gap(p, c, alive);
-        c->placed = true;
-        size_t end = c->offset + c->bytes;
-        p->plan->bytes = end > p->plan->bytes ? end : p->plan->bytes;
+        const ql_piece *c = &p->pieces[i];
         if (c->first < p->head_step && c->last > p->head_step) p->plan->kept_bytes += c->bytes;
     }
-    free(order);
-    free(alive);
 }
 
 static void resolve(const planner *p, int64_t *name) {
@@ -238,10 +241,9 @@ static void resolve_steps(planner *p) {
 
 static int logits_piece(planner *p) {
     const ql_node *head = &p->graph->node[p->graph->nodes - 1];
-    int            name = new_piece(p, 0, p->head_step);
     size_t         vocab = (size_t)p->graph->slot[head->weight].rows;
-    p->plan->logits_bytes = ql_align((size_t)p->plan->request.logit_rows * vocab * sizeof(float), 64);
-    p->pieces[name].bytes = p->plan->logits_bytes;
+    int            name = new_piece(p, (size_t)p->plan->request.logit_rows * vocab * sizeof(float), p->head_step);
+    p->plan->logits_bytes = p->pieces[name].bytes;
     return name;
 }
 
@@ -251,18 +253,26 @@ static int *unset(size_t n) {
     return a;
 }
 
+static void schedule(planner *p) {
+    const ql_graph *g = p->graph;
+    bool            training = p->plan->request.purpose == QL_PLAN_TRAIN;
+    find_gradients(p);
+    find_borders(p);
+    for (size_t i = 0; i + 1 < g->nodes; i++) schedule_forward(p, (int)i, p->forward);
+    schedule_head(p, (int)g->nodes - 1, training);
+    if (training) schedule_all_backward(p);
+}
+
 void ql_plan_make(const ql_graph *g, const ql_plan_request *request, ql_plan *out) {
     *out = (ql_plan){.request = *request};
-    planner p = {.graph = g, .plan = out, .forward = unset(g->values), .gradient = unset(g->values)};
+    if (out->request.element == 0) out->request.element = sizeof(float);
+    planner p = {.graph = g, .plan = out};
+    p.forward = unset(g->values);
+    p.backward = unset(g->values);
+    p.gradient = unset(g->values);
     p.wants_gradient = QL_NEW_ARRAY(bool, g->values);
-    p.needed = QL_NEW_ARRAY(bool, g->values);
-    bool training = request->purpose == QL_PLAN_TRAIN;
-    find_gradients(&p);
-    for (size_t i = 0; i + 1 < g->nodes; i++) schedule_forward(&p, (int)i, p.forward, p.forward, g->node[i].layer);
-    schedule_head(&p, (int)g->nodes - 1, training);
-    p.backward = QL_NEW_ARRAY(int, g->values);
-    memcpy(p.backward, p.forward, g->values * sizeof *p.backward);
-    if (training) schedule_layers_backward(&p);
+    p.crosses = QL_NEW_ARRAY(bool, g->values);
+    schedule(&p);
     int logits = logits_piece(&p);
     place_pieces(&p);
     out->logits_at = p.pieces[logits].offset;
@@ -272,7 +282,21 @@ void ql_plan_make(const ql_graph *g, const ql_plan_request *request, ql_plan *ou
     free(p.backward);
     free(p.gradient);
     free(p.wants_gradient);
-    free(p.needed);
+    free(p.crosses);
+}
+
+/* A backward pass is about as much work as the forward pass: weights are frozen. */
+double ql_plan_extra_work(const ql_graph *g, const ql_plan *p, int64_t length) {
+    double once = 0, again = 0;
+    bool   headed = false;
+    for (size_t i = 0; i < p->steps; i++) {
+        const ql_node *n = &g->node[p->step[i].node];
+        bool           is_head = n->out == QL_NO_VALUE;
+        headed |= is_head;
+        if (p->step[i].backward && !is_head) continue;
+        *(headed && !is_head ? &again : &once) += n->rule->work(g, n, length);
+    }
+    return again / (2 * once);
 }
 
 void ql_plan_free(ql_plan *p) {

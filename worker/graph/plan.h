@@ -2,8 +2,8 @@
  * and the layout of its arena, computed before anything is loaded.
  *
  * A training schedule is: forward of all nodes, the head (loss and its gradient), backward of
- * the nodes above the lowest adapter. A layer that is recomputed keeps only what crosses its
- * border; its inside is run forward once more right before its backward. That changes no bits. */
+ * the nodes above the lowest adapter. What backward reads is kept, or, as far as the degree of
+ * recomputation says, made again right before it is read. That changes no bits. */
 #pragma once
 #include "worker/graph/graph.h"
 #include "worker/graph/rule.h"
@@ -12,10 +12,18 @@ typedef enum { QL_PLAN_SCORE, QL_PLAN_TRAIN, QL_PLAN_GENERATE } ql_plan_purpose;
 
 typedef struct {
     ql_plan_purpose purpose;
-    int64_t         max_tokens;  /* of a micro-batch                                  */
-    bool            recompute;   /* layers but the last are recomputed                */
-    bool            dropout;     /* scratch for dropped inputs                        */
-    int64_t         logit_rows;  /* tokens whose logits exist at a time               */
+    int64_t         max_tokens; /* of a micro-batch                                       */
+    ql_recompute    recompute;  /* degree of the lowest `deep_layers` layers; the layers
+                                   above have one degree less, and the last layer is never
+                                   recomputed as a whole: its backward comes right after    */
+    int             deep_layers; /* of the graph's, from 0; as many as it has: all          */
+    bool            dropout;     /* scratch for dropped inputs                              */
+    int64_t         logit_rows;  /* tokens whose logits exist at a time                     */
+    size_t          element;     /* bytes of an activation; what is `saved`, scratch and
+                                    logits are f32. 0: 4                                    */
+    bool            host_borders; /* what crosses a layer's border waits on the host until one
+                                     layer before backward reads it. Such a plan only tells
+                                     sizes: its schedule has no entries for the transfers    */
 } ql_plan_request;
 
 enum { QL_ABSENT = -1 };
@@ -31,12 +39,16 @@ typedef struct {
     ql_plan_request request;
     ql_plan_step   *step;
     size_t          steps, steps_capacity;
-    size_t          bytes;     /* of the arena                            */
-    size_t          kept_bytes; /* of it: activations kept for backward   */
-    size_t          logits_at; /* the chunk of logits [logit_rows, vocab] */
+    size_t          bytes;       /* of the arena                                          */
+    size_t          kept_bytes;  /* of it: activations kept for backward                  */
+    size_t          host_bytes;  /* of what waits on the host                             */
+    size_t          logits_at;   /* the chunk of logits [logit_rows, vocab]               */
     size_t          logits_bytes;
-    int64_t         recomputed; /* nodes that run forward twice            */
+    int64_t         recomputed;  /* nodes that run forward twice                          */
 } ql_plan;
 
 void ql_plan_make(const ql_graph *g, const ql_plan_request *request, ql_plan *out);
 void ql_plan_free(ql_plan *p);
+/* Work of the nodes that run forward twice, as a share of that of the whole step; documents of
+ * `length` tokens. */
+double ql_plan_extra_work(const ql_graph *g, const ql_plan *p, int64_t length);

@@ -4,6 +4,14 @@
 #include "kernels/ops.h"
 #include "worker/graph/graph.h"
 
+/* How much backward computes once more instead of keeping it, in the order of what it costs. */
+typedef enum {
+    QL_KEEP_ALL,
+    QL_RECOMPUTE_CHEAP,     /* norms and gated activations: one pass over memory      */
+    QL_RECOMPUTE_ATTENTION, /* and attention, from the kept q, k and v                 */
+    QL_RECOMPUTE_LAYERS,    /* and everything else: only what crosses a layer's border is kept */
+} ql_recompute;
+
 /* What the operations of one micro-batch run on: see run.h. */
 typedef struct ql_run ql_run;
 
@@ -25,9 +33,17 @@ struct ql_rule {
     bool     reads_out;       /* backward reads out                                      */
     bool     can_accumulate;  /* backward can add to a gradient that is there already    */
     bool     writes_all;      /* backward makes all gradients at once: unwanted ones get a place, too */
+    ql_recompute again;       /* from this degree on, `out` is made again instead of kept.
+                                 Never QL_KEEP_ALL                                    */
+    /* Work of the forward pass per token, in FLOP, in documents of `length` tokens. */
+    double (*work)(const ql_graph *g, const ql_node *n, int64_t length);
     /* f32 columns of scratch in each pass; NULL: none. */
     int64_t (*scratch)(const ql_graph *g, const ql_node *n, bool backward, bool dropout);
 };
+
+/* Work of an operation that only passes over memory: an element takes as long as some 50 FLOP of a
+ * product (measured on the CPU; it only serves to say what recomputation costs). */
+double ql_work_of_elements(const ql_graph *g, const ql_node *n, int64_t length);
 
 /* Columns for a matrix inside scratch, so that the next one starts on a 64-byte border. */
 static inline int64_t ql_pad_columns(int64_t width) { return ql_ceil_div(width, 16) * 16; }

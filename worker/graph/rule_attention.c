@@ -55,10 +55,18 @@ static int64_t scratch(const ql_graph *g, const ql_node *n, bool in_backward, bo
     return in_backward ? n->heads : 0;
 }
 
+/* Scores and their product with the values, half of them masked. */
+static double work(const ql_graph *g, const ql_node *n, int64_t length) {
+    double seen = n->window > 0 ? (double)ql_min(n->window, length) : (double)length / 2;
+    return 4 * seen * (double)g->value[n->out].width;
+}
+
 const ql_rule ql_rule_attention = {.name = "attention",
                                    .forward = forward,
                                    .backward = backward,
                                    .reads_in = 7,
                                    .reads_out = true,
                                    .writes_all = true,
+                                   .again = QL_RECOMPUTE_ATTENTION,
+                                   .work = work,
                                    .scratch = scratch};

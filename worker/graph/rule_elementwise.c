@@ -18,8 +18,20 @@ static ql_err add_backward(ql_run *r, const ql_node *n, const ql_operands *o) {
     return ql_ok();
 }
 
-const ql_rule ql_rule_add = {
-    .name = "add", .forward = add_forward, .backward = add_backward, .can_accumulate = true};
+double ql_work_of_elements(const ql_graph *g, const ql_node *n, int64_t length) {
+    enum { FLOP_PER_ELEMENT = 50 };
+    (void)length;
+    return (double)(FLOP_PER_ELEMENT * g->value[n->out].width);
+}
+
+/* Made again it would need its addends, which nobody else keeps: nothing is saved before a whole
+ * layer is made again. */
+const ql_rule ql_rule_add = {.name = "add",
+                             .forward = add_forward,
+                             .backward = add_backward,
+                             .again = QL_RECOMPUTE_LAYERS,
+                             .work = ql_work_of_elements,
+                             .can_accumulate = true};
 
 static ql_err swiglu_forward(ql_run *r, const ql_node *n, const ql_operands *o) {
     (void)n;
@@ -39,4 +51,6 @@ const ql_rule ql_rule_swiglu = {.name = "swiglu",
                                 .forward = swiglu_forward,
                                 .backward = swiglu_backward,
                                 .reads_in = 3,
+                                .again = QL_RECOMPUTE_CHEAP,
+                                .work = ql_work_of_elements,
                                 .writes_all = true};

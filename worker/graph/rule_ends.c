@@ -8,7 +8,8 @@ static ql_err embed(ql_run *r, const ql_node *n, const ql_operands *o) {
                     &(ql_embed_args){.y = o->out, .table = r->weights[n->weight].data, .ids = r->batch->ids});
 }
 
-const ql_rule ql_rule_embed = {.name = "embed", .forward = embed};
+const ql_rule ql_rule_embed = {
+    .name = "embed", .forward = embed, .again = QL_RECOMPUTE_LAYERS, .work = ql_work_of_elements};
 
 static ql_tensor logits_of(const ql_run *r, const ql_weight *head, int64_t rows) {
     return (ql_tensor){r->arena, r->plan->logits_at, QL_F32, rows, head->out};
@@ -57,4 +58,10 @@ static int64_t scratch(const ql_graph *g, const ql_node *n, bool in_backward, bo
     return ql_pad_columns(g->value[n->in[0]].width) * (in_backward ? 2 : 1);
 }
 
-const ql_rule ql_rule_head = {.name = "head", .forward = score, .backward = score, .scratch = scratch};
+static double work(const ql_graph *g, const ql_node *n, int64_t length) {
+    (void)length;
+    return 2 * (double)g->slot[n->weight].rows * (double)g->slot[n->weight].cols;
+}
+
+const ql_rule ql_rule_head = {
+    .name = "head", .forward = score, .backward = score, .again = QL_RECOMPUTE_LAYERS, .work = work, .scratch = scratch};

@@ -99,10 +99,19 @@ static int64_t scratch(const ql_graph *g, const ql_node *n, bool in_backward, bo
     return in_backward ? ql_pad_columns(g->value[n->saved].width) + wide : wide;
 }
 
+static double work(const ql_graph *g, const ql_node *n, int64_t length) {
+    (void)length;
+    double in = (double)g->value[n->in[0]].width, out = (double)g->value[n->out].width;
+    double rank = n->site == QL_NO_SITE ? 0 : (double)g->value[n->saved].width;
+    return 2 * (in * out + rank * (in + out));
+}
+
 const ql_rule ql_rule_linear = {.name = "linear",
                                 .forward = forward,
                                 .backward = backward,
                                 .reads_in = 1,
                                 .reads_only_for_adapter = true,
                                 .can_accumulate = true,
+                                .again = QL_RECOMPUTE_LAYERS,
+                                .work = work,
                                 .scratch = scratch};

@@ -18,5 +18,10 @@ static ql_err backward(ql_run *r, const ql_node *n, const ql_operands *o) {
                                                                .accumulate = o->accumulate[0]});
 }
 
-const ql_rule ql_rule_rmsnorm = {
-    .name = "rmsnorm", .forward = forward, .backward = backward, .reads_in = 1, .can_accumulate = true};
+const ql_rule ql_rule_rmsnorm = {.name = "rmsnorm",
+                                 .forward = forward,
+                                 .backward = backward,
+                                 .reads_in = 1,
+                                 .again = QL_RECOMPUTE_CHEAP,
+                                 .work = ql_work_of_elements,
+                                 .can_accumulate = true};

@@ -19,4 +19,8 @@ static ql_err backward(ql_run *r, const ql_node *n, const ql_operands *o) {
     return rotate(r, n, o->d_in[0], o->d_out, true);
 }
 
-const ql_rule ql_rule_rope = {.name = "rope", .forward = forward, .backward = backward};
+const ql_rule ql_rule_rope = {.name = "rope",
+                              .forward = forward,
+                              .backward = backward,
+                              .again = QL_RECOMPUTE_LAYERS, /* what it came from is as large */
+                              .work = ql_work_of_elements};

@@ -43,7 +43,7 @@ static int64_t norm_blocks(const ql_adapter_shape *s) {
 size_t ql_adapter_bytes(const ql_adapter_shape *s, bool training) {
     size_t run = (size_t)s->length * sizeof(float);
     if (!training) return run;
-    return 4 * run + 2 * run + ql_align((size_t)norm_blocks(s) * sizeof(double), 64);
+    return 4 * run + 2 * run + ql_align((size_t)norm_blocks(s) * sizeof(double), 64) + ql_align(sizeof(int32_t), 64);
 }
 
 static ql_tensor take(ql_buffer *b, size_t *at, ql_dtype t, int64_t n) {
@@ -89,6 +89,8 @@ ql_err ql_adapter_open(ql_device *d, ql_adapter_shape *shape, bool training, ql_
         out->gradient = take(out->buffer, &at, QL_F32, n);
         out->sum = take(out->buffer, &at, QL_I64, n);
         out->partial = take(out->buffer, &at, QL_F64, norm_blocks(&out->shape));
+        out->partial_on_host = QL_NEW_ARRAY(double, (size_t)norm_blocks(&out->shape));
+        out->overflow = take(out->buffer, &at, QL_I32, 1);
     }
     make_sites(out);
     return ql_ok();
@@ -96,6 +98,7 @@ ql_err ql_adapter_open(ql_device *d, ql_adapter_shape *shape, bool training, ql_
 
 void ql_adapter_close(ql_adapter *a) {
     if (a->device) ql_buffer_free(a->device, a->buffer);
+    free(a->partial_on_host);
     free(a->sites);
     ql_adapter_shape_free(&a->shape);
     *a = (ql_adapter){0};

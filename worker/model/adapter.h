@@ -34,6 +34,8 @@ typedef struct {
     ql_tensor        value, moment1, moment2, gradient; /* f32 [1, length]; only value unless training */
     ql_tensor        sum;                               /* i64 [1, length]                             */
     ql_tensor        partial;                           /* f64: norms of blocks                        */
+    double          *partial_on_host;                   /* the same, fetched                           */
+    ql_tensor        overflow;                          /* i32 [1, 1]: a gradient that does not fit    */
     ql_site         *sites;
 } ql_adapter;
 

@@ -140,7 +140,7 @@ static ql_err open_batch(generator *g) {
 static ql_err set_up(generator *g, const arguments *a, int threads) {
     ql_job *j = &g->job;
     j->place = (ql_place){0, 1, 0, 1};
-    QL_TRY(ql_choose_device(j, a->device, threads));
+    QL_TRY(ql_choose_device(j, a->device, threads, false));
     QL_TRY(ql_job_describe_model(j, QL_JOB_EVAL));
     QL_TRY(encode_prompt(g));
     QL_TRY(ql_model_load(&j->model, j->device, capacity_of(g)));

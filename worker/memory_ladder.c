@@ -1,0 +1,165 @@
+/* The rungs, and how far down a run must go. */
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "worker/memory.h"
+
+enum {
+    GOOD_TOKENS = 2048, /* at a time: more does not make a product faster, only larger     */
+    FEW_TOKENS = 512,   /* at a time: down to here fewer cost less than recomputed layers  */
+    LOGITS_GOOD = 64 << 20,
+    LOGITS_ROWS_MIN = 16,
+    LOGITS_ROWS_MAX = 1024,
+};
+
+/* A product with few rows spends as long on its weights as on so many rows more (measured:
+ * docs/adr/0003). */
+static const double rows_of_overhead = 40;
+
+static int64_t good_logit_rows(int64_t vocab) {
+    int64_t rows = LOGITS_GOOD / (vocab * (int64_t)sizeof(float));
+    return ql_max(LOGITS_ROWS_MIN, ql_min(rows, LOGITS_ROWS_MAX));
+}
+
+static int64_t good_micro_rows(const ql_memory_question *q) {
+    int64_t rows = q->micro_rows > 0 ? q->micro_rows : ql_max(1, GOOD_TOKENS / ql_max(1, q->longest_row));
+    return ql_max(1, ql_min(rows, q->rows_at_most));
+}
+
+/* ---- the rungs ---- */
+
+typedef struct {
+    const ql_memory_question *q;
+    ql_rung                  *rung;
+    int                       count;
+    ql_memory_choice          now;
+} ladder;
+
+static void push(ladder *l, const char *name) {
+    if (l->count == QL_RUNGS_MAX) return;
+    ql_rung *r = &l->rung[l->count++];
+    *r = (ql_rung){.choice = l->now};
+    snprintf(r->name, sizeof r->name, "%s", name);
+}
+
+static void recompute(ladder *l, ql_recompute degree, const char *name) {
+    if (!l->q->training || l->q->recompute != QL_AUTO) return;
+    l->now.recompute = degree;
+    l->now.deep_layers = l->q->graph->layers;
+    push(l, name);
+}
+
+static void fewer_rows(ladder *l, int64_t tokens_at_least) {
+    for (;;) {
+        int64_t rows = (l->now.micro_rows + 1) / 2;
+        if (l->now.micro_rows == 1 || rows * l->q->longest_row < tokens_at_least) return;
+        l->now.micro_rows = rows;
+        char name[64];
+        snprintf(name, sizeof name, "%lld row%s at a time", (long long)rows, rows == 1 ? "" : "s");
+        push(l, name);
+    }
+}
+
+static void fewer_logits(ladder *l) {
+    while (l->now.logit_rows > LOGITS_ROWS_MIN) {
+        l->now.logit_rows = ql_max(LOGITS_ROWS_MIN, l->now.logit_rows / 4);
+        char name[64];
+        snprintf(name, sizeof name, "logits of %lld tokens at a time", (long long)l->now.logit_rows);
+        push(l, name);
+    }
+}
+
+static void move_to_host(ladder *l) {
+    if (l->q->needs.is_host || !l->q->training) return;
+    l->now.paged_moments = true;
+    push(l, "AdamW's moments on the host");
+    if (l->now.recompute != QL_RECOMPUTE_LAYERS) return;
+    l->now.host_borders = true;
+    push(l, "inputs of layers on the host");
+}
+
+static int list_rungs(const ql_memory_question *q, ql_rung rung[QL_RUNGS_MAX]) {
+    ladder l = {.q = q, .rung = rung};
+    bool   all_layers = q->training && q->recompute == QL_TRUE;
+    l.now = (ql_memory_choice){.micro_rows = good_micro_rows(q), .logit_rows = good_logit_rows(q->vocab)};
+    if (all_layers) l.now.recompute = QL_RECOMPUTE_LAYERS;
+    if (all_layers) l.now.deep_layers = q->graph->layers;
+    push(&l, all_layers ? "recompute layers, as configured" : q->training ? "keep all that backward reads" : "as much as is good");
+    recompute(&l, QL_RECOMPUTE_CHEAP, "recompute norms and gated activations");
+    recompute(&l, QL_RECOMPUTE_ATTENTION, "recompute attention");
+    fewer_rows(&l, FEW_TOKENS);
+    recompute(&l, QL_RECOMPUTE_LAYERS, "recompute whole layers");
+    fewer_rows(&l, 1);
+    fewer_logits(&l);
+    move_to_host(&l);
+    return l.count;
+}
+
+/* ---- walking ---- */
+
+static bool fits(const ql_memory_question *q, const ql_memory_plan *p) {
+    return p->total <= q->limit && (q->needs.is_host || p->host_total <= q->host_limit);
+}
+
+/* The rung asks for recomputation in all layers; as few as will do are taken. */
+static void take_fewest_layers(const ql_memory_question *q, ql_memory_plan *p) {
+    int low = 0, high = p->choice.deep_layers, rung = p->rung; /* high fits, low does not */
+    while (high - low > 1) {
+        ql_memory_choice c = p->choice;
+        ql_memory_plan   trial;
+        c.deep_layers = (low + high) / 2;
+        ql_memory_evaluate(q, &c, &trial);
+        if (!fits(q, &trial)) {
+            low = c.deep_layers;
+            ql_memory_plan_free(&trial);
+            continue;
+        }
+        high = c.deep_layers;
+        ql_memory_plan_free(p);
+        *p = trial;
+    }
+    p->rung = rung;
+}
+
+static ql_err refuse(const ql_memory_question *q, ql_memory_plan *p) {
+    char     need[32], have[32];
+    bool     host = p->total <= q->limit;
+    uint64_t bytes = host ? p->host_total : p->total;
+    size_t   shown = bytes >> 30 ? (1 << 30) / 100 : (1 << 20) / 10; /* rounded up: it will be asked for */
+    ql_text_bytes(need, ql_align(bytes, shown));
+    ql_text_bytes(have, host ? q->host_limit : q->limit);
+    ql_memory_plan_free(p);
+    return ql_fail(QL_USAGE, "memory: at least %s is needed%s and %s is allowed; raise max_memory, shorten max_length (longest row: %lld tokens) or lower lora_r",
+                   need, host ? " on the host" : "", have, (long long)q->longest_row);
+}
+
+ql_err ql_memory_plan_make(const ql_memory_question *q, ql_memory_plan *out) {
+    ql_rung rung[QL_RUNGS_MAX];
+    int     n = list_rungs(q, rung);
+    for (int i = 0; i < n; i++) {
+        ql_memory_evaluate(q, &rung[i].choice, out);
+        out->rung = i;
+        if (fits(q, out)) {
+            if (i > 0 && rung[i].choice.recompute > rung[i - 1].choice.recompute) take_fewest_layers(q, out);
+            return ql_ok();
+        }
+        if (i + 1 < n) ql_memory_plan_free(out);
+    }
+    return refuse(q, out);
+}
+
+int ql_memory_ladder(const ql_memory_question *q, ql_rung rung[QL_RUNGS_MAX]) {
+    int    n = list_rungs(q, rung);
+    double at_first = 0;
+    for (int i = 0; i < n; i++) {
+        ql_memory_plan p;
+        ql_memory_evaluate(q, &rung[i].choice, &p);
+        rung[i].total = p.total;
+        double time = 1 + rows_of_overhead / (double)ql_max(1, p.micro_tokens);
+        if (q->training) time += ql_plan_extra_work(q->graph, &p.train, q->longest_row);
+        if (i == 0) at_first = time;
+        rung[i].extra_time = time / at_first - 1;
+        ql_memory_plan_free(&p);
+    }
+    return n;
+}
