@@ -4,15 +4,13 @@
 #include "kernels/cpu/simd/simd.h"
 
 enum {
-    QL_LEFT_FLOATS = 4 << 20, /* the packed left operand of a product, shared by the threads */
-    QL_OWN_FLOATS  = 512 << 10, /* scratch of each thread                                    */
+    QL_OWN_FLOATS = 512 << 10, /* scratch of each thread */
 };
 
 typedef struct {
     int            threads;
     const ql_simd *simd;
-    float         *left; /* QL_LEFT_FLOATS                */
-    float         *own;  /* threads times QL_OWN_FLOATS   */
+    float         *own; /* threads times QL_OWN_FLOATS   */
     size_t         scratch_bytes;
 } ql_cpu;
 

@@ -6,8 +6,8 @@ enum {
     TILE_ROWS = QL_PANEL_ROWS * 2, /* of `out`                                     */
     TILE_COLS = QL_PANEL_COLS * 8, /* of `in`                                      */
     RIGHT_AT = TILE_ROWS * TILE_COLS,
-    LEFT_AT = RIGHT_AT + TILE_COLS * QL_DEPTH,
-    NEEDED = LEFT_AT + TILE_ROWS * QL_DEPTH,
+    PANEL_AT = RIGHT_AT + TILE_COLS * QL_DEPTH,
+    NEEDED = PANEL_AT + QL_PANEL_ROWS * QL_DEPTH,
 };
 _Static_assert((int)NEEDED <= (int)QL_OWN_FLOATS, "the tile and its operands fit into a thread's scratch");
 
@@ -27,9 +27,11 @@ static void multiply_row(const weight_grad *w, float *scratch, int64_t from, int
     ql_source      x = {.data = w->x, .dtype = QL_F32, .cols = w->in};
     for (int64_t t = from; t < to; t += QL_DEPTH) {
         int64_t depth = ql_min(QL_DEPTH, to - t);
-        simd->pack_left_columns(w->dy + t * w->out + o, w->out, rows, depth, scratch + LEFT_AT);
         simd->pack_right(&x, t, depth, i, cols, scratch + RIGHT_AT);
-        simd->product_block(&(ql_product_block){.left = scratch + LEFT_AT,
+        simd->product_block(&(ql_product_block){.x = w->dy + t * w->out + o,
+                                                .x_stride = w->out,
+                                                .columns = true,
+                                                .panel = scratch + PANEL_AT,
                                                 .right = scratch + RIGHT_AT,
                                                 .rows = rows,
                                                 .cols = cols,
