@@ -9,12 +9,14 @@
 static fma_loop *choose(void) {
     static const struct {
         const char *name;
-        fma_loop   *loop;
+        fma_loop *loop;
     } loops[] = {
 #if defined(__x86_64__)
-        {"avx512", fma_loop_avx512}, {"avx2", fma_loop_avx2},
+        {"avx512", fma_loop_avx512},
+        {"avx2", fma_loop_avx2},
 #endif
-        {"portable", fma_loop_portable}};
+        {"portable", fma_loop_portable}
+    };
     const ql_simd *simd;
     must(ql_cpu_choose_simd(&simd));
     for (size_t i = 0; i < sizeof loops / sizeof *loops; i++)
@@ -35,8 +37,8 @@ static double run(fma_loop *loop, int threads, long rounds, double *flop) {
  * machine does not count as work. */
 static long enough_rounds(fma_loop *loop) {
     const double enough = 0.02;
-    long         rounds = 1;
-    double       flop;
+    long rounds = 1;
+    double flop;
     watch = CLOCK_PROCESS_CPUTIME_ID;
     while (run(loop, 1, rounds, &flop) < enough) rounds *= 2;
     return rounds;
@@ -45,8 +47,8 @@ static long enough_rounds(fma_loop *loop) {
 double fma_peak(int threads, clockid_t clock) {
     enum { TRIES = 10 };
     fma_loop *loop = choose();
-    long      rounds = enough_rounds(loop);
-    double    flop, best = 0;
+    long rounds = enough_rounds(loop);
+    double flop, best = 0;
     watch = clock;
     for (int i = 0; i < TRIES; i++) {
         double seconds = run(loop, threads, rounds, &flop);
