@@ -20,7 +20,7 @@
 #include "base/random.h"
 #include "kernels/backend.h"
 #include "kernels/quant/quant.h"
-#include "tests/bench/peak.h"
+#include "tests/bench/fma_peak.h"
 #include "tests/bench/stopwatch.h"
 #ifdef QL_OPENBLAS
 #include <cblas.h>
@@ -135,27 +135,6 @@ static void dispose(work *w) {
     for (size_t i = 0; i < QL_LEN(all); i++) ql_buffer_free(w->d, all[i].buffer);
 }
 
-/* GFLOP/s of all threads together. */
-static double measure_peak(const char *isa, int threads) {
-    double (*run_chains)(int64_t, float *) = bench_peak_portable;
-    enum { RUNS = 5, ROUNDS = 200000 };
-#ifdef __x86_64__
-    if (strstr(isa, "(avx2)")) run_chains = bench_peak_avx2;
-    if (strstr(isa, "(avx512)")) run_chains = bench_peak_avx512;
-#endif
-    double best = 0.0;
-    for (int i = 0; i < RUNS; i++) {
-        double flop = 0.0, begin = now();
-#pragma omp parallel num_threads(threads) reduction(+ : flop)
-        {
-            float result = 1.0f;
-            flop += run_chains(ROUNDS, &result);
-        }
-        best = fmax(best, flop / (now() - begin) * 1e-9);
-    }
-    return best;
-}
-
 typedef struct {
     const char *of;
     int64_t     rows, in, out;
@@ -216,8 +195,9 @@ static void bench(int threads, double seconds) {
     for (size_t i = 0; i < QL_LEN(shapes); i++) {
         work w = prepare(d, shapes[i].rows, shapes[i].in, shapes[i].out);
         for (int transposed = 0; transposed < 2; transposed++) {
+            double peak = fma_peak(threads, watch);
             speeds v = measure(&w, transposed, seconds);
-            print_line(&shapes[i], transposed, &v, measure_peak(info.name, threads));
+            print_line(&shapes[i], transposed, &v, peak);
             add_to_summary(strcmp(shapes[i].of, "lora") ? &models : &lora, &v);
         }
         dispose(&w);
