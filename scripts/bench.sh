@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: scripts/bench.sh [NAME [ARGUMENT ...]]
 # Builds, and runs the benchmark tests/bench/bench_NAME, or all programs among them one after the other. Those that are scripts
-# (peer, peer_data) need other people's packages, which are installed into build/peer-venv, and run only when named.
+# run only when named: ranks, and peer and peer_data, which need other people's packages (installed into build/peer-venv).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/packages.sh
@@ -23,13 +23,15 @@ if [[ $# -gt 0 ]]; then
     shift
     if [[ -x build/bin/bench_$name ]]; then
         exec "build/bin/bench_$name" "$@"
+    elif [[ -x tests/bench/bench_$name.sh ]]; then
+        exec "tests/bench/bench_$name.sh" "$@"
     elif [[ -f tests/bench/bench_$name.py ]]; then
         python=$(tests/bench/peer/python.sh)
         exec "$python" "tests/bench/bench_$name.py" "$@"
     fi
-    scripts=(tests/bench/bench_*.py)
+    scripts=(tests/bench/bench_*.py tests/bench/bench_*.sh)
     scripts=("${scripts[@]##*/bench_}")
-    echo "scripts/bench.sh: no benchmark '$name'; there are: ${programs[*]##*/bench_} ${scripts[*]%.py}" >&2
+    echo "scripts/bench.sh: no benchmark '$name'; there are: ${programs[*]##*/bench_} ${scripts[*]%.*}" >&2
     exit 64
 fi
 for program in "${programs[@]}"; do
