@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # usage: scripts/bench.sh [NAME [ARGUMENT ...]]
-# Builds, and runs the benchmark tests/bench/bench_NAME, or all of them one after the other.
+# Builds, and runs the benchmark tests/bench/bench_NAME, or all programs among them one after the other. Those that are scripts
+# run only when named: ranks, and peer and peer_data, which need other people's packages (installed into build/peer-venv).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/packages.sh
 source scripts/packages.sh
 
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
-    sed -n '2,3s/^# //p' "${BASH_SOURCE[0]}"
+    sed -n '2,4s/^# //p' "${BASH_SOURCE[0]}"
     exit 0
 fi
 scripts/build.sh
@@ -20,11 +21,18 @@ done
 if [[ $# -gt 0 ]]; then
     name=$1
     shift
-    if [[ ! -x build/bin/bench_$name ]]; then
-        echo "scripts/bench.sh: no benchmark '$name'; there are: ${programs[*]##*/bench_}" >&2
-        exit 64
+    if [[ -x build/bin/bench_$name ]]; then
+        exec "build/bin/bench_$name" "$@"
+    elif [[ -x tests/bench/bench_$name.sh ]]; then
+        exec "tests/bench/bench_$name.sh" "$@"
+    elif [[ -f tests/bench/bench_$name.py ]]; then
+        python=$(tests/bench/peer/python.sh)
+        exec "$python" "tests/bench/bench_$name.py" "$@"
     fi
-    exec "build/bin/bench_$name" "$@"
+    scripts=(tests/bench/bench_*.py tests/bench/bench_*.sh)
+    scripts=("${scripts[@]##*/bench_}")
+    echo "scripts/bench.sh: no benchmark '$name'; there are: ${programs[*]##*/bench_} ${scripts[*]%.*}" >&2
+    exit 64
 fi
 for program in "${programs[@]}"; do
     echo "== ${program##*/bench_}"

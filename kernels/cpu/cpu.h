@@ -5,8 +5,8 @@
 #include "kernels/cpu/simd/simd.h"
 
 enum {
-    QL_LEFT_FLOATS = 4 << 20, /* the packed left operand of a product, shared by the threads */
-    QL_OWN_FLOATS  = 512 << 10, /* scratch of each thread                                    */
+    QL_LEFT_HALVES = 4 << 20,  /* the packed left operand of a product of bf16 operands, shared by the threads */
+    QL_OWN_FLOATS = 512 << 10, /* scratch of each thread */
 };
 
 /* What QLORA_CPU names: the instructions that are used. */
@@ -21,8 +21,8 @@ typedef struct {
     const char         *kind;
     const ql_simd      *simd;
     const ql_bf16_unit *bf16;
-    float              *left; /* QL_LEFT_FLOATS                */
-    float              *own;  /* threads times QL_OWN_FLOATS   */
+    float              *own;  /* threads times QL_OWN_FLOATS  */
+    uint16_t           *left; /* QL_LEFT_HALVES, behind `own` */
     size_t              scratch_bytes;
 } ql_cpu;
 

@@ -11,7 +11,7 @@
 
 /* Zero-filled pages; large pieces ask for huge pages, which make products a few percent faster. */
 static void *map_pages(size_t bytes) {
-    enum { LARGE = 8 << 20 };
+    enum { LARGE = 2 << 20 };
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) return NULL;
     if (bytes >= LARGE) (void)madvise(p, bytes, MADV_HUGEPAGE);
@@ -49,12 +49,12 @@ static void cpu_release(void *state, void *memory, size_t bytes) {
 
 static void cpu_close(void *state) {
     ql_cpu *cpu = state;
-    if (cpu->left) munmap(cpu->left, cpu->scratch_bytes);
+    if (cpu->own) munmap(cpu->own, cpu->scratch_bytes);
     free(cpu);
 }
 
 static size_t scratch_bytes(int threads) {
-    return ((size_t)QL_LEFT_FLOATS + (size_t)threads * QL_OWN_FLOATS) * sizeof(float);
+    return (size_t)threads * QL_OWN_FLOATS * sizeof(float) + QL_LEFT_HALVES * sizeof(uint16_t);
 }
 
 void ql_cpu_needs(int threads, int64_t largest_matrix, ql_device_needs *out) {
@@ -75,13 +75,13 @@ static ql_err cpu_open(int ordinal, int threads, void **state) {
     cpu->bf16 = kind->bf16;
     cpu->threads = threads > 0 ? threads : ql_cpu_allowed_threads();
     cpu->scratch_bytes = scratch_bytes(cpu->threads);
-    cpu->left = map_pages(cpu->scratch_bytes);
-    if (!cpu->left) {
+    cpu->own = map_pages(cpu->scratch_bytes);
+    if (!cpu->own) {
         free(cpu);
         return ql_fail(QL_TEMP, "device: cpu: no room for the scratch memory of %d threads; use fewer threads",
                        threads);
     }
-    cpu->own = cpu->left + QL_LEFT_FLOATS;
+    cpu->left = (uint16_t *)(void *)(cpu->own + (size_t)cpu->threads * QL_OWN_FLOATS);
     *state = cpu;
     return ql_ok();
 }

@@ -10,7 +10,6 @@
 
 enum {
     OWN_HALVES = 2 * QL_OWN_FLOATS,
-    LEFT_HALVES = 2 * QL_LEFT_FLOATS,
     DEPTH = 2048,            /* packed at once, at most */
     SLAB_HALVES = 256 << 10, /* of the right operand that a thread packs at once: half a megabyte */
     SLAB_COLS = 512,
@@ -35,7 +34,7 @@ static const ql_bf16_layout *layout(const part *b) {
     return &b->cpu->bf16->layout;
 }
 static uint16_t *left_panels(const part *b, int64_t row) {
-    return (uint16_t *)(void *)b->cpu->left + row * ql_bf16_depth(b->depth);
+    return b->cpu->left + row * ql_bf16_depth(b->depth);
 }
 static uint16_t *own_halves(const ql_cpu *cpu, int thread) {
     return (uint16_t *)(void *)ql_cpu_scratch(cpu, thread) + BIAS_HALVES;
@@ -133,7 +132,7 @@ static void multiply_rows(void *context, int thread, int64_t from, int64_t to) {
 void ql_cpu_multiply_bf16(const ql_cpu *cpu, const ql_cpu_product *p) {
     bool narrow = p->cols <= NARROW_COLS;
     int64_t depth_step = ql_bf16_depth(ql_ceil_div(p->depth, ql_ceil_div(p->depth, DEPTH)));
-    int64_t row_step = narrow ? p->rows : LEFT_HALVES / depth_step / QL_BF16_TILE_ROWS_MAX * QL_BF16_TILE_ROWS_MAX;
+    int64_t row_step = narrow ? p->rows : QL_LEFT_HALVES / depth_step / QL_BF16_TILE_ROWS_MAX * QL_BF16_TILE_ROWS_MAX;
     for (int64_t row = 0; row < p->rows; row += row_step)
         for (int64_t k = 0; k < p->depth; k += depth_step) {
             part b = {.cpu = cpu,

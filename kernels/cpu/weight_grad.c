@@ -1,35 +1,42 @@
 /* Gradients of trained matrices: per packed row one product over its tokens, in float, then
- * added to the integer sums. A thread takes tiles of [out, in] and packs both operands itself. */
+ * added to the integer sums. A thread takes tiles and packs both operands itself.
+ *
+ * Of dy and x the narrower one, which has LoRA's rank of columns, is the left operand: it is small,
+ * and the other one is then read from memory in long runs. So the product is the gradient [out, in]
+ * or its transpose; the chains are the same. */
 #include "kernels/cpu/cpu.h"
 
 enum {
-    TILE_ROWS = QL_PANEL_ROWS * 2, /* of `out`                                     */
-    TILE_COLS = QL_PANEL_COLS * 8, /* of `in`                                      */
+    TILE_ROWS = QL_PANEL_ROWS * 2, /* of the narrower side */
+    TILE_COLS = QL_PANEL_COLS * 8, /* of the wider side    */
     RIGHT_AT = TILE_ROWS * TILE_COLS,
-    LEFT_AT = RIGHT_AT + TILE_COLS * QL_DEPTH,
-    NEEDED = LEFT_AT + TILE_ROWS * QL_DEPTH,
+    PANEL_AT = RIGHT_AT + TILE_COLS * QL_DEPTH,
+    NEEDED = PANEL_AT + QL_PANEL_ROWS * QL_DEPTH,
 };
 _Static_assert((int)NEEDED <= (int)QL_OWN_FLOATS, "the tile and its operands fit into a thread's scratch");
 
 typedef struct {
     const ql_cpu  *cpu;
-    const float   *dy, *x;
+    const float   *left, *right;
+    bool           transposed; /* left is x */
     int64_t       *sum;
     const int32_t *row_start;
     int32_t       *overflow;
-    int64_t        packed_rows, out, in, tile_rows, tile_cols, tiles_across;
+    int64_t        packed_rows, rows, cols, tile_rows, tile_cols, tiles_across; /* rows <= cols */
 } weight_grad;
 
-/* The gradient of one packed row, [rows, cols] at `y`, y_stride TILE_COLS. */
-static void multiply_row(const weight_grad *w, float *scratch, int64_t from, int64_t to, int64_t o, int64_t rows,
-                         int64_t i, int64_t cols) {
+/* The product of one packed row, [rows, cols] at `y`, y_stride TILE_COLS. */
+static void multiply_row(const weight_grad *w, float *scratch, int64_t from, int64_t to, int64_t row, int64_t rows,
+                         int64_t col, int64_t cols) {
     const ql_simd *simd = w->cpu->simd;
-    ql_source      x = {.data = w->x, .dtype = QL_F32, .cols = w->in};
+    ql_source      right = {.data = w->right, .dtype = QL_F32, .cols = w->cols};
     for (int64_t t = from; t < to; t += QL_DEPTH) {
         int64_t depth = ql_min(QL_DEPTH, to - t);
-        simd->pack_left_columns(w->dy + t * w->out + o, w->out, rows, depth, scratch + LEFT_AT);
-        simd->pack_right(&x, t, depth, i, cols, scratch + RIGHT_AT);
-        simd->product_block(&(ql_product_block){.left = scratch + LEFT_AT,
+        simd->pack_right(&right, t, depth, col, cols, scratch + RIGHT_AT);
+        simd->product_block(&(ql_product_block){.x = w->left + t * w->rows + row,
+                                                .x_stride = w->rows,
+                                                .columns = true,
+                                                .panel = scratch + PANEL_AT,
                                                 .right = scratch + RIGHT_AT,
                                                 .rows = rows,
                                                 .cols = cols,
@@ -41,18 +48,29 @@ static void multiply_row(const weight_grad *w, float *scratch, int64_t from, int
     }
 }
 
+/* The product [rows, cols] at `y` to the sums of [row, col] and what follows. */
+static bool add_product(const weight_grad *w, const float *y, int64_t row, int64_t rows, int64_t col, int64_t cols) {
+    bool  fits = true;
+    float line[TILE_ROWS];
+    for (int64_t r = 0; !w->transposed && r < rows; r++)
+        fits &= w->cpu->simd->add_fixed(y + r * TILE_COLS, cols, w->sum + (row + r) * w->cols + col);
+    for (int64_t c = 0; w->transposed && c < cols; c++) {
+        for (int64_t r = 0; r < rows; r++) line[r] = y[r * TILE_COLS + c];
+        fits &= w->cpu->simd->add_fixed(line, rows, w->sum + (col + c) * w->rows + row);
+    }
+    return fits;
+}
+
 static void add_tiles(void *context, int thread, int64_t tile, int64_t end) {
     const weight_grad *w = context;
     float             *scratch = ql_cpu_scratch(w->cpu, thread);
     for (; tile < end; tile++) {
-        int64_t o = tile / w->tiles_across * w->tile_rows, rows = ql_min(w->tile_rows, w->out - o);
-        int64_t i = tile % w->tiles_across * w->tile_cols, cols = ql_min(w->tile_cols, w->in - i);
+        int64_t row = tile / w->tiles_across * w->tile_rows, rows = ql_min(w->tile_rows, w->rows - row);
+        int64_t col = tile % w->tiles_across * w->tile_cols, cols = ql_min(w->tile_cols, w->cols - col);
         for (int64_t r = 0; r < w->packed_rows; r++) {
             if (w->row_start[r] == w->row_start[r + 1]) continue;
-            multiply_row(w, scratch, w->row_start[r], w->row_start[r + 1], o, rows, i, cols);
-            for (int64_t c = 0; c < rows; c++)
-                if (!w->cpu->simd->add_fixed(scratch + c * TILE_COLS, cols, w->sum + (o + c) * w->in + i))
-                    __atomic_store_n(w->overflow, 1, __ATOMIC_RELAXED);
+            multiply_row(w, scratch, w->row_start[r], w->row_start[r + 1], row, rows, col, cols);
+            if (!add_product(w, scratch, row, rows, col, cols)) __atomic_store_n(w->overflow, 1, __ATOMIC_RELAXED);
         }
     }
 }
@@ -74,25 +92,25 @@ static int64_t fit(int64_t n, int64_t largest, int64_t unit, int64_t parts) {
 
 ql_err ql_cpu_weight_grad(ql_device *d, const ql_weight_grad_args *a) {
     const ql_cpu *cpu = ql_cpu_of(d);
+    bool          transposed = a->sum.rows > a->sum.cols;
     weight_grad   w = {.cpu = cpu,
-                       .dy = ql_address(a->dy),
-                       .x = ql_address(a->x),
+                       .left = ql_address(transposed ? a->x : a->dy),
+                       .right = ql_address(transposed ? a->dy : a->x),
+                       .transposed = transposed,
                        .sum = ql_address(a->sum),
                        .row_start = ql_address(a->row_start),
                        .overflow = ql_address(a->overflow),
                        .packed_rows = a->row_start.rows - 1,
-                       .out = a->sum.rows,
-                       .in = a->sum.cols};
+                       .rows = ql_min(a->sum.rows, a->sum.cols),
+                       .cols = ql_max(a->sum.rows, a->sum.cols)};
     QL_TRY(check_rows(w.row_start, w.packed_rows, a->dy.rows));
     if (a->operands == QL_BF16) {
         ql_cpu_weight_grad_bf16(cpu, a);
         return ql_ok();
     }
-    int64_t threads = cpu->threads;
-    bool    wide = w.in >= w.out;
-    w.tile_rows = fit(w.out, TILE_ROWS, cpu->simd->tile_rows, wide ? 1 : threads);
-    w.tile_cols = fit(w.in, TILE_COLS, cpu->simd->tile_cols, wide ? threads : 1);
-    w.tiles_across = ql_ceil_div(w.in, w.tile_cols);
-    ql_cpu_parallel(cpu, ql_ceil_div(w.out, w.tile_rows) * w.tiles_across, 1, add_tiles, &w);
+    w.tile_rows = fit(w.rows, TILE_ROWS, cpu->simd->tile_rows, 1);
+    w.tile_cols = fit(w.cols, TILE_COLS, cpu->simd->tile_cols, cpu->threads);
+    w.tiles_across = ql_ceil_div(w.cols, w.tile_cols);
+    ql_cpu_parallel(cpu, ql_ceil_div(w.rows, w.tile_rows) * w.tiles_across, 1, add_tiles, &w);
     return ql_ok();
 }

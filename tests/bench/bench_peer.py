@@ -1,70 +1,93 @@
-"""A training step of transformers + PEFT beside one of ours, alternating on the same machine.
+"""A training step of transformers + PEFT + bitsandbytes beside one of ours, alternating on the same machine.
 
-    python -m venv venv && venv/bin/pip install torch transformers peft
-    venv/bin/python tests/bench/bench_peer.py build/bin/bench_step [ROUNDS]
+    scripts/bench.sh peer [--shape 135m] [--rows 2] [--tokens 1024] [--rounds 2] [--steps 2] [--threads N] [--base 4bit]
 
-Shape of SmolLM-135M, 2 rows of 1024 tokens, LoRA r 16 on all linear layers, dropout 0.05, fp32 arithmetic, all threads of the machine. The
-peer's base is in fp32 (4-bit decoding, which we do, would come on top of it); its two settings are with and without gradient checkpointing.
-Prints tokens per second of each and the ratio to the faster setting of the peer.
+The same model folder with random weights, full rows of random ids, NF4 with double quantisation, LoRA of rank 16 on all linear
+layers, dropout 0.05, AdamW, gradients clipped at 1, the same number of threads. The peer runs in fp32 and in bf16 (adapters, too, as TRL
+has it), with and without gradient checkpointing; `--base dense` keeps its base in that type instead of 4 bits. In every round each setting
+runs in a process of its own: one step that is not counted and --steps that are. Peak memory is what the kernel says of
+that process. Nothing else should run on the machine; where something does, set OMP_WAIT_POLICY=passive, or torch's
+threads wait for each other by spinning (ours never do).
 """
+import argparse
+import importlib.metadata
 import os
 import re
-import resource
 import subprocess
 import sys
-import time
 
-import torch
-from peft import LoraConfig, get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "peer"))
+from common import GIB, PROGRAMS, Result, allowed_threads, print_ratio, print_results, random_model, run_peer, scratch  # noqa: E402
 
-ROWS, TOKENS = 2, 1024
-
-
-def make_peer(checkpointing):
-    torch.manual_seed(0)
-    config = LlamaConfig(hidden_size=576, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3, intermediate_size=1536,
-                         vocab_size=49152, tie_word_embeddings=True, max_position_embeddings=2048)
-    model = LlamaForCausalLM(config)
-    if checkpointing:
-        model.gradient_checkpointing_enable()
-        model.enable_input_require_grads()
-    model = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules="all-linear"))
-    model.train()
-    model.config.use_cache = False
-    return model, torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=2e-4)
+GOAL = {"fp32": 1.35, "bf16": 2.0}
+COMPUTE = {"fp32": "float32", "bf16": "bfloat16"}
 
 
-def peer_step(model, optimiser, ids):
-    start = time.perf_counter()
-    model(input_ids=ids, labels=ids).loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimiser.step()
-    optimiser.zero_grad()
-    return ROWS * TOKENS / (time.perf_counter() - start)
+def read_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", default="135m", choices=["135m", "1.1b"])
+    parser.add_argument("--base", default="4bit", choices=["4bit", "dense"], help="of the peer")
+    for name, default in (("rows", 2), ("tokens", 1024), ("rounds", 2), ("steps", 2), ("threads", allowed_threads())):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    return parser.parse_args()
 
 
-def our_step(program):
-    out = subprocess.run([program, "135m", str(ROWS), str(TOKENS), "0", "2"], capture_output=True, text=True, check=True,
-                         env={**os.environ, "OMP_WAIT_POLICY": "passive"}).stdout
-    return float(re.search(r"best ([0-9.]+)\), loss", out).group(1))
+def our_steps(o, model, dtype):
+    """(tokens/s of each step, peak bytes, note), or None where this build computes in fp32 whatever is asked."""
+    out = subprocess.run([PROGRAMS / "bench_step", o.shape, *map(str, (o.rows, o.tokens, o.threads, o.steps)),
+                          f"model_name_or_path={model}", f"bnb_4bit_compute_dtype={COMPUTE[dtype]}"], capture_output=True, text=True,
+                         check=False)
+    if out.returncode:
+        sys.exit(f"bench_step ended with status {out.returncode}: {out.stderr}")
+    if dtype != "fp32" and "computes in float32" in out.stderr:
+        return None
+    seconds = re.search(r"^seconds of the steps: (.*)$", out.stdout, re.M).group(1).split()
+    peak = int(re.search(r"\((\d+) bytes\)", out.stdout).group(1))
+    return [o.rows * o.tokens / float(s) for s in seconds], peak, re.search(r"loss [0-9.]+", out.stdout).group(0)
+
+
+def their_steps(o, model, dtype, checkpointing):
+    r = run_peer("step.py", {"model": model, "dtype": dtype, "checkpointing": checkpointing, "base": o.base, "rows": o.rows,
+                             "tokens": o.tokens, "steps": o.steps, "threads": o.threads})
+    note = (f"{r['linear']}, attention {r['attention']}, {r['threads']} threads, {r['capability']}, loss {r['loss']:.2f}; imports "
+            f"alone take {r['after_imports'] / GIB:.2f} GiB")
+    return [o.rows * o.tokens / s for s in r["seconds"]], r["peak"], note
+
+
+def run_round(o, model, ours, theirs):
+    for dtype in GOAL:
+        measured = our_steps(o, model, dtype)
+        if measured:
+            ours[dtype].add(*measured)
+        else:
+            ours[dtype].add([], 0, "not part of this build")
+        for checkpointing in (False, True):
+            theirs[dtype, checkpointing].add(*their_steps(o, model, dtype, checkpointing))
+
+
+def conclude(ours, theirs):
+    for dtype, goal in GOAL.items():
+        if not ours[dtype].speeds:
+            continue
+        faster, slower = sorted((theirs[dtype, False], theirs[dtype, True]), key=lambda r: r.best, reverse=True)
+        print_ratio(f"{dtype}, against the faster, {faster.name}", ours[dtype], faster, goal)
+        print_ratio(f"{dtype}, against the other, {slower.name}", ours[dtype], slower, goal)
 
 
 def main():
-    program, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 2
-    ids = torch.randint(0, 49152, (ROWS, TOKENS))
-    best = {"ours": 0.0, "peer, no checkpointing": 0.0, "peer, checkpointing": 0.0}
-    for _ in range(rounds):
-        best["ours"] = max(best["ours"], our_step(program))
-        for checkpointing, name in ((False, "peer, no checkpointing"), (True, "peer, checkpointing")):
-            model, optimiser = make_peer(checkpointing)
-            for _ in range(2):
-                best[name] = max(best[name], peer_step(model, optimiser, ids))
-            del model, optimiser
-    for name, speed in best.items():
-        print(f"{name:26} {speed:8.1f} tokens/s")
-    print(f"ratio {best['ours'] / max(best['peer, no checkpointing'], best['peer, checkpointing']):.2f}, "
-          f"peer's peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB, torch {torch.__version__}")
+    o = read_arguments()
+    ours = {dtype: Result(f"ours {dtype}") for dtype in GOAL}
+    theirs = {(dtype, c): Result(f"peer {dtype}, {'with' if c else 'no'} checkpointing") for dtype in GOAL for c in (False, True)}
+    print(", ".join(f"{p} {importlib.metadata.version(p)}" for p in ("torch", "transformers", "peft", "bitsandbytes")))
+    print(f"{o.shape}, {o.rows} x {o.tokens} tokens, {o.threads} threads, {o.rounds} rounds of {o.steps} steps, peer's base "
+          f"{'NF4 with double quantisation' if o.base == '4bit' else 'dense'}, OMP_WAIT_POLICY of the peer: "
+          f"{os.environ.get('OMP_WAIT_POLICY', 'not set')}", flush=True)
+    with scratch() as folder:
+        model = random_model(o.shape, folder)
+        for _ in range(o.rounds):
+            run_round(o, model, ours, theirs)
+    print_results([*ours.values(), *theirs.values()])
+    conclude(ours, theirs)
 
 
 main()

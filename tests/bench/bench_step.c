@@ -1,29 +1,97 @@
-/* Time of a training step, split by operation, on a model of a given shape with random weights.
- *   bench_step [135m|1.1b] [ROWS] [TOKENS] [THREADS] [STEPS] [KEY=VALUE ...]
- * The weights lie in a temporary folder; the data are random ids in full rows of one document. */
+/* Time and memory of a training step on a model of a given shape with random weights:
+ *
+ *   bench_step [135m|1.1b] [ROWS [TOKENS [THREADS [STEPS]]]] [KEY=VALUE ...]
+ *
+ * By default SmolLM-135M's shape, 2 rows of 1024 tokens, all threads, 3 steps after one that is not
+ * counted; NF4 with double quantisation, LoRA of rank 16 on all linear layers, dropout 0.05. KEY=VALUE
+ * overrides the configuration, such as bnb_4bit_compute_dtype=bfloat16, gradient_checkpointing=true,
+ * max_memory=900MiB; model_name_or_path=FOLDER takes a model that is there (random_model writes one).
+ *
+ * Prints the time of each step, what its operations take, beside the peak of fused multiply-adds that
+ * the same process measures before and after, and the peak of its resident memory beside the plan.
+ * The data are random ids in full rows of one document. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/random.h"
+#include "tests/bench/fma_peak.h"
+#include "tests/bench/op_times.h"
 #include "tests/support/random_model.h"
 #include "worker/data/corpus_build.h"
 #include "worker/device_choice.h"
 #include "worker/step.h"
 
-static const random_model shapes[] = {
-    {"135m", 576, 30, 9, 3, 1536, 49152, true}, /* SmolLM-135M    */
-    {"1.1b", 2048, 22, 32, 4, 5632, 32000, false}, /* TinyLlama-1.1B */
-};
+enum { ROWS, TOKENS, THREADS, STEPS, NUMBERS, OVERRIDES_MAX = 64 };
+
+typedef struct {
+    const random_model *shape;
+    int64_t number[NUMBERS];
+    char *override[OVERRIDES_MAX];
+    size_t overrides;
+} request;
+
+static void leave(const char *what, const char *argument) {
+    fprintf(stderr, "bench_step: %s: %s; see the first lines of tests/bench/bench_step.c\n", argument, what);
+    exit(QL_USAGE);
+}
+
+static void add_override(request *r, char *text) {
+    if (r->overrides == OVERRIDES_MAX) leave("too many", text);
+    r->override[r->overrides++] = text;
+}
+
+static void read_number(request *r, int *numbers, const char *text) {
+    char *end;
+    int64_t n = strtoll(text, &end, 10);
+    if (*numbers == NUMBERS || *end || n < (*numbers == THREADS ? 0 : 1)) leave("not understood", text);
+    r->number[(*numbers)++] = n;
+}
+
+static request read_arguments(int argc, char **argv) {
+    request r = {.shape = random_model_named("135m"), .number = {2, 1024, 0, 3}};
+    int numbers = 0, first = 1;
+    if (argc > 1 && random_model_named(argv[1])) r.shape = random_model_named(argv[first++]);
+    char **given = argv + first;
+    for (; *given && !strchr(*given, '='); given++) read_number(&r, &numbers, *given);
+    add_override(&r, ql_format("max_length=%lld", (long long)r.number[TOKENS]));
+    add_override(&r, ql_format("per_device_train_batch_size=%lld", (long long)r.number[ROWS]));
+    add_override(&r, ql_strdup("lora_r=16"));
+    add_override(&r, ql_strdup("quantized_cache=false"));
+    for (; *given; given++) add_override(&r, ql_strdup(*given));
+    return r;
+}
+
+static char folder[] = "/var/tmp/qlora-bench.XXXXXX";
+static void remove_folder(void) {
+    ql_err e = ql_dir_remove(folder);
+    if (ql_bad(e)) fprintf(stderr, "%s\n", ql_err_text());
+}
+
+/* In a process of its own, whose memory is not counted as ours. */
+static void write_model(const random_model *shape) {
+    if (!mkdtemp(folder)) leave("cannot be made", folder);
+    pid_t writer = fork();
+    if (writer == 0) {
+        random_model_write(shape, folder);
+        _exit(0);
+    }
+    atexit(remove_folder);
+    int status = 1;
+    if (writer < 0 || waitpid(writer, &status, 0) < 0 || status) exit(QL_IO);
+}
 
 static void make_rows(ql_job *j, int64_t rows, int64_t tokens) {
     int32_t *id = QL_NEW_ARRAY(int32_t, (size_t)tokens);
     uint8_t *target = QL_NEW_ARRAY(uint8_t, (size_t)tokens);
+    uint32_t vocabulary = (uint32_t)j->model.config.vocab_size;
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t i = 0; i < tokens; i++) {
-            id[i] = (int32_t)(ql_philox(9, (uint32_t)i, (uint32_t)r, 0, 0).word[0] % (uint32_t)j->model.config.vocab_size);
+            id[i] = (int32_t)(ql_philox(9, (uint32_t)i, (uint32_t)r, 0, 0).word[0] % vocabulary);
             target[i] = i > 0;
         }
         ql_corpus_add(&j->train, r, id, target, (size_t)tokens);
@@ -34,85 +102,98 @@ static void make_rows(ql_job *j, int64_t rows, int64_t tokens) {
     free(target);
 }
 
-static void print_phases(const ql_job *j, int64_t steps, double total) {
-    const ql_plan *p = &j->plan.train;
-    const char    *name[64];
-    double         seconds[64];
-    size_t         n = 0;
-    for (size_t i = 0; i < p->steps; i++) {
-        const ql_rule *rule = j->model.graph.node[p->step[i].node].rule;
-        char           label[64];
-        snprintf(label, sizeof label, "%s %s", rule->name, p->step[i].backward && p->step[i].d_out >= 0 ? "backward" : "forward");
-        size_t k = 0;
-        while (k < n && strcmp(name[k], label)) k++;
-        if (k == n) {
-            name[n] = ql_strdup(label);
-            seconds[n++] = 0;
-        }
-        seconds[k] += j->seconds[i];
+static void set_up(ql_job *j, request *r) {
+    must(ql_config_from_overrides(r->override, r->overrides, &j->config));
+    if (!j->config.model_name_or_path) {
+        write_model(r->shape);
+        j->config.model_name_or_path = ql_strdup(folder);
     }
-    for (size_t k = 0; k < n; k++)
-        printf("  %-22s %8.3f s  %5.1f %%\n", name[k], seconds[k] / (double)steps, 100 * seconds[k] / total);
-}
-
-static int64_t argument(int argc, char **argv, int i, int64_t otherwise) {
-    return argc > i ? strtoll(argv[i], NULL, 10) : otherwise;
-}
-
-enum { OWN_KEYS = 5, KEYS_MAX = 32 };
-
-static void set_up(ql_job *j, const random_model *s, const char *folder, int64_t rows, int64_t tokens, int threads,
-                   char **keys, int n) {
-    char *overrides[OWN_KEYS + KEYS_MAX] = {ql_format("max_length=%lld", (long long)tokens), ql_strdup("lora_r=16"),
-                                            ql_format("per_device_train_batch_size=%lld", (long long)rows),
-                                            ql_strdup("max_memory=64GiB"), ql_strdup("quantized_cache=false")};
-    for (int i = 0; i < n && i < KEYS_MAX; i++) overrides[OWN_KEYS + i] = keys[i];
-    must(ql_config_from_overrides(overrides, (size_t)ql_min(OWN_KEYS + n, OWN_KEYS + KEYS_MAX), &j->config));
-    j->config.model_name_or_path = ql_strdup(folder);
     must(ql_world_open(NULL, NULL, &j->world));
     j->place = ql_world_place(j->world);
-    random_model_write(s, folder);
-    must(ql_choose_device(j, "cpu", threads, false));
+    must(ql_choose_device(j, "cpu", (int)r->number[THREADS], false));
     must(ql_job_describe_model(j, QL_JOB_TRAIN));
-    make_rows(j, rows, tokens);
-    j->global_batch = rows;
+    make_rows(j, r->number[ROWS], r->number[TOKENS]);
+    j->global_batch = r->number[ROWS];
     j->steps_per_epoch = j->total_steps = 1000;
     must(ql_job_plan(j, QL_JOB_TRAIN));
     double start = ql_seconds();
     must(ql_job_load(j, QL_JOB_TRAIN));
-    char a[32], b[32];
-    printf("%s: loaded in %.2f s, plan %s, buffers %s\n", s->name, ql_seconds() - start, ql_text_bytes(a, j->plan.total),
-           ql_text_bytes(b, ql_device_memory(j->device).bytes_now));
+    double seconds = ql_seconds() - start;
+    ql_device_info machine;
+    ql_str model = {0}, choice = {0};
+    must(ql_device_describe(j->device, &machine));
+    ql_model_title(&j->model, &model);
+    ql_memory_choice_text(&j->question, &j->plan.choice, &choice);
+    printf("%s, %d threads\n%s; loaded in %.2f s\n%s\n", machine.name, j->threads, model.data, seconds, choice.data);
+    ql_str_free(&model);
+    ql_str_free(&choice);
+}
+
+/* Runs the steps and prints their times; returns the sum. */
+static double run_steps(ql_job *j, int64_t rows, int64_t tokens, int64_t steps) {
+    ql_schedule schedule;
+    ql_step_result r = {0};
+    int64_t *index = QL_NEW_ARRAY(int64_t, (size_t)rows);
+    double total = 0, best = 1e30, batch = (double)(rows * tokens);
+    must(ql_schedule_open(&j->config, 1000, &schedule));
+    for (int64_t i = 0; i < rows; i++) index[i] = i;
+    must(ql_step_on_rows(j, &schedule, 0, index, rows, &r)); /* warm */
+    op_times_clear();
+    printf("seconds of the steps:");
+    for (int64_t i = 1; i <= steps; i++) {
+        must(ql_step_on_rows(j, &schedule, i, index, rows, &r));
+        printf(" %.3f", r.seconds);
+        total += r.seconds;
+        best = r.seconds < best ? r.seconds : best;
+    }
+    printf("\n%lld rows x %lld tokens: %.3f s a step (best %.3f), %.1f tokens/s (best %.1f), loss %.4f\n",
+           (long long)rows, (long long)tokens, total / (double)steps, best, batch * (double)steps / total, batch / best,
+           r.loss);
+    free(index);
+    return total;
+}
+
+/* The most memory that this process ever held, as the kernel counts it. */
+static uint64_t peak_resident(void) {
+    char line[256];
+    long kib = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && kib == 0 && fgets(line, sizeof line, f))
+        if (!strncmp(line, "VmHWM:", 6)) kib = strtol(line + 6, NULL, 10);
+    if (f) fclose(f);
+    return (uint64_t)kib * 1024;
+}
+
+static void print_memory(const ql_job *j) {
+    char plan[32], peak[32], buffers[32];
+    uint64_t resident = peak_resident();
+    printf("memory: peak resident %s (%llu bytes), plan %s, of which buffers %s\n", ql_text_bytes(peak, resident),
+           (unsigned long long)resident, ql_text_bytes(plan, j->plan.total),
+           ql_text_bytes(buffers, j->plan.arena_bytes));
+}
+
+/* Threads that sleep while they wait, as the worker has them (docs/adr/0002). */
+static void start_with_patient_threads(char **argv) {
+    if (getenv("OMP_WAIT_POLICY")) return;
+    setenv("OMP_WAIT_POLICY", "passive", 1);
+    execv("/proc/self/exe", argv);
 }
 
 int main(int argc, char **argv) {
-    const random_model *s = &shapes[0];
-    for (size_t i = 0; argc > 1 && i < QL_LEN(shapes); i++)
-        if (!strcmp(argv[1], shapes[i].name)) s = &shapes[i];
-    int64_t rows = argument(argc, argv, 2, 2), tokens = argument(argc, argv, 3, 1024), steps = argument(argc, argv, 5, 3);
-    char    folder[] = "/var/tmp/qlora-bench.XXXXXX";
-    if (!mkdtemp(folder)) return 1;
+    start_with_patient_threads(argv);
+    request r = read_arguments(argc, argv);
     ql_job j = {0};
-    set_up(&j, s, folder, rows, tokens, (int)argument(argc, argv, 4, 0), argv + 6, argc > 6 ? argc - 6 : 0);
-    ql_schedule schedule;
-    must(ql_schedule_open(&j.config, 1000, &schedule));
-    int64_t       *index = QL_NEW_ARRAY(int64_t, (size_t)rows);
-    ql_step_result r;
-    for (int64_t i = 0; i < rows; i++) index[i] = i;
-    must(ql_step_on_rows(&j, &schedule, 0, index, rows, &r)); /* warm */
-    j.seconds = QL_NEW_ARRAY(double, j.plan.train.steps);
-    double start = ql_seconds(), best = 1e30;
-    for (int64_t i = 1; i <= steps; i++) {
-        must(ql_step_on_rows(&j, &schedule, i, index, rows, &r));
-        best = r.seconds < best ? r.seconds : best;
-    }
-    double total = ql_seconds() - start;
-    printf("%lld rows x %lld tokens: %.3f s a step (best %.3f), %.1f tokens/s (best %.1f), loss %.4f\n", (long long)rows,
-           (long long)tokens, total / (double)steps, best, (double)(rows * tokens * steps) / total,
-           (double)(rows * tokens) / best, r.loss);
-    print_phases(&j, steps, total);
-    double flop = 4.0 * (double)j.model.parameters * (double)(rows * tokens);
-    printf("  base products alone: %.1f GFLOP/s of the whole step (4 per parameter and token)\n", flop / best * 1e-9);
-    must(ql_dir_remove(folder));
+    set_up(&j, &r);
+    fflush(stdout);
+    double before = fma_peak(j.threads, CLOCK_MONOTONIC);
+    op_times_watch(j.device, &j.model);
+    double total = run_steps(&j, r.number[ROWS], r.number[TOKENS], r.number[STEPS]);
+    double after = fma_peak(j.threads, CLOCK_MONOTONIC), peak = before > after ? before : after;
+    printf("peak of fused multiply-adds: %.1f GFLOP/s before, %.1f after\n", before, after);
+    op_times_print(total, r.number[STEPS], peak);
+    print_memory(&j);
+    ql_job_close(&j);
+    must(ql_world_close(j.world, ql_ok()));
+    for (size_t i = 0; i < r.overrides; i++) free(r.override[i]);
     return 0;
 }

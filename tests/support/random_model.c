@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/random.h"
 #include "checkpoint/safetensors_writer.h"
@@ -14,11 +15,22 @@ void must(ql_err e) {
     exit(1);
 }
 
+static const random_model known[] = {
+    {"135m", 576, 30, 9, 3, 1536, 49152, true},    /* SmolLM-135M    */
+    {"1.1b", 2048, 22, 32, 4, 5632, 32000, false}, /* TinyLlama-1.1B */
+};
+
+const random_model *random_model_named(const char *name) {
+    for (size_t i = 0; i < QL_LEN(known); i++)
+        if (!strcmp(name, known[i].name)) return &known[i];
+    return NULL;
+}
+
 static void write_config(const random_model *s, const char *folder) {
     char  *path = ql_path_join(folder, "config.json");
     ql_str text = {0};
     ql_str_printf(&text,
-                  "{\"architectures\": [\"LlamaForCausalLM\"], \"hidden_size\": %d, \"num_hidden_layers\": %d, "
+                  "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"hidden_size\": %d, \"num_hidden_layers\": %d, "
                   "\"num_attention_heads\": %d, \"num_key_value_heads\": %d, \"intermediate_size\": %d, \"vocab_size\": %d, "
                   "\"max_position_embeddings\": 2048, \"tie_word_embeddings\": %s}",
                   s->hidden, s->layers, s->heads, s->kv_heads, s->ffn, s->vocab, s->tied ? "true" : "false");
@@ -27,11 +39,22 @@ static void write_config(const random_model *s, const char *folder) {
     free(path);
 }
 
-static void fill(uint16_t *x, int64_t n, uint32_t which, bool is_norm) {
-    for (int64_t i = 0; i < n; i++) {
-        ql_random4 r = ql_philox(7, (uint32_t)i, which, 0, 0);
-        x[i] = ql_f32_to_bf16(is_norm ? 1 : (ql_uniform(r.word[0]) - 0.5f) * 0.06f);
+/* Eight weights from each random number: uniform in [-0.03, 0.03), in steps finer than bf16's. */
+static void fill(uint16_t *x, int64_t n, uint32_t which) {
+    enum { BLOCK = 8 };
+    const float step = 0.06f / 65536;
+#pragma omp parallel for schedule(static)
+    for (int64_t block = 0; block < ql_ceil_div(n, BLOCK); block++) {
+        ql_random4 r = ql_philox(7, (uint32_t)block, which, 0, 0);
+        uint16_t   half[BLOCK];
+        memcpy(half, &r, sizeof half);
+        for (int64_t i = 0; i < ql_min(BLOCK, n - block * BLOCK); i++)
+            x[block * BLOCK + i] = ql_f32_to_bf16(((float)half[i] - 32768) * step);
     }
+}
+
+static void fill_ones(uint16_t *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) x[i] = ql_f32_to_bf16(1);
 }
 
 /* Every slot of the graph as a random bf16 tensor. */
@@ -51,7 +74,10 @@ static void write_weights(const ql_graph *g, const char *folder) {
         const ql_slot *s = &g->slot[i];
         if (s->optional) continue;
         uint16_t *x = QL_NEW_ARRAY(uint16_t, (size_t)(s->rows * s->cols));
-        fill(x, s->rows * s->cols, (uint32_t)i, s->kind == QL_SLOT_NORM);
+        if (s->kind == QL_SLOT_NORM)
+            fill_ones(x, s->rows * s->cols);
+        else
+            fill(x, s->rows * s->cols, (uint32_t)i);
         must(ql_tensor_writer_put(w, s->name, x, (size_t)(s->rows * s->cols) * 2));
         free(x);
     }

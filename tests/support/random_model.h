@@ -9,6 +9,8 @@ typedef struct {
     bool        tied;
 } random_model;
 
+/* The shapes of the benchmarks: "135m" (SmolLM-135M) and "1.1b" (TinyLlama-1.1B); others are NULL. */
+const random_model *random_model_named(const char *name);
 /* config.json and model.safetensors (Llama) into an existing folder. */
 void random_model_write(const random_model *m, const char *folder);
 void must(ql_err e);

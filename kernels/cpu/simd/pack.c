@@ -88,11 +88,13 @@ void ISA(ql_simd_load_row)(const ql_source *w, int64_t row, int64_t col, int64_t
 
 void ISA(ql_simd_pack_right)(const ql_source *w, int64_t k0, int64_t depth, int64_t n0, int64_t cols, float *panels) {
     enum { RUN = 512 };
-    float run[RUN];
+    float converted[RUN];
+    bool  plain = !w->blocks && w->dtype == QL_F32;
     for (int64_t k = 0; k < depth; k++)
         for (int64_t c = 0; c < cols; c += RUN) {
-            int64_t width = ql_min(RUN, cols - c);
-            ISA(ql_simd_load_row)(w, k0 + k, n0 + c, width, run);
+            int64_t      width = ql_min(RUN, cols - c);
+            const float *run = plain ? (const float *)w->data + (k0 + k) * w->cols + n0 + c : converted;
+            if (!plain) ISA(ql_simd_load_row)(w, k0 + k, n0 + c, width, converted);
             for (int64_t j = 0; j < width; j += TILE_COLS) {
                 float  *to = panels + (c + j) * depth + k * TILE_COLS;
                 int64_t there = ql_min(TILE_COLS, width - j);

@@ -22,10 +22,17 @@ enum {
     QL_PANEL_COLS = 32,  /* multiple of every tile_cols                                */
     QL_PANEL_ROWS = 84,  /* multiple of every tile_rows                                */
 };
+/* y[rows, cols] = start + alpha * x * right. The left operand is packed panel by panel, each used
+ * for all columns while the caches next to the processor hold it. */
 typedef struct {
-    const float *left, *right;
+    const float *x;        /* x[rows, depth], or with `columns` x[depth, rows] and alpha 1 */
+    int64_t      x_stride;
+    bool         columns;
+    float        alpha;
+    const float *right;    /* packed                                */
+    float       *panel;    /* scratch of QL_PANEL_ROWS * QL_DEPTH   */
     int64_t      rows, cols, depth;
-    const float *start; /* what the chains start from, NULL: 0 */
+    const float *start;    /* what the chains start from, NULL: 0   */
     int64_t      start_stride;
     float       *y;
     int64_t      y_stride;

@@ -1,20 +1,43 @@
 /* Register tiles: where nearly all time is spent. */
 #include "kernels/cpu/simd/routines.h"
 
+typedef struct {
+    const float *a, *b;
+} operands;
+
+/* The next `depth` values of k. */
+QL_INLINE void add_products(v16 y[TILE_ROWS][TILE_VECTORS], operands *at, int64_t depth, const tile_args *t,
+                            const int rows, const int vectors, const int64_t a_row, const int64_t a_k) {
+    for (; depth > 0; depth--, at->a += a_k, at->b += t->b_stride) {
+        v16 right[TILE_VECTORS];
+        QL_UNROLL for (int v = 0; v < vectors; v++) right[v] = v_load(at->b + v * LANES);
+        QL_UNROLL for (int i = 0; i < rows; i++) {
+            v16 left = v_all(at->a[i * a_row]);
+            QL_UNROLL for (int v = 0; v < vectors; v++) y[i][v] = v_fma(left, right[v], y[i][v]);
+        }
+    }
+}
+
+/* Row i of what comes after this tile moves from memory into the second-level cache. */
+QL_INLINE void fetch_row(const tile_fetch *f, int64_t i, const int vectors) {
+    for (int v = 0; v < vectors; v++) __builtin_prefetch(f->y + i * f->y_stride + v * LANES, 1, 2);
+    for (int64_t e = 0; e < f->x_count; e += LANES) __builtin_prefetch(f->x + i * f->x_stride + e, 0, 2);
+}
+
+/* Fetching is spread over the tile: memory answers late, and too many requests at once would
+ * keep the operands waiting. */
 QL_INLINE void tile(const tile_args *t, const int rows, const int vectors, const int64_t a_row, const int64_t a_k) {
     v16 y[TILE_ROWS][TILE_VECTORS];
     QL_UNROLL for (int i = 0; i < rows; i++)
         QL_UNROLL for (int v = 0; v < vectors; v++)
             y[i][v] = t->start ? v_load(t->start + i * t->start_stride + v * LANES) : v_zero();
-    const float *a = t->a, *b = t->b;
-    for (int64_t k = t->depth; k > 0; k--, a += a_k, b += t->b_stride) {
-        v16 right[TILE_VECTORS];
-        QL_UNROLL for (int v = 0; v < vectors; v++) right[v] = v_load(b + v * LANES);
-        QL_UNROLL for (int i = 0; i < rows; i++) {
-            v16 left = v_all(a[i * a_row]);
-            QL_UNROLL for (int v = 0; v < vectors; v++) y[i][v] = v_fma(left, right[v], y[i][v]);
-        }
+    operands at = {t->a, t->b};
+    int64_t  left = t->depth, share = left / rows;
+    for (int64_t i = 0; t->fetch && i < rows; i++, left -= share) {
+        fetch_row(t->fetch, i, vectors);
+        add_products(y, &at, share, t, rows, vectors, a_row, a_k);
     }
+    add_products(y, &at, left, t, rows, vectors, a_row, a_k);
     QL_UNROLL for (int i = 0; i < rows; i++)
         QL_UNROLL for (int v = 0; v < vectors; v++) v_store(t->y + i * t->y_stride + v * LANES, y[i][v]);
 }
@@ -75,33 +98,43 @@ static void ragged_tile(int64_t rows, int64_t cols, const tile_args *whole) {
     for (int64_t i = 0; i < rows; i++) memcpy(whole->y + i * whole->y_stride, beside + i * TILE_COLS, bytes);
 }
 
-/* While a tile is made, the left panel and the part of y that come one round of columns later move
- * from memory into the second-level cache: both are used once per round. */
-QL_INLINE void fetch_ahead(const ql_product_block *b, int64_t i, int64_t n) {
-    if (i + 2 * TILE_ROWS > b->rows) return;
-    int64_t      panel = b->depth * TILE_ROWS, share = panel * TILE_COLS / b->cols;
-    const float *left = b->left + (i + TILE_ROWS) * b->depth + n / TILE_COLS * share;
-    for (int64_t e = 0; e < share; e += LANES) __builtin_prefetch(left + e, 0, 2);
-    const float *y = b->y + (i + TILE_ROWS) * b->y_stride + n;
-    for (int64_t r = 0; r < TILE_ROWS; r++)
-        for (int64_t c = 0; c < TILE_COLS; c += LANES) __builtin_prefetch(y + r * b->y_stride + c, 1, 2);
+/* One panel of rows of x, times all columns. */
+static void product_panel(const ql_product_block *b, int64_t row, int64_t rows, tile_args t, tile_fetch *fetch) {
+    if (b->columns)
+        ISA(ql_simd_pack_left_columns)(b->x + row, b->x_stride, rows, b->depth, b->panel);
+    else
+        ISA(ql_simd_pack_left)(b->x + row * b->x_stride, b->x_stride, rows, b->depth, b->alpha, b->panel);
+    for (int64_t n = 0; n < b->cols; n += TILE_COLS) {
+        int64_t cols = ql_min(TILE_COLS, b->cols - n);
+        t.b = b->right + n * b->depth;
+        t.start = b->start ? b->start + row * b->start_stride + n : NULL;
+        t.y = b->y + row * b->y_stride + n;
+        if (cols % LANES)
+            ragged_tile(rows, cols, &t);
+        else
+            ISA(ql_tile)(LEFT_PACKED, rows, cols / LANES, &t);
+        fetch->y += TILE_COLS;
+        fetch->x += fetch->x_count;
+    }
 }
 
+/* Panels of equal size; while one is worked on, the next one's part of x and y is fetched. */
 void ISA(ql_simd_product_block)(const ql_product_block *b) {
-    tile_args t = {.depth = b->depth, .b_stride = TILE_COLS, .start_stride = b->start_stride, .y_stride = b->y_stride};
-    for (int64_t i = 0; i < b->rows; i += TILE_ROWS) {
-        int64_t rows = ql_min(TILE_ROWS, b->rows - i);
-        for (int64_t n = 0; n < b->cols; n += TILE_COLS) {
-            int64_t cols = ql_min(TILE_COLS, b->cols - n);
-            t.a = b->left + i * b->depth;
-            t.b = b->right + n * b->depth;
-            t.start = b->start ? b->start + i * b->start_stride + n : NULL;
-            t.y = b->y + i * b->y_stride + n;
-            fetch_ahead(b, i, n);
-            if (cols % LANES)
-                ragged_tile(rows, cols, &t);
-            else
-                ISA(ql_tile)(LEFT_PACKED, rows, cols / LANES, &t);
-        }
+    int64_t    panels = ql_ceil_div(b->rows, TILE_ROWS), step = ql_ceil_div(b->rows, panels);
+    int64_t    across = ql_ceil_div(b->cols, TILE_COLS);
+    tile_fetch fetch = {.x_stride = b->x_stride,
+                        .x_count = b->columns ? 0 : ql_ceil_div(b->depth, across * LANES) * LANES,
+                        .y_stride = b->y_stride};
+    tile_args  t = {.a = b->panel,
+                    .depth = b->depth,
+                    .b_stride = TILE_COLS,
+                    .start_stride = b->start_stride,
+                    .y_stride = b->y_stride,
+                    .fetch = &fetch};
+    for (int64_t i = 0; i < b->rows; i += step) {
+        if (i + 2 * step > b->rows) t.fetch = NULL;
+        fetch.x = b->x + (i + step) * b->x_stride;
+        fetch.y = b->y + (i + step) * b->y_stride;
+        product_panel(b, i, ql_min(step, b->rows - i), t, &fetch);
     }
 }
