@@ -3,10 +3,18 @@
 #include <stdio.h>
 #include <time.h>
 
-double ql_seconds(void) {
+static double read_clock(clockid_t clock) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double ql_seconds(void) {
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+double ql_wall_seconds(void) {
+    return read_clock(CLOCK_REALTIME);
 }
 
 const char *ql_text_bytes(char out[32], uint64_t bytes) {

@@ -10,6 +10,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static int64_t nanoseconds(struct timespec t) {
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static ql_file_mark mark_of(const struct stat *st) {
+    return (ql_file_mark){(uint64_t)st->st_ino, (uint64_t)st->st_size, nanoseconds(st->st_mtim),
+                          nanoseconds(st->st_ctim)};
+}
+
+bool ql_file_mark_read(const char *path, ql_file_mark *out) {
+    struct stat st;
+    if (stat(path, &st) != 0) return false;
+    *out = mark_of(&st);
+    return true;
+}
+
 ql_err ql_map_open(const char *path, ql_map *out) {
     *out = (ql_map){0};
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -19,7 +35,7 @@ ql_err ql_map_open(const char *path, ql_map *out) {
         close(fd);
         return ql_fail(QL_DATA, "%s: is not a regular file", path);
     }
-    ql_map m = {.size = (size_t)st.st_size, .path = ql_strdup(path)};
+    ql_map m = {.size = (size_t)st.st_size, .path = ql_strdup(path), .mark = mark_of(&st)};
     if (m.size > 0) {
         void *p = mmap(NULL, m.size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (p == MAP_FAILED) {
@@ -39,6 +55,12 @@ void ql_map_close(ql_map *m) {
     if (m->data) munmap((void *)(uintptr_t)m->data, m->size);
     free(m->path);
     *m = (ql_map){0};
+}
+
+void ql_map_expect(const ql_map *m, size_t offset, size_t bytes) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), from = offset / page * page;
+    if (m->data && offset + bytes <= m->size)
+        madvise((void *)(uintptr_t)(m->data + from), offset + bytes - from, MADV_WILLNEED);
 }
 
 void ql_map_release(const ql_map *m, size_t offset, size_t bytes) {

@@ -4,14 +4,26 @@
 #include "base/err.h"
 #include "base/mem.h"
 
+/* What tells one state of a file from another without reading it: nobody but the kernel sets the
+ * time of the last change of a file's content or of what is noted about it. */
+typedef struct {
+    uint64_t inode, size;
+    int64_t  modified, changed; /* ns since 1970 */
+} ql_file_mark;
+bool ql_file_mark_read(const char *path, ql_file_mark *out); /* false when absent */
+
 typedef struct {
     const uint8_t *data; /* NULL when empty */
     size_t         size;
-    char          *path; /* owned, for messages */
+    char          *path; /* owned, for messages      */
+    ql_file_mark   mark; /* when the file was opened */
 } ql_map;
 /* Maps a regular file (follows symlinks). QL_DATA when absent or not a regular file. */
 QL_RESULT ql_map_open(const char *path, ql_map *out);
 void      ql_map_close(ql_map *m);
+/* Tells the kernel that [offset, offset + bytes) is about to be read: it comes from the disk in large
+ * pieces and ahead of us. */
+void ql_map_expect(const ql_map *m, size_t offset, size_t bytes);
 /* Tells the kernel that [offset, offset + bytes) will not be read again soon, so that pages of
  * a mapped file do not count as ours. */
 void ql_map_release(const ql_map *m, size_t offset, size_t bytes);

@@ -69,3 +69,8 @@ bool ql_sha256_equal(const ql_sha256 *a, const ql_sha256 *b) {
 uint64_t ql_hash64(const void *bytes, size_t n, uint64_t seed) {
     return XXH3_64bits_withSeed(bytes, n, seed);
 }
+
+ql_hash128_value ql_hash128(const void *bytes, size_t n) {
+    XXH128_hash_t h = XXH3_128bits(bytes, n);
+    return (ql_hash128_value){h.low64, h.high64};
+}

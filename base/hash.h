@@ -21,3 +21,9 @@ void ql_sha256_text(const ql_sha256 *d, char out[65]);
 bool ql_sha256_equal(const ql_sha256 *a, const ql_sha256 *b);
 
 uint64_t ql_hash64(const void *bytes, size_t n, uint64_t seed);
+
+/* XXH3 with 128 bits: against accidents, where data are large. */
+typedef struct {
+    uint64_t low, high;
+} ql_hash128_value;
+ql_hash128_value ql_hash128(const void *bytes, size_t n);

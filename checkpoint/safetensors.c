@@ -179,9 +179,21 @@ ql_err ql_tensor_folder_open(const char *folder, ql_tensor_set **out) {
 
 /* ---- what a set is --------------------------------------------------------------------- */
 
+enum { SAMPLE = 4096 };
+
+/* Asked for all at once, since a disk answers many questions as fast as one. */
+static void expect_samples(const ql_tensor_set *s) {
+    for (size_t i = 0; i < s->list.count; i++) {
+        const ql_stored *t = &s->list.at[i];
+        size_t at = (size_t)(t->data - t->file->data), sample = t->bytes < SAMPLE ? t->bytes : SAMPLE;
+        ql_map_expect(t->file, at, sample);
+        ql_map_expect(t->file, at + t->bytes - sample, sample);
+    }
+}
+
 uint64_t ql_tensor_set_fingerprint(const ql_tensor_set *s) {
-    enum { SAMPLE = 4096 };
     uint64_t h = s->list.count;
+    expect_samples(s);
     for (size_t i = 0; i < s->list.count; i++) {
         const ql_stored *t = &s->list.at[i];
         size_t sample = t->bytes < SAMPLE ? t->bytes : SAMPLE;
@@ -194,6 +206,14 @@ uint64_t ql_tensor_set_fingerprint(const ql_tensor_set *s) {
         ql_stored_release(t);
     }
     return h;
+}
+
+void ql_stored_expect(const ql_stored *t) {
+    ql_map_expect(t->file, (size_t)(t->data - t->file->data), t->bytes);
+}
+
+void ql_stored_release_part(const ql_stored *t, size_t from, size_t bytes) {
+    ql_map_release(t->file, (size_t)(t->data - t->file->data) + from, bytes);
 }
 
 void ql_stored_release(const ql_stored *t) {

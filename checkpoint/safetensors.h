@@ -32,8 +32,12 @@ const ql_stored *ql_tensor_set_find(const ql_tensor_set *s, const char *name); /
 /* Digest over names, shapes, dtypes and sizes of all tensors and a sample of their bytes
  * (first and last 4 KiB of each): names a model without reading it whole. */
 uint64_t ql_tensor_set_fingerprint(const ql_tensor_set *s);
+/* Says that the bytes of t will be read soon. */
+void ql_stored_expect(const ql_stored *t);
 /* Says that the bytes of t were used and their pages may go. */
 void ql_stored_release(const ql_stored *t);
+/* The same for some of its bytes. */
+void ql_stored_release_part(const ql_stored *t, size_t from, size_t bytes);
 /* False when a F32, BF16 or F16 tensor holds a NaN or an infinity. Reads it all and releases it. */
 bool ql_stored_is_finite(const ql_stored *t);
 

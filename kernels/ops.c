@@ -44,6 +44,11 @@ static ql_err check_weight(const char *op, const ql_weight *w, int64_t out, int6
     return w->quant ? check_quantised(op, w) : check("weight: data", w->data, ANY_FLOAT, out, in);
 }
 
+static ql_err check_operands(const char *op, ql_dtype t) {
+    QL_CHECK(t == QL_F32 || t == QL_BF16, QL_BUG, "%s: operands cannot be %s", op, ql_dtype_name(t));
+    return ql_ok();
+}
+
 #define RUN(NAME) return d->backend->ops.NAME(d, a)
 
 ql_err ql_embed(ql_device *d, const ql_embed_args *a) {
@@ -77,6 +82,7 @@ ql_err ql_rmsnorm_grad(ql_device *d, const ql_rmsnorm_grad_args *a) {
 }
 
 ql_err ql_matmul(ql_device *d, const ql_matmul_args *a) {
+    QL_TRY(check_operands("matmul", a->operands));
     int64_t left = a->x.cols, right = a->y.cols;
     QL_TRY(check_weight("matmul", a->weight, a->transposed ? left : right, a->transposed ? right : left));
     CHECK("matmul", x, QL_F32, a->y.rows, left);
@@ -88,6 +94,7 @@ ql_err ql_matmul(ql_device *d, const ql_matmul_args *a) {
 }
 
 ql_err ql_weight_grad(ql_device *d, const ql_weight_grad_args *a) {
+    QL_TRY(check_operands("weight_grad", a->operands));
     CHECK("weight_grad", sum, QL_I64, a->dy.cols, a->x.cols);
     CHECK("weight_grad", dy, QL_F32, a->x.rows, a->sum.rows);
     CHECK("weight_grad", x, QL_F32, a->dy.rows, a->sum.cols);
@@ -197,6 +204,7 @@ ql_err ql_scatter(ql_device *d, const ql_scatter_args *a) {
 }
 
 ql_err ql_logprob(ql_device *d, const ql_logprob_args *a) {
+    QL_TRY(check_operands("logprob", a->operands));
     QL_CHECK(a->head, QL_BUG, "logprob: the head is absent");
     QL_TRY(check_weight("logprob", a->head, a->logits.cols, a->h.cols));
     CHECK("logprob", h, QL_F32, a->targets.rows, a->head->in);

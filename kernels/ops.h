@@ -34,22 +34,36 @@ typedef struct {
     bool      accumulate;
 } ql_rmsnorm_grad_args;
 
+/* What the operands of a matrix product are before they are multiplied; its sums are f32 always.
+ *
+ * QL_F32 (0): what they are. Each element is ONE chain of fused multiply-adds in ascending k.
+ *
+ * QL_BF16: each is rounded to bf16, to the nearest, ties to even, after everything else that is
+ * done to it (alpha, decoding); what is smaller than 2^-126 counts as zero of its sign. k is cut in
+ * blocks of 32 from the product's first k. In each block two chains of fused multiply-adds start from
+ * +0, one over the even k, one over the odd k, ascending; then  y = y + (even + odd), both additions
+ * rounded. In chains and additions, too, denormal operands count as zero of their sign, and so does
+ * a result that is denormal after rounding. This is what matrix instructions for bf16 compute
+ * (kernels/cpu/bf16/bf16.h). Not-a-number stays one; which one is not defined. */
+
 /* Matrix product with a frozen or trained matrix.
  *   forward (transposed = false): y[N,out] = alpha*x[N,in] * W^T + bias
  *   backward (transposed = true): y[N,in]  = alpha*x[N,out] * W
- * Each y element is ONE chain of fused multiply-adds in ascending k, starting from the old y
- * (accumulate), else from bias, else from 0; alpha multiplies x first, rounded once. */
+ * Each y element is summed in the order of its `operands`, starting from the old y (accumulate),
+ * else from bias, else from 0; alpha multiplies x first, rounded once. */
 typedef struct {
     ql_tensor        y, x; /* f32 */
     const ql_weight *weight;
     ql_tensor        bias; /* f32|bf16|f16 [1, out], absent: none */
     float            alpha;
     bool             transposed, accumulate;
+    ql_dtype         operands; /* QL_F32 or QL_BF16 */
 } ql_matmul_args;
 
 /* Gradient of a trained matrix, exactly summable. For each packed row r of the micro-batch the
- * matrix  G_r[o,i] = sum over its tokens t, ascending, of dy[t,o] * x[t,i]  (one fma chain from
- * 0) is rounded to nearest at scale 2^QL_GRAD_BITS and added to sum[o,i] as an integer.
+ * matrix  G_r[o,i] = sum over its tokens t, ascending, of dy[t,o] * x[t,i]  (from 0, in the order
+ * of `operands`, k being the token of the row) is rounded to nearest at scale 2^QL_GRAD_BITS and
+ * added to sum[o,i] as an integer.
  * A value outside +-2^62 or not a number sets `*overflow` to 1. */
 enum { QL_GRAD_BITS = 40 };
 typedef struct {
@@ -57,6 +71,7 @@ typedef struct {
     ql_tensor dy, x;     /* f32 [N, out], [N, in]              */
     ql_tensor row_start; /* i32 [R + 1, 1], first token of each packed row, last = N */
     ql_tensor overflow;  /* i32 [1, 1]                         */
+    ql_dtype  operands;  /* QL_F32 or QL_BF16                  */
 } ql_weight_grad_args;
 
 /* Inverted dropout, forward and backward alike: y = keep ? x / (1 - p) : 0. The decision for
@@ -130,9 +145,10 @@ typedef struct {
 
 /* The head and the logarithm of the probability of each target, without ever holding all
  * logits: at most `logits.rows` tokens at a time.
- *   z = h W^T (one fma chain per logit), logp[i] = z[target] - log(sum(exp(z)))
+ *   z = h W^T, logp[i] = z[target] - log(sum(exp(z)))
  *   dh[i] = coef[i] * d logp[i] / d h[i]            (absent dh: not computed)
- * The sums over the vocabulary have a fixed order of their own. */
+ * Both products are made with `operands`. The sums over the vocabulary have a fixed order of their
+ * own. */
 typedef struct {
     ql_tensor        logp;    /* f32 [M, 1]                       */
     ql_tensor        dh;      /* f32 [M, H] or absent             */
@@ -141,6 +157,7 @@ typedef struct {
     ql_tensor        targets; /* i32 [M, 1], each < V             */
     ql_tensor        coef;    /* f32 [M, 1], needed with dh       */
     ql_tensor        logits;  /* f32 [chunk, V] scratch           */
+    ql_dtype         operands; /* QL_F32 or QL_BF16               */
 } ql_logprob_args;
 
 /* g[i] = (float)((double)sum[i] * 2^-QL_GRAD_BITS / count). */

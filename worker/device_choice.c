@@ -29,6 +29,14 @@ static bool is_built(const char *wanted) {
     return true; /* unknown: opening it says so */
 }
 
+/* auto means the same on every CPU, whatever it is good at: the choice decides bits. */
+static ql_dtype operands_on_cpu(const char *compute_dtype) {
+    if (!strcmp(compute_dtype, "bfloat16")) return QL_BF16;
+    if (!strcmp(compute_dtype, "float16"))
+        ql_info("note: bnb_4bit_compute_dtype: float16: the CPU computes in float32; bfloat16 is the faster choice");
+    return QL_F32;
+}
+
 ql_err ql_choose_device(ql_job *j, const char *kind, int threads, bool only_planning) {
     if (!kind) kind = j->config.device;
     if (threads == 0) threads = fair_share(j->place.local_size);
@@ -37,9 +45,7 @@ ql_err ql_choose_device(ql_job *j, const char *kind, int threads, bool only_plan
         kind = ql_device_preferred();
         if (!strcmp(kind, "cpu")) ql_info("device: auto: this build has no accelerator back end; computing on the CPU");
     }
-    const char *wanted = j->config.bnb_4bit_compute_dtype;
-    if (!strcmp(kind, "cpu") && strcmp(wanted, "auto") && strcmp(wanted, "float32"))
-        ql_info("note: bnb_4bit_compute_dtype: %s: the CPU computes in float32", wanted);
+    j->operands = operands_on_cpu(j->config.bnb_4bit_compute_dtype);
     j->device_kind = kind;
     j->threads = threads;
     if (only_planning && !is_built(kind)) return ql_ok();

@@ -63,7 +63,11 @@ ql_err ql_job_read_data(ql_job *j, ql_job_purpose purpose) {
 
 ql_err ql_job_describe_model(ql_job *j, ql_job_purpose purpose) {
     const ql_config *c = &j->config;
-    ql_load_options  o = {c->load_in_4bit, ql_quant_find(c->bnb_4bit_quant_type), c->bnb_4bit_use_double_quant};
+    ql_load_options  o = {.load_in_4bit = c->load_in_4bit,
+                          .quant = ql_quant_find(c->bnb_4bit_quant_type),
+                          .double_quant = c->bnb_4bit_use_double_quant,
+                          .cache = strcmp(c->quantized_cache, "false") ? c->quantized_cache : NULL,
+                          .keeps_cache = j->place.local_rank == 0};
     QL_TRY(ql_model_describe(c->model_name_or_path, &o, &j->model));
     j->has_adapter = purpose == QL_JOB_TRAIN || c->adapter_name_or_path;
     if (!j->has_adapter) return ql_ok();
@@ -216,6 +220,7 @@ ql_err ql_job_run_host_batch(ql_job *j, bool training, uint32_t step) {
                 .arena = j->arena,
                 .weights = j->model.weight,
                 .sites = j->has_adapter ? j->adapter.sites : NULL,
+                .operands = j->operands,
                 .rope_cos = j->model.rope_cos,
                 .rope_sin = j->model.rope_sin,
                 .overflow = j->adapter.overflow,

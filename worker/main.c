@@ -109,6 +109,7 @@ static uint64_t facts_digest(const ql_config *c) {
 /* Ranks that read different files must not train together. */
 static ql_err compare_ranks(ql_job *j) {
     QL_TRY(ql_same_everywhere(j->world, facts_digest(&j->config), "the configuration"));
+    QL_TRY(ql_same_everywhere(j->world, (uint64_t)j->operands, "the type of the arithmetic (bnb_4bit_compute_dtype)"));
     QL_TRY(ql_same_everywhere(j->world, j->model.fingerprint, "the model"));
     QL_TRY(ql_same_everywhere(j->world, j->train.fingerprint, "the data set"));
     return ql_same_everywhere(j->world, (uint64_t)j->total_steps, "the number of steps");
@@ -180,6 +181,7 @@ static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
 }
 
 static ql_err run_job(ql_job *j, const ql_options *o) {
+    if (o->ranks) j->place = (ql_place){.size = o->ranks, .local_size = o->ranks};
     ql_job_purpose purpose = o->mode == QL_MODE_EVAL ? QL_JOB_EVAL : QL_JOB_TRAIN;
     QL_TRY(prepare(j, o, purpose));
     if (o->mode == QL_MODE_PLAN) return print_plan(j, o->json);
@@ -188,6 +190,7 @@ static ql_err run_job(ql_job *j, const ql_options *o) {
         return ql_ok();
     }
     QL_TRY(agree(j, ql_job_load(j, purpose), "loading the model"));
+    ql_info("base     %s", j->model.origin);
     return o->mode == QL_MODE_EVAL ? evaluate(j, o) : ql_train(j);
 }
 

@@ -1,11 +1,16 @@
 #include "worker/memory.h"
 
+#include <stdio.h>
+
+#include "base/clock.h"
 #include "collective/collective.h"
 #include "worker/batch.h"
 
 static void add_part(ql_memory_plan *p, const char *name, const char *detail, ql_memory_place place, uint64_t bytes) {
     if (bytes == 0) return;
-    p->part[p->parts++] = (ql_memory_part){name, detail, place, bytes};
+    ql_memory_part *part = &p->part[p->parts++];
+    *part = (ql_memory_part){.name = name, .place = place, .bytes = bytes};
+    snprintf(part->detail, sizeof part->detail, "%s", detail);
 }
 
 static void add_adapter(const ql_memory_question *q, const ql_memory_choice *c, ql_memory_plan *p) {
@@ -19,19 +24,23 @@ static void add_adapter(const ql_memory_question *q, const ql_memory_choice *c, 
                  ql_sum_buffer_bytes((size_t)q->adapter->length, q->ranks));
 }
 
-static const char *kept_detail(const ql_memory_question *q, const ql_memory_choice *c) {
-    static const char *const detail[] = {
+/* What is kept, and how much that is per layer. */
+static void kept_detail(const ql_memory_question *q, const ql_memory_choice *c, uint64_t kept, char text[96]) {
+    static const char *const what[] = {
         [QL_KEEP_ALL] = "kept: all that backward reads",
         [QL_RECOMPUTE_CHEAP] = "kept: all that backward reads but norms and gated activations",
         [QL_RECOMPUTE_ATTENTION] = "kept: what only matrix products make",
-        [QL_RECOMPUTE_LAYERS] = "kept: borders of layers, and one layer"};
-    (void)q;
-    return detail[c->recompute];
+        [QL_RECOMPUTE_LAYERS] = "kept: borders of layers, and the last layer"};
+    char a_layer[32];
+    int  layers = (int)ql_max(1, q->graph->layers - 2);
+    snprintf(text, 96, "%s; %s a layer", what[c->recompute], ql_text_bytes(a_layer, kept / (uint64_t)layers));
 }
 
 static void add_run(const ql_memory_question *q, const ql_memory_choice *c, ql_memory_plan *p) {
     uint64_t kept = p->train.kept_bytes, logits = p->score.logits_bytes;
-    add_part(p, "activations", kept_detail(q, c), QL_ON_DEVICE, kept);
+    char     detail[96];
+    kept_detail(q, c, kept, detail);
+    add_part(p, "activations", detail, QL_ON_DEVICE, kept);
     add_part(p, "logits", "one chunk", QL_ON_DEVICE, logits);
     add_part(p, "working space", "everything that lives for a moment", QL_ON_DEVICE, p->run_bytes - kept - logits);
     add_part(p, "layer inputs", "wait on the host for backward", QL_ON_HOST, p->train.host_bytes);

@@ -37,7 +37,8 @@ typedef struct {
 enum { QL_MEMORY_PARTS = 16, QL_RUNGS_MAX = 64 };
 typedef enum { QL_ON_DEVICE, QL_OUTSIDE_ARENA, QL_ON_HOST } ql_memory_place;
 typedef struct {
-    const char     *name, *detail;
+    const char     *name;
+    char            detail[96];
     ql_memory_place place; /* QL_OUTSIDE_ARENA: on the device, but no buffer of ours          */
     uint64_t        bytes;
 } ql_memory_part;

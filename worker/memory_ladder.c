@@ -14,7 +14,7 @@ enum {
 
 /* A product with few rows spends as long on its weights as on so many rows more (measured:
  * docs/adr/0003). */
-static const double rows_of_overhead = 80;
+static const double rows_of_overhead = 40;
 
 static int64_t good_logit_rows(int64_t vocab) {
     int64_t rows = LOGITS_GOOD / (vocab * (int64_t)sizeof(float));

@@ -14,6 +14,7 @@ static const char help[] =
     "\n"
     "  --plan [--json]      print the memory plan of a rank and stop; reads headers only. With\n"
     "                       --device cuda --max-memory 16GiB: for a card that is not there\n"
+    "    -n N               plan for N ranks, on this machine\n"
     "  --check              do everything up to the first step, then stop\n"
     "  --eval               score eval_dataset (or dataset) and stop\n"
     "    --per-record       one line of JSON per record: {\"record\", \"nll\", \"tokens\"}\n"
@@ -51,10 +52,10 @@ static ql_err set_mode(ql_options *o, ql_mode mode, const char *option) {
     return ql_ok();
 }
 
-static ql_err read_threads(const char *text, int *out) {
+static ql_err read_count(const char *option, const char *text, long most, int *out) {
     char *end;
     long  n = strtol(text, &end, 10);
-    QL_CHECK(*text && !*end && n >= 1 && n <= 1024, QL_USAGE, "--threads: \"%s\" is not a number from 1 to 1024", text);
+    QL_CHECK(*text && !*end && n >= 1 && n <= most, QL_USAGE, "%s: \"%s\" is not a number from 1 to %ld", option, text, most);
     *out = (int)n;
     return ql_ok();
 }
@@ -68,7 +69,8 @@ static ql_err set_max_memory(ql_options *o, const char *value) {
 
 static ql_err read_value(ql_options *o, const char *option, const char *value) {
     QL_CHECK(value, QL_USAGE, "%s: needs a value; see --help", option);
-    if (!strcmp(option, "--threads")) return read_threads(value, &o->threads);
+    if (!strcmp(option, "--threads")) return read_count(option, value, 1024, &o->threads);
+    if (!strcmp(option, "-n")) return read_count(option, value, 4096, &o->ranks);
     if (!strcmp(option, "--max-memory")) return set_max_memory(o, value);
     if (!strcmp(option, "--adapter")) o->adapter = value;
     else o->device = value;
@@ -77,7 +79,7 @@ static ql_err read_value(ql_options *o, const char *option, const char *value) {
 
 static bool takes_value(const char *option) {
     return !strcmp(option, "--adapter") || !strcmp(option, "--device") || !strcmp(option, "--threads") ||
-           !strcmp(option, "--max-memory");
+           !strcmp(option, "--max-memory") || !strcmp(option, "-n");
 }
 
 static bool prints_text(const char *option) {
@@ -108,6 +110,7 @@ static ql_err read_word(ql_options *o, char *word) {
 static ql_err check_together(const ql_options *o) {
     if (o->mode == QL_MODE_TEXT || o->mode == QL_MODE_PROBE || o->mode == QL_MODE_TOOL) return ql_ok();
     QL_CHECK(o->config, QL_USAGE, "a configuration file is missing; usage: qlora-worker [OPTIONS] CONFIG.yaml [KEY=VALUE ...]");
+    QL_CHECK(!o->ranks || o->mode == QL_MODE_PLAN, QL_USAGE, "-n: only with --plan; qlora run -n N starts several ranks");
     QL_CHECK(!o->per_record || o->mode == QL_MODE_EVAL, QL_USAGE, "--per-record: only with --eval");
     QL_CHECK(!o->adapter || o->mode == QL_MODE_EVAL, QL_USAGE,
              "--adapter: only with --eval; to continue training set adapter_name_or_path");

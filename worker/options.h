@@ -8,6 +8,7 @@ typedef struct {
     bool        json, per_record;
     const char *adapter, *device, *config; /* borrowed from argv; NULL: not given */
     int         threads;                   /* 0: not given                        */
+    int         ranks;                     /* to plan for; 0: those that there are */
     char       *max_memory;                /* the override that --max-memory stands for */
     char      **overrides;                 /* KEY=VALUE; borrowed                 */
     size_t      n_overrides;

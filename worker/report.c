@@ -29,8 +29,9 @@ static void report_corpus(const char *name, const ql_corpus *c, const ql_row_set
 static void report_device(const ql_job *j) {
     ql_device_info info;
     if (ql_bad(ql_device_describe(j->device, &info))) return;
-    ql_info("device   %s, %d thread%s a rank, %d rank%s (%s)", info.name, info.threads, info.threads == 1 ? "" : "s",
-            j->place.size, j->place.size == 1 ? "" : "s", ql_world_kind(j->world));
+    ql_info("device   %s, %d thread%s a rank, %d rank%s (%s); products in %s", info.name, info.threads,
+            info.threads == 1 ? "" : "s", j->place.size, j->place.size == 1 ? "" : "s", ql_world_kind(j->world),
+            ql_dtype_name(j->operands));
 }
 
 static void report_plan(const ql_job *j) {

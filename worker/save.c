@@ -31,7 +31,7 @@ static bool is_resolved(const char *key) {
 static void identify(const ql_job *j, identity *id) {
     remember(id, "model", ql_format("%s %016" PRIx64, j->model.config.arch->title, j->model.fingerprint));
     remember(id, "dataset", ql_format("%" PRId64 " records %016" PRIx64, j->train.records, j->train.fingerprint));
-    remember(id, "compute dtype", ql_strdup("float32"));
+    remember(id, "compute dtype", ql_strdup(ql_dtype_name(j->operands)));
     remember(id, "total steps", ql_format("%" PRId64, j->total_steps));
     ql_config_fact *fact;
     size_t          n = ql_config_facts(&j->config, &fact);

@@ -28,6 +28,7 @@ typedef struct {
     char *model_name_or_path, *adapter_name_or_path;
     bool  load_in_4bit, bnb_4bit_use_double_quant;
     char *bnb_4bit_quant_type, *bnb_4bit_compute_dtype;
+    char *quantized_cache; /* auto, false, or a folder */
     /* LoRA */
     int64_t  lora_r;
     double   lora_alpha, lora_dropout;

@@ -23,7 +23,11 @@ const ql_key ql_keys[] = {
      .decides = true, .meaning = "Quantise the scales of the 4-bit blocks, too."},
     {"model", "bnb_4bit_compute_dtype", QL_KEY_CHOICE, AT(bnb_4bit_compute_dtype), .initial = "auto", .decides = true,
      .choices = "auto bfloat16|bf16|torch.bfloat16 float16|fp16|torch.float16 float32|fp32|torch.float32",
-     .meaning = "Type of the arithmetic; auto: what the device does best, float32 on a CPU."},
+     .meaning = "Type of the arithmetic, with load_in_4bit: false, too; auto: float32 on a CPU. bfloat16 there: factors of "
+                "matrix products are rounded, sums are float32; fast with AVX512_BF16 or AMX, same results without."},
+    {"model", "quantized_cache", QL_KEY_TEXT, AT(quantized_cache), .initial = "auto", .choices = "auto|true false|no",
+     .meaning = "Where a base that was quantised here is kept for the next start: a folder; auto: the user's cache "
+                "folder (XDG_CACHE_HOME or ~/.cache), for bases of 32 MiB and more; false: nowhere. Changes no result."},
     /* LoRA */
     {"LoRA", "lora_r", QL_KEY_INT, AT(lora_r), .initial = "16", .low = 1, .high = 65536, .decides = true,
      .meaning = "Rank of the adapter matrices."},

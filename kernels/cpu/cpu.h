@@ -1,17 +1,29 @@
 /* Inside of the CPU back end: its state, its threads, and its functions of ops.h. */
 #pragma once
 #include "kernels/backend.h"
+#include "kernels/cpu/bf16/bf16.h"
 #include "kernels/cpu/simd/simd.h"
 
 enum {
-    QL_OWN_FLOATS = 512 << 10, /* scratch of each thread */
+    QL_LEFT_FLOATS = 4 << 20,   /* the packed left operand of a bf16 product, shared by the threads */
+    QL_OWN_FLOATS  = 512 << 10, /* scratch of each thread                                           */
 };
 
+/* What QLORA_CPU names: the instructions that are used. */
 typedef struct {
-    int            threads;
-    const ql_simd *simd;
-    float         *own; /* threads times QL_OWN_FLOATS   */
-    size_t         scratch_bytes;
+    const char         *name;
+    const ql_simd      *simd;
+    const ql_bf16_unit *bf16; /* for products of operands rounded to bf16 */
+} ql_cpu_kind;
+
+typedef struct {
+    int                 threads;
+    const char         *kind;
+    const ql_simd      *simd;
+    const ql_bf16_unit *bf16;
+    float              *left; /* QL_LEFT_FLOATS                */
+    float              *own;  /* threads times QL_OWN_FLOATS   */
+    size_t              scratch_bytes;
 } ql_cpu;
 
 static inline ql_cpu *ql_cpu_of(ql_device *d) { return d->state; }
@@ -28,12 +40,13 @@ void ql_cpu_parallel(const ql_cpu *cpu, int64_t items, int64_t grain, ql_cpu_wor
 int64_t ql_cpu_grain(int64_t cost);
 
 /* host.c */
-QL_RESULT ql_cpu_choose_simd(const ql_simd **out); /* CPU's best, or what QLORA_CPU asks for */
+QL_RESULT ql_cpu_choose_kind(const ql_cpu_kind **out); /* CPU's best, or what QLORA_CPU asks for */
 int       ql_cpu_allowed_threads(void);
 void      ql_cpu_describe_host(ql_device_info *out);
 
 /* y[rows, cols] = chains over depth, see ql_matmul_args. */
 typedef struct {
+    ql_dtype     operands;
     const float *x;
     int64_t      x_stride;
     float        alpha;
@@ -45,6 +58,9 @@ typedef struct {
     int64_t      y_stride, rows, cols, depth;
 } ql_cpu_product;
 void ql_cpu_multiply(const ql_cpu *cpu, const ql_cpu_product *p);
+/* These are called by ql_cpu_multiply and ql_cpu_weight_grad. */
+void ql_cpu_multiply_bf16(const ql_cpu *cpu, const ql_cpu_product *p);
+void ql_cpu_weight_grad_bf16(const ql_cpu *cpu, const ql_weight_grad_args *a);
 /* The packers' view of a weight; `view` must outlive it. */
 ql_source ql_cpu_source(const ql_weight *w, ql_quant_view *view);
 

@@ -1,54 +1,37 @@
 /* What this machine is: instruction sets, processors, memory and the limits put on us. */
 #include "kernels/cpu/cpu.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/processor.h"
 
-static const ql_simd *const instruction_sets[] = {
+/* Those that the compiler did not know are missing. */
+static const ql_cpu_kind kinds[QL_INSTRUCTION_SETS] = {
+    [QL_PORTABLE] = {"portable", &ql_simd_portable, &ql_bf16_portable},
 #if defined(__x86_64__)
-    &ql_simd_avx512, &ql_simd_avx2,
+    [QL_AVX2] = {"avx2", &ql_simd_avx2, &ql_bf16_avx2},
+    [QL_AVX512] = {"avx512", &ql_simd_avx512, &ql_bf16_avx512},
 #endif
-    &ql_simd_portable};
-
-#if defined(__x86_64__)
-/* Not every compiler's __builtin_cpu_supports knows this one. */
-static bool has_f16c(void) {
-    unsigned a, b, c, d;
-    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
-}
+#if defined(QL_HAVE_AVX512_BF16)
+    [QL_AVX512_BF16] = {"avx512_bf16", &ql_simd_avx512, &ql_bf16_avx512_bf16},
 #endif
-
-static bool machine_has(const ql_simd *s) {
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    if (s == &ql_simd_avx2)
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
-    if (s == &ql_simd_avx512)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("fma");
+#if defined(QL_HAVE_AMX)
+    [QL_AMX] = {"amx", &ql_simd_avx512, &ql_bf16_amx},
 #endif
-    return s == &ql_simd_portable;
-}
+};
 
-ql_err ql_cpu_choose_simd(const ql_simd **out) {
-    const char *asked = getenv("QLORA_CPU");
-    for (size_t i = 0; i < QL_LEN(instruction_sets); i++) {
-        const ql_simd *s = instruction_sets[i];
-        if (asked && *asked ? strcmp(asked, s->name) != 0 : !machine_has(s)) continue;
-        QL_CHECK(machine_has(s), QL_USAGE, "QLORA_CPU=%s: this processor has no such instructions; unset QLORA_CPU",
-                 asked);
-        *out = s;
-        return ql_ok();
-    }
-    return ql_fail(QL_USAGE, "QLORA_CPU=%s: unknown; choose portable, avx2 or avx512, or unset it", asked);
+ql_err ql_cpu_choose_kind(const ql_cpu_kind **out) {
+    const char     *asked = getenv("QLORA_CPU");
+    ql_instructions s;
+    QL_TRY(ql_processor_choose(&s));
+    for (; !kinds[s].simd; s--)
+        QL_CHECK(!asked || !*asked, QL_USAGE, "QLORA_CPU=%s: the compiler of this build did not know these instructions", asked);
+    *out = &kinds[s];
+    return ql_ok();
 }
 
 static int affinity_threads(void) {

@@ -36,7 +36,8 @@ ql_err ql_cpu_logprob(ql_device *d, const ql_logprob_args *a) {
     ql_quant_view view;
     ql_source head = ql_cpu_source(a->head, &view);
     float *logits = ql_address(a->logits);
-    ql_cpu_product forward = {.x_stride = hidden,
+    ql_cpu_product forward = {.operands = a->operands,
+                              .x_stride = hidden,
                               .alpha = 1.0f,
                               .weight = head,
                               .transposed_weight = true,
@@ -44,7 +45,8 @@ ql_err ql_cpu_logprob(ql_device *d, const ql_logprob_args *a) {
                               .y_stride = vocabulary,
                               .cols = vocabulary,
                               .depth = hidden};
-    ql_cpu_product backward = {.x = logits,
+    ql_cpu_product backward = {.operands = a->operands,
+                               .x = logits,
                                .x_stride = vocabulary,
                                .alpha = 1.0f,
                                .weight = head,

@@ -11,7 +11,7 @@
 
 /* Zero-filled pages; large pieces ask for huge pages, which make products a few percent faster. */
 static void *map_pages(size_t bytes) {
-    enum { LARGE = 2 << 20 };
+    enum { LARGE = 8 << 20 };
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) return NULL;
     if (bytes >= LARGE) (void)madvise(p, bytes, MADV_HUGEPAGE);
@@ -49,12 +49,12 @@ static void cpu_release(void *state, void *memory, size_t bytes) {
 
 static void cpu_close(void *state) {
     ql_cpu *cpu = state;
-    if (cpu->own) munmap(cpu->own, cpu->scratch_bytes);
+    if (cpu->left) munmap(cpu->left, cpu->scratch_bytes);
     free(cpu);
 }
 
 static size_t scratch_bytes(int threads) {
-    return (size_t)threads * QL_OWN_FLOATS * sizeof(float);
+    return ((size_t)QL_LEFT_FLOATS + (size_t)threads * QL_OWN_FLOATS) * sizeof(float);
 }
 
 void ql_cpu_needs(int threads, int64_t largest_matrix, ql_device_needs *out) {
@@ -67,18 +67,21 @@ static ql_err cpu_open(int ordinal, int threads, void **state) {
     QL_CHECK(ordinal == 0, QL_USAGE, "device: cpu: there is no device %d; the CPU is one device, number 0", ordinal);
     QL_CHECK(threads >= 0 && threads < 4096, QL_USAGE, "threads: %d is out of range; use 0 (all allowed) to 4095",
              threads);
-    const ql_simd *simd = NULL;
-    QL_TRY(ql_cpu_choose_simd(&simd));
+    const ql_cpu_kind *kind = NULL;
+    QL_TRY(ql_cpu_choose_kind(&kind));
     ql_cpu *cpu = QL_NEW(ql_cpu);
-    cpu->simd = simd;
+    cpu->kind = kind->name;
+    cpu->simd = kind->simd;
+    cpu->bf16 = kind->bf16;
     cpu->threads = threads > 0 ? threads : ql_cpu_allowed_threads();
     cpu->scratch_bytes = scratch_bytes(cpu->threads);
-    cpu->own = map_pages(cpu->scratch_bytes);
-    if (!cpu->own) {
+    cpu->left = map_pages(cpu->scratch_bytes);
+    if (!cpu->left) {
         free(cpu);
         return ql_fail(QL_TEMP, "device: cpu: no room for the scratch memory of %d threads; use fewer threads",
                        threads);
     }
+    cpu->own = cpu->left + QL_LEFT_FLOATS;
     *state = cpu;
     return ql_ok();
 }
@@ -87,7 +90,7 @@ static ql_err cpu_describe(void *state, ql_device_info *out) {
     const ql_cpu *cpu = state;
     ql_cpu_describe_host(out);
     size_t used = strlen(out->name);
-    snprintf(out->name + used, sizeof out->name - used, " (%s)", cpu->simd->name);
+    snprintf(out->name + used, sizeof out->name - used, " (%s)", cpu->kind);
     out->threads = cpu->threads;
     return ql_ok();
 }
@@ -115,6 +118,7 @@ static ql_err cpu_sync(void *state) {
 
 #define QL_CPU_ENTRY(NAME) .NAME = ql_cpu_##NAME,
 const ql_backend ql_backend_cpu = {.kind = "cpu",
+                                   .is_host = true,
                                    .memory = {.open = cpu_open,
                                               .close = cpu_close,
                                               .describe = cpu_describe,

@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "kernels/quant/bits.h"
+
 /* Each decade from 1e-6 to 1 in 1, 2, 4, ... 64 equal steps, of which the midpoints; both signs,
  * 0 and +1 (but not -1). A table, since the sums that lead there depend on how they are rounded. */
 static const float dynamic_map[256] = {
@@ -47,21 +49,12 @@ const float *ql_dynamic_map(void) {
     return dynamic_map;
 }
 
-/* The nearest entry, ties to the even index, NaN to 0: the binary search of the CUDA kernel. */
-static uint8_t nearest(float x) {
-    int pivot = 127, lower = 0, upper = 255;
-    for (int step = 64; step > 0; step /= 2) {
-        if (x > dynamic_map[pivot]) {
-            lower = pivot;
-            pivot += step;
-        } else {
-            upper = pivot;
-            pivot -= step;
-        }
+/* Above border[k] entry k+1 is nearer than entry k; exactly in the middle the even entry counts. */
+static void make_borders(float border[255]) {
+    for (int k = 0; k < 255; k++) {
+        float middle = (dynamic_map[k] + dynamic_map[k + 1]) * 0.5f;
+        border[k] = k % 2 ? nextafterf(middle, -2.0f) : middle;
     }
-    float here = dynamic_map[pivot];
-    if (x > here) return (uint8_t)(x > (dynamic_map[upper] + here) * 0.5f ? upper : pivot);
-    return (uint8_t)(x < (dynamic_map[lower] + here) * 0.5f ? lower : pivot);
 }
 
 /* Summed in double, in order, and rounded once: the same on every machine. */
@@ -71,14 +64,36 @@ static float mean(const float *x, size_t n) {
     return n ? (float)(sum / (double)n) : 0.0f;
 }
 
+/* The largest |x - offset|, NaN not counted. */
+static float largest_distance(const float *x, size_t n, float offset) {
+    int32_t most = 0;
+    for (size_t i = 0; i < n; i++) {
+        int32_t b = (int32_t)(bits_of(x[i] - offset) & 0x7fffffffu);
+        b = b > 0x7f800000 ? 0 : b;
+        most = b > most ? b : most;
+    }
+    return value_of((uint32_t)most);
+}
+
+/* x[0, n), one group of maxima. Returns its scale. Each gets the nearest entry, ties to the even
+ * index and NaN to 0, as the binary search of the CUDA kernel finds it; all searches of the group
+ * go in step and without branches, which nothing could foretell. */
+static float encode_group(const float *x, size_t n, float offset, const float *border, uint8_t *q) {
+    float   y[QL_NESTED_BLOCK], largest = largest_distance(x, n, offset), r = 1.0f / largest;
+    int32_t entry[QL_NESTED_BLOCK] = {0};
+    for (size_t i = 0; i < n; i++) y[i] = (x[i] - offset) * r;
+    for (int bit = 7; bit >= 0; bit--)
+        for (size_t i = 0; i < n; i++) entry[i] |= (y[i] > border[(entry[i] | 1 << bit) - 1]) << bit;
+    for (size_t i = 0; i < n; i++) q[i] = (uint8_t)entry[i];
+    return largest;
+}
+
 void ql_quantize_absmax(const float *absmax, size_t blocks, uint8_t *q, float *nested_absmax, float *offset) {
+    float border[255];
+    make_borders(border);
     *offset = mean(absmax, blocks);
     for (size_t first = 0; first < blocks; first += QL_NESTED_BLOCK) {
         size_t here = (size_t)ql_min(QL_NESTED_BLOCK, (int64_t)(blocks - first));
-        float largest = 0.0f;
-        for (size_t i = 0; i < here; i++) largest = fmaxf(largest, fabsf(absmax[first + i] - *offset));
-        float r = 1.0f / largest;
-        for (size_t i = 0; i < here; i++) q[first + i] = nearest((absmax[first + i] - *offset) * r);
-        nested_absmax[first / QL_NESTED_BLOCK] = largest;
+        nested_absmax[first / QL_NESTED_BLOCK] = encode_group(absmax + first, here, *offset, border, q + first);
     }
 }

@@ -1,4 +1,4 @@
-#include "kernels/quant/quant.h"
+#include "kernels/quant/blocks.h"
 
 /* Decimal literals as in the CUDA source; each is the midpoint of two neighbouring codes to within an ulp. */
 static const float threshold[15] = {
@@ -7,18 +7,22 @@ static const float threshold[15] = {
     0.2920137718319893f,   0.3893125355243683f,    0.5016634166240692f,  0.6427869200706482f,   0.8614784178118011f};
 
 /* Counting instead of branching: the same code for every x, and a loop over it is vectorised. */
-static inline uint8_t code_of(float x) {
+QL_ALWAYS_INLINE int code_of(float x) {
     int code = 0;
     for (int k = 0; k < 15; k++) code += x > threshold[k];
-    return (uint8_t)code;
+    return code;
 }
 
 static uint8_t encode(float x) {
-    return code_of(x);
+    return (uint8_t)code_of(x);
 }
 
-static void encode_run(const float *restrict x, size_t n, uint8_t *restrict code) {
-    for (size_t i = 0; i < n; i++) code[i] = code_of(x[i]);
+static bool plain(const ql_blocks *b) {
+    return ql_blocks_encode(b, code_of);
+}
+
+QL_TARGET_AVX2 static bool avx2(const ql_blocks *b) {
+    return ql_blocks_encode(b, code_of);
 }
 
 const ql_quant ql_quant_nf4 = {
@@ -28,5 +32,5 @@ const ql_quant ql_quant_nf4 = {
              0.24611230194568634f, 0.33791524171829224f, 0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f,
              1.0f},
     .encode = encode,
-    .encode_run = encode_run,
+    .encode_blocks = {[QL_PORTABLE] = plain, [QL_AVX2] = avx2, [QL_AVX512] = avx2},
 };

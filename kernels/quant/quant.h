@@ -1,14 +1,25 @@
 /* 4-bit quantisations, as the CUDA path of bitsandbytes makes them (reference: bitsandbytes
  * csrc/kernels.cu, functional.py). Host memory, pure functions. One row per type. */
 #pragma once
+#include "base/processor.h"
 #include "kernels/weight.h"
+
+/* What ql_quantize is asked for. */
+typedef struct {
+    const void *x;
+    ql_dtype    dtype;
+    size_t      n;
+    int         blocksize;
+    uint8_t    *packed;
+    float      *absmax;
+} ql_blocks;
 
 struct ql_quant {
     const char *name;     /* "nf4", "fp4"                                             */
     float       code[16]; /* value of each 4-bit code; files of ours carry it         */
-    /* The code of x, already scaled to [-1, 1]; NaN gives 0. The second does it for n of them. */
-    uint8_t (*encode)(float x);
-    void (*encode_run)(const float *x, size_t n, uint8_t *code);
+    uint8_t (*encode)(float x); /* the code of x, already scaled to [-1, 1]; NaN gives 0 */
+    /* The same bits from each; false when an element is not finite. */
+    bool (*encode_blocks[QL_VECTOR_SETS])(const ql_blocks *b);
 };
 extern const ql_quant ql_quant_nf4, ql_quant_fp4;
 /* NULL when there is none of that name. */
@@ -18,9 +29,12 @@ enum { QL_BLOCK = 64, QL_MAX_BLOCK = 4096, QL_NESTED_BLOCK = 256 };
 
 /* Quantises n elements that start on a block border. `packed` receives (n+1)/2 bytes, `absmax`
  * ceil(n/blocksize). `dtype` is f32, bf16 or f16; x may be unaligned; blocksize is even and at
- * most QL_MAX_BLOCK. A last odd nibble is the code of 0. */
-void ql_quantize(const ql_quant *q, const void *x, ql_dtype dtype, size_t n, int blocksize, uint8_t *packed,
+ * most QL_MAX_BLOCK. A last odd nibble is the code of 0. Returns false when an element is NaN,
+ * which counts for no maximum, or infinite. */
+bool ql_quantize(const ql_quant *q, const void *x, ql_dtype dtype, size_t n, int blocksize, uint8_t *packed,
                  float *absmax);
+/* False when one of n elements of type f32, bf16 or f16 is NaN or infinite; x may be unaligned. */
+bool ql_is_finite(const void *x, ql_dtype dtype, size_t n);
 /* Double quantisation of the block maxima: offset = mean (summed in double, in order, rounded
  * once), then 8-bit blocks of 256. */
 void ql_quantize_absmax(const float *absmax, size_t blocks, uint8_t *q, float *nested_absmax, float *offset);

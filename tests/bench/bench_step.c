@@ -61,6 +61,7 @@ static request read_arguments(int argc, char **argv) {
     add_override(&r, ql_format("max_length=%lld", (long long)r.number[TOKENS]));
     add_override(&r, ql_format("per_device_train_batch_size=%lld", (long long)r.number[ROWS]));
     add_override(&r, ql_strdup("lora_r=16"));
+    add_override(&r, ql_strdup("quantized_cache=false"));
     for (; *given; given++) add_override(&r, ql_strdup(*given));
     return r;
 }

@@ -17,10 +17,10 @@ static fma_loop *choose(void) {
 #endif
         {"portable", fma_loop_portable}
     };
-    const ql_simd *simd;
-    must(ql_cpu_choose_simd(&simd));
+    const ql_cpu_kind *kind;
+    must(ql_cpu_choose_kind(&kind));
     for (size_t i = 0; i < sizeof loops / sizeof *loops; i++)
-        if (!strcmp(loops[i].name, simd->name)) return loops[i].loop;
+        if (!strcmp(loops[i].name, kind->simd->name)) return loops[i].loop;
     return fma_loop_portable;
 }
 

@@ -59,6 +59,36 @@ for isa in avx2 avx512; do
 done
 QLORA_CPU=portable same portable plain 1 2 global_batch_size=7
 
+# The base from the cache is the base that was quantised, whoever wrote it and whoever reads it.
+kept=quantized_cache=$scratch/kept
+same keeps-the-base plain 1 2 global_batch_size=7 "$kept"
+same two-ranks-from-the-cache plain 2 1 global_batch_size=7 "$kept"
+if grep -q '^base  *from the cache' "$scratch/log"; then pass "it came from the cache"; else flunk "not from the cache: $(grep base "$scratch/log")"; fi
+QLORA_CPU=portable same portable-from-the-cache plain 1 2 global_batch_size=7 "$kept"
+if grep -q '^base  *from the cache' "$scratch/log"; then pass "and again"; else flunk "not from the cache: $(grep base "$scratch/log")"; fi
+
+# Products of operands rounded to bfloat16: other bytes, a loss near by, and the same bytes on whatever
+# instructions there are.
+bf16=(global_batch_size=7 bnb_4bit_compute_dtype=bfloat16 max_steps=2)
+train bf16 1 1 "${bf16[@]}" per_device_train_batch_size=1
+if [ "$(digest bf16)" != "$(digest plain)" ]; then pass "bfloat16: other bytes"; else flunk "bfloat16: same bytes as float32"; fi
+losses() {
+  sed -n 's/.*"event": "step".*"loss": \([^,]*\),.*/\1/p' "$scratch/$1/metrics.jsonl"
+}
+if paste <(losses bf16) <(losses plain | head -n 2) | awk '{d = $1 - $2; if (d < 0) d = -d; if (d > 0.003 * $2) bad = 1} END {exit bad || NR != 2}'; then
+  pass "bfloat16: losses near those of float32"
+else
+  flunk "bfloat16: losses $(losses bf16 | tr '\n' ' ') beside $(losses plain | tr '\n' ' ')"
+fi
+same bf16-one-rank-two-threads bf16 1 2 "${bf16[@]}" per_device_train_batch_size=4
+same bf16-two-ranks-recomputing bf16 2 1 "${bf16[@]}" gradient_checkpointing=true
+for cpu in avx2 avx512 avx512_bf16 amx; do
+  if has_isa "$cpu"; then QLORA_CPU=$cpu same "bf16-$cpu" bf16 1 2 "${bf16[@]}"; else echo "not here: $cpu"; fi
+done
+QLORA_CPU=portable same bf16-portable bf16 1 2 "${bf16[@]}"
+train bf16-dense 1 1 global_batch_size=4 load_in_4bit=false max_steps=2 bnb_4bit_compute_dtype=bfloat16
+same bf16-dense-two-ranks bf16-dense 2 1 global_batch_size=4 load_in_4bit=false max_steps=2 bnb_4bit_compute_dtype=bfloat16
+
 # More ranks than rows; no packing; plain LoRA on the weights as they are.
 train few-rows 1 1 global_batch_size=2
 same more-ranks-than-rows few-rows 4 1 global_batch_size=2
@@ -68,6 +98,15 @@ train dense 1 1 global_batch_size=4 load_in_4bit=false max_steps=2
 same dense-two-ranks dense 2 1 global_batch_size=4 load_in_4bit=false max_steps=2 per_device_train_batch_size=1
 
 if [ "$all" = all ]; then
+  # Every rung of the ladder, and what lies between two of them.
+  totals=$("$worker" --plan --json examples/demo.yaml "${common[@]}" global_batch_size=7 2>/dev/null | grep -o '"total_bytes": [0-9]*' |
+    grep -o '[0-9]*' | sort -nru)
+  before=0
+  for total in $totals; do
+    [ "$before" = 0 ] || same "between-$total-and-$before" plain 1 2 global_batch_size=7 max_memory=$(((total + before) / 2))
+    same "rung-of-$total" plain 1 2 global_batch_size=7 max_memory=$((total + (1 << 20)))
+    before=$total
+  done
   for ranks in 1 2 3 4; do
     for threads in 1 2 3; do
       for rows in 1 2 3 7; do

@@ -34,6 +34,16 @@ expect_status "plan" 0 "$qlora" plan examples/demo.yaml
 has "plan table" '^  total +[0-9.]+ [MG]iB' "$scratch/out"
 expect_status "plan as JSON" 0 "$worker" --plan --json examples/demo.yaml
 has "plan JSON" '"total_bytes": [0-9]+' "$scratch/out"
+has "plan JSON has the ladder" '"ladder": \[\{"rung": 0, "name": ".*"total_bytes": [0-9]+.*"extra_time": ' "$scratch/out"
+expect_status "plan for a card that is not there" 0 "$qlora" plan --device cuda --max-memory 16GiB -n 8 examples/demo.yaml
+has "plan says for what" '^memory of a rank, 8 ranks, cuda$' "$scratch/out"
+has "what lies on the host" '^on the host$' "$scratch/out"
+has "moments may go to the host" "AdamW's moments on the host" "$scratch/out"
+expect_status "a card that is not there has no memory to ask for" 64 "$qlora" plan --device cuda examples/demo.yaml
+expect_line "the cure is named" '--max-memory 16GiB'
+expect_status "too little for any rung" 64 "$qlora" plan --max-memory 30MiB examples/demo.yaml
+expect_line "the smallest that would do" 'at least [0-9.]+ MiB is needed and 30.0 MiB is allowed'
+expect_status "a size that is none" 64 "$qlora" plan --max-memory lots examples/demo.yaml
 expect_status "check" 0 "$worker" --check examples/demo.yaml "${keys[@]}"
 expect_status "probe" 0 "$worker" --probe --json
 has "probe JSON" '"kind": "cpu"' "$scratch/out"

@@ -47,6 +47,9 @@ wait "$pid"
 out=$scratch/run
 expect_status "a run" 0 "$worker" --threads 1 examples/demo.yaml "${quiet[@]}" output_dir="$out" max_steps=4 save_steps=2
 cp "$out/config.yaml" "$scratch/kept.yaml"
+expect_status "another type of the arithmetic" 64 "$worker" --threads 1 examples/demo.yaml "${quiet[@]}" output_dir="$out" max_steps=4 \
+  bnb_4bit_compute_dtype=bfloat16
+expect_line "the types" 'compute dtype.*float32.*bfloat16|compute dtype.*bfloat16.*float32'
 expect_status "another learning rate" 64 "$worker" --threads 1 examples/demo.yaml "${quiet[@]}" output_dir="$out" max_steps=4 learning_rate=0.1
 expect_line "the difference is named" 'learning_rate is "0.005" in the checkpoint and "0.1" now'
 expect_status "no data" 65 "$worker" --threads 1 examples/demo.yaml "${quiet[@]}" output_dir="$out" dataset="$scratch/none.jsonl"

@@ -110,7 +110,7 @@ static bool target(void *ctx, const uint8_t *bytes, size_t n) {
     subject s;
     ql_model m;
     if (!split(bytes, n, &s) || !known_model(s.model) || !is_known_file(s.file)) return false;
-    ql_load_options o = {n % 2, ql_quant_find("nf4"), n % 3 != 0};
+    ql_load_options o = {.load_in_4bit = n % 2, .quant = ql_quant_find("nf4"), .double_quant = n % 3 != 0};
     if (ql_bad(ql_model_describe(folder_of(&s), &o, &m))) {
         check_refusal();
         return false;

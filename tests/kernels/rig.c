@@ -55,10 +55,17 @@ static void check_guards(const rig *r, int i) {
     }
 }
 
-static void *collect(rig *r, size_t *bytes) {
+static void unify_nans(ql_tensor t) {
+    float *x = ql_address(t);
+    for (int64_t i = 0; t.dtype == QL_F32 && i < ql_count(t); i++)
+        if (isnan(x[i])) x[i] = NAN;
+}
+
+static void *collect(rig *r, ql_dtype operands, size_t *bytes) {
     ql_str out = {0};
     for (int i = 0; i < r->count; i++) {
         check_guards(r, i);
+        if (operands == QL_BF16) unify_nans(r->made[i].t);
         if (r->made[i].output) ql_str_put(&out, ql_address(r->made[i].t), ql_bytes(r->made[i].t));
         ql_buffer_free(r->d, r->made[i].t.buffer);
     }
@@ -70,25 +77,45 @@ ql_device *open_device(const char *instruction_set, int threads) {
     setenv("QLORA_CPU", instruction_set, 1);
     ql_device *d = NULL;
     ql_err e = ql_device_open("cpu", 0, threads, &d);
-    if (ql_bad(e) && strstr(ql_err_text(), "no such instructions")) return NULL;
+    if (ql_bad(e) && (strstr(ql_err_text(), "no such instructions") || strstr(ql_err_text(), "unknown to this build")))
+        return NULL;
     must(e);
     return d;
 }
 
+/* The plain one first: the others are held against it. */
+static const struct {
+    const char *set;
+    int threads;
+    ql_dtype operands; /* QL_BF16: has something to say about such products only */
+} machines[] = {{"portable", 1, QL_F32},  {"avx2", 1, QL_F32},         {"avx2", 3, QL_F32},
+                {"avx512", 1, QL_F32},    {"avx512", 2, QL_F32},       {"avx512", 3, QL_F32},
+                {"portable", 4, QL_BF16}, {"avx512_bf16", 1, QL_BF16}, {"avx512_bf16", 3, QL_BF16},
+                {"amx", 1, QL_BF16},      {"amx", 2, QL_BF16},         {"amx", 4, QL_BF16}};
+
+static void say_missing(size_t machine) {
+    static bool said[QL_LEN(machines)];
+    if (!said[machine]) printf("not tested: this machine or build has no %s\n", machines[machine].set);
+    said[machine] = true;
+}
+
 void *rig_run(rig_body *body, void *context) {
-    /* The plain one first: the others are held against it. */
-    static const struct {
-        const char *set;
-        int threads;
-    } machines[] = {{"portable", 1}, {"avx2", 1}, {"avx2", 3}, {"avx512", 1}, {"avx512", 2}, {"avx512", 3}};
+    return rig_run_with(QL_F32, body, context);
+}
+
+void *rig_run_with(ql_dtype operands, rig_body *body, void *context) {
     void *reference = NULL;
     size_t size = 0;
     for (size_t i = 0; i < QL_LEN(machines); i++) {
+        if (machines[i].operands == QL_BF16 && operands != QL_BF16) continue;
         rig r = {.d = open_device(machines[i].set, machines[i].threads)};
-        if (!r.d) continue;
+        if (!r.d) {
+            say_missing(i);
+            continue;
+        }
         body(&r, context);
         size_t bytes;
-        void *result = collect(&r, &bytes);
+        void *result = collect(&r, operands, &bytes);
         ql_device_close(r.d);
         if (!reference) {
             reference = result;

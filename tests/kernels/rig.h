@@ -38,6 +38,9 @@ ql_tensor rig_changed(rig *r, ql_dtype dtype, int64_t rows, int64_t cols, const 
  * another in the order in which they were made; caller frees. Fails unless all machines agree. */
 typedef void rig_body(rig *r, void *context);
 void *rig_run(rig_body *body, void *context);
+/* The same for operations with `operands`: QL_BF16 runs on the units for bf16, too, and all
+ * not-a-numbers of the outputs are one, since their bits are not defined. */
+void *rig_run_with(ql_dtype operands, rig_body *body, void *context);
 
 /* One device for tests that need no comparison; free with ql_device_close. */
 ql_device *open_device(const char *instruction_set, int threads);

@@ -5,8 +5,9 @@ static void instruction_sets(void **state) {
     (void)state;
     ql_device *d = NULL;
     setenv("QLORA_CPU", "sse9", 1);
-    must_fail(ql_device_open("cpu", 0, 1, &d), QL_USAGE, "QLORA_CPU=sse9: unknown; choose portable, avx2 or avx512");
-    static const char *const sets[] = {"portable", "avx2", "avx512"};
+    must_fail(ql_device_open("cpu", 0, 1, &d), QL_USAGE,
+              "QLORA_CPU=sse9: unknown; choose portable, avx2, avx512, avx512_bf16 or amx");
+    static const char *const sets[] = {"portable", "avx2", "avx512", "avx512_bf16", "amx"};
     for (size_t i = 0; i < QL_LEN(sets); i++) {
         if (!(d = open_device(sets[i], 1))) continue;
         ql_device_info info;
@@ -77,6 +78,9 @@ static void transfers(void **state) {
     must(ql_download(d, out, t));
     static const int32_t want[12] = {0, 1, 4, 0, 0, 0, 36, 49, 64, 0, 1, 4};
     assert_memory_equal(out, want, sizeof want);
+    /* The CPU's memory is the host's, and is used in place. */
+    assert_non_null(ql_host_address(d, t));
+    assert_memory_equal(ql_host_address(d, ql_rows(t, 1, 3)), want + 3, 9 * sizeof *want);
     must_fail(ql_upload(d, ql_rows(t, 2, 3), in), QL_BUG, "outside its buffer");
     ql_buffer_free(d, b);
     ql_device_close(d);

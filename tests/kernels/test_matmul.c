@@ -1,14 +1,18 @@
-/* Products: bit for bit the scalar chain of fused multiply-adds, on every machine. */
+/* Products: bit for bit the sums of ops.h, on every machine, with operands as they are and rounded to bf16. */
 #include "tests/kernels/rig.h"
 
 #include <math.h>
+
+#include "tests/kernels/oracle_bf16.h"
 
 typedef struct {
     int64_t rows, depth, cols;
     ql_dtype type, bias_type;
     bool transposed, accumulate, bias;
     float alpha;
+    ql_dtype operands;
 } shape;
+static const ql_dtype operand_types[] = {QL_F32, QL_BF16};
 
 typedef struct {
     shape s;
@@ -27,24 +31,37 @@ static void run_dense(rig *r, void *context) {
                         .weight = &w,
                         .alpha = s->alpha,
                         .transposed = s->transposed,
-                        .accumulate = s->accumulate};
+                        .accumulate = s->accumulate,
+                        .operands = s->operands};
     if (s->bias) a.bias = rig_input(r, s->bias_type, 1, s->cols, c->bias);
     must(ql_matmul(r->d, &a));
+}
+
+static float operand(const shape *s, float x) {
+    return s->operands == QL_BF16 ? oracle_bf16(x) : x;
+}
+
+static float chain(float sum, const float *left, const float *right, int64_t right_step, int64_t depth) {
+    for (int64_t k = 0; k < depth; k++) sum = fmaf(left[k], right[k * right_step], sum);
+    return sum;
 }
 
 /* The definition in ops.h, one element after another. */
 static float *chains(const shape *s, const float *x, const float *w, const float *bias, const float *before) {
     float *y = QL_NEW_ARRAY(float, s->rows * s->cols);
+    float *left = QL_NEW_ARRAY(float, s->rows * s->depth), *right = QL_NEW_ARRAY(float, s->depth * s->cols);
+    for (int64_t i = 0; i < s->rows * s->depth; i++) left[i] = operand(s, s->alpha == 1.0f ? x[i] : x[i] * s->alpha);
+    for (int64_t i = 0; i < s->depth * s->cols; i++) right[i] = operand(s, w[i]);
     for (int64_t i = 0; i < s->rows; i++)
         for (int64_t n = 0; n < s->cols; n++) {
-            float sum = s->accumulate ? before[i * s->cols + n] : s->bias ? bias[n] : 0.0f;
-            for (int64_t k = 0; k < s->depth; k++) {
-                float right = s->transposed ? w[k * s->cols + n] : w[n * s->depth + k];
-                float left = s->alpha == 1.0f ? x[i * s->depth + k] : x[i * s->depth + k] * s->alpha;
-                sum = fmaf(left, right, sum);
-            }
-            y[i * s->cols + n] = sum;
+            float start = s->accumulate ? before[i * s->cols + n] : s->bias ? bias[n] : 0.0f;
+            const float *column = right + (s->transposed ? n : n * s->depth);
+            int64_t step = s->transposed ? s->cols : 1;
+            y[i * s->cols + n] = s->operands == QL_BF16
+                                     ? oracle_bf16_sum(start, left + i * s->depth, 1, column, step, s->depth)
+                                     : chain(start, left + i * s->depth, column, step, s->depth);
         }
+    free(left), free(right);
     return y;
 }
 
@@ -61,7 +78,8 @@ static void check_against_doubles(const shape *s, const float *x, const float *w
                 size += fabs(product);
             }
             double error = fabs(sum - (double)got[i * s->cols + n]);
-            if (error > size * (double)(s->depth + 2) * 6e-8) fail_msg("off by %g", error);
+            double each = s->operands == QL_BF16 ? 0x1.02p-8 * 2 : 0.0; /* both operands rounded */
+            if (error > size * ((double)(s->depth + 2) * 6e-8 + each)) fail_msg("off by %g", error);
         }
 }
 
@@ -72,7 +90,7 @@ static void check_shape(shape s) {
     float *w = rounded(w_full, nw, s.type), *bias = rounded(bias_full, s.cols, s.bias_type);
     void *w_typed = as_type(w_full, nw, s.type), *bias_typed = as_type(bias_full, s.cols, s.bias_type);
     dense_case c = {s, x, y, w_typed, bias_typed};
-    float *got = rig_run(run_dense, &c), *want = chains(&s, x, w, bias, y);
+    float *got = rig_run_with(s.operands, run_dense, &c), *want = chains(&s, x, w, bias, y);
     assert_same_bits("matmul", got, want, (size_t)ny * sizeof *got);
     check_against_doubles(&s, x, w, got);
     void *all[] = {x, w_full, y, bias_full, w, bias, w_typed, bias_typed, got, want};
@@ -86,16 +104,19 @@ static const int64_t dims[][3] = {
 static void shapes_of_all_sizes(void **state) {
     (void)state;
     for (size_t i = 0; i < QL_LEN(dims); i++)
-        for (int transposed = 0; transposed < 2; transposed++)
-            check_shape((shape){dims[i][0], dims[i][1], dims[i][2], QL_F32, QL_F32, transposed, false, false, 1.0f});
+        for (int variant = 0; variant < 4; variant++)
+            check_shape((shape){dims[i][0], dims[i][1], dims[i][2], QL_F32, QL_F32, variant % 2, false, false, 1.0f,
+                                operand_types[variant / 2]});
 }
 
 static void types_bias_alpha_accumulate(void **state) {
     (void)state;
     static const ql_dtype types[] = {QL_F32, QL_BF16, QL_F16};
     for (size_t t = 0; t < QL_LEN(types); t++)
-        for (int transposed = 0; transposed < 2; transposed++) {
-            shape s = {17, 345, 51, types[t], types[(t + 1) % 3], transposed, false, false, 0.3f};
+        for (int variant = 0; variant < 4; variant++) {
+            bool transposed = variant % 2;
+            shape s = {17,         345,   51,    types[t], types[(t + 1) % 3],
+                       transposed, false, false, 0.3f,     operand_types[variant / 2]};
             check_shape(s);
             s.accumulate = true;
             check_shape(s);
@@ -103,20 +124,27 @@ static void types_bias_alpha_accumulate(void **state) {
             s.bias = !transposed;
             s.alpha = 1.0f;
             check_shape(s);
+            s.cols = 1101; /* more than are made at a time */
+            s.depth = 34;
+            check_shape(s);
         }
 }
 
 /* Larger than what is packed at once, both in depth and in rows. */
 static void many_blocks(void **state) {
     (void)state;
-    check_shape((shape){2100, 2003, 9, QL_F32, QL_F32, false, true, false, 1.0f});
-    check_shape((shape){3, 9001, 40, QL_BF16, QL_F32, true, false, false, 1.0f});
+    for (size_t i = 0; i < QL_LEN(operand_types); i++) {
+        check_shape((shape){2100, 2003, 9, QL_F32, QL_F32, false, true, false, 1.0f, operand_types[i]});
+        check_shape((shape){3, 9001, 40, QL_BF16, QL_F32, true, false, false, 1.0f, operand_types[i]});
+    }
+    check_shape((shape){13, 2049, 600, QL_F32, QL_F32, true, false, false, 1.0f, QL_BF16});
 }
 
 typedef struct {
     int64_t rows, out, in;
     int blocksize;
     bool nested, transposed;
+    ql_dtype operands;
     const ql_quant *quant;
     const uint8_t *packed, *absmax_q;
     const float *x, *absmax, *nested_absmax;
@@ -140,7 +168,9 @@ static void run_four_bit(rig *r, void *context) {
     }
     ql_tensor x = rig_input(r, QL_F32, c->rows, c->transposed ? c->out : c->in, c->x);
     ql_tensor y = rig_output(r, QL_F32, c->rows, c->transposed ? c->in : c->out);
-    must(ql_matmul(r->d, &(ql_matmul_args){.x = x, .y = y, .weight = &w, .alpha = 1.0f, .transposed = c->transposed}));
+    must(ql_matmul(
+        r->d, &(ql_matmul_args){
+                  .x = x, .y = y, .weight = &w, .alpha = 1.0f, .transposed = c->transposed, .operands = c->operands}));
 }
 
 /* Equals the dense product with what ql_dequantize makes of the weight. */
@@ -163,10 +193,17 @@ static void check_four_bit(four_bit_case c) {
                           .blocksize = c.blocksize,
                           .nested_blocksize = QL_NESTED_BLOCK};
     ql_dequantize(&view, 0, (size_t)n, w);
-    shape s = {
-        c.rows, c.transposed ? c.out : c.in, c.transposed ? c.in : c.out, QL_F32, QL_F32, c.transposed, false, false,
-        1.0f};
-    float *got = rig_run(run_four_bit, &c), *want = chains(&s, x, w, NULL, NULL);
+    shape s = {c.rows,
+               c.transposed ? c.out : c.in,
+               c.transposed ? c.in : c.out,
+               QL_F32,
+               QL_F32,
+               c.transposed,
+               false,
+               false,
+               1.0f,
+               c.operands};
+    float *got = rig_run_with(c.operands, run_four_bit, &c), *want = chains(&s, x, w, NULL, NULL);
     assert_same_bits("four bits", got, want, (size_t)(s.rows * s.cols) * sizeof *got);
     void *all[] = {w, absmax, x, packed, q, nested, got, want};
     for (size_t i = 0; i < QL_LEN(all); i++) free(all[i]);
@@ -177,33 +214,39 @@ static void four_bit_weights(void **state) {
     static const int64_t sizes[][2] = {{64, 64}, {33, 75}, {7, 129}, {1, 31}, {130, 352}, {97, 16}, {40, 1001}};
     static const int blocksizes[] = {32, 64, 128, 4096};
     for (size_t i = 0; i < QL_LEN(sizes); i++)
-        for (int variant = 0; variant < 4; variant++)
+        for (int variant = 0; variant < 8; variant++)
             check_four_bit((four_bit_case){.rows = 5,
                                            .out = sizes[i][0],
                                            .in = sizes[i][1],
                                            .blocksize = blocksizes[(i + (size_t)variant) % 4],
-                                           .nested = variant / 2,
+                                           .nested = variant / 2 % 2,
                                            .transposed = variant % 2,
+                                           .operands = operand_types[variant / 4],
                                            .quant = i % 2 ? &ql_quant_fp4 : &ql_quant_nf4});
 }
 
 /* A row's result does not depend on which other rows are there. */
-static void rows_alone_or_together(void **state) {
-    (void)state;
+static void check_rows(ql_dtype operands) {
     enum { ROWS = 31, IN = 333, OUT = 70 };
     float *x = random_floats(ROWS * IN, 7, 1), *w = random_floats(OUT * IN, 8, 1);
-    dense_case whole = {{ROWS, IN, OUT, QL_F32, QL_F32, false, false, false, 0.7f}, x, NULL, w, NULL};
-    float *together = rig_run(run_dense, &whole);
+    dense_case whole = {{ROWS, IN, OUT, QL_F32, QL_F32, false, false, false, 0.7f, operands}, x, NULL, w, NULL};
+    float *together = rig_run_with(operands, run_dense, &whole);
     for (int64_t from = 0, rows; from < ROWS; from += rows) {
         rows = ql_min(1 + from % 9, ROWS - from);
         dense_case part = whole;
         part.s.rows = rows;
         part.x = x + from * IN;
-        float *alone = rig_run(run_dense, &part);
+        float *alone = rig_run_with(operands, run_dense, &part);
         assert_same_bits("rows alone", alone, together + from * OUT, (size_t)(rows * OUT) * sizeof *alone);
         free(alone);
     }
     free(x), free(w), free(together);
+}
+
+static void rows_alone_or_together(void **state) {
+    (void)state;
+    check_rows(QL_F32);
+    check_rows(QL_BF16);
 }
 
 int main(void) {

@@ -3,11 +3,14 @@
 
 #include <math.h>
 
+#include "tests/kernels/oracle_bf16.h"
+
 typedef struct {
     int64_t tokens, out, in, rows;
     const float *dy, *x;
     const int64_t *sum;
     const int32_t *row_start;
+    ql_dtype operands;
 } grad_case;
 
 static void run(rig *r, void *context) {
@@ -17,7 +20,20 @@ static void run(rig *r, void *context) {
                                                      .overflow = rig_changed(r, QL_I32, 1, 1, &clear),
                                                      .dy = rig_input(r, QL_F32, c->tokens, c->out, c->dy),
                                                      .x = rig_input(r, QL_F32, c->tokens, c->in, c->x),
-                                                     .row_start = rig_input(r, QL_I32, c->rows + 1, 1, c->row_start)}));
+                                                     .row_start = rig_input(r, QL_I32, c->rows + 1, 1, c->row_start),
+                                                     .operands = c->operands}));
+}
+
+static float row_of_bf16(const grad_case *c, int64_t from, int64_t to, int64_t o, int64_t i) {
+    int64_t tokens = to - from;
+    float *dy = QL_NEW_ARRAY(float, (size_t)tokens + 1), *x = QL_NEW_ARRAY(float, (size_t)tokens + 1);
+    for (int64_t t = 0; t < tokens; t++) {
+        dy[t] = oracle_bf16(c->dy[(from + t) * c->out + o]);
+        x[t] = oracle_bf16(c->x[(from + t) * c->in + i]);
+    }
+    float sum = oracle_bf16_sum(0.0f, dy, 1, x, 1, tokens);
+    free(dy), free(x);
+    return sum;
 }
 
 static void add_by_hand(const grad_case *c, int64_t *sum) {
@@ -25,33 +41,43 @@ static void add_by_hand(const grad_case *c, int64_t *sum) {
         for (int64_t o = 0; o < c->out; o++)
             for (int64_t i = 0; i < c->in; i++) {
                 float g = 0.0f;
-                for (int64_t t = c->row_start[r]; t < c->row_start[r + 1]; t++)
+                if (c->operands == QL_BF16) g = row_of_bf16(c, c->row_start[r], c->row_start[r + 1], o, i);
+                for (int64_t t = c->row_start[r]; c->operands == QL_F32 && t < c->row_start[r + 1]; t++)
                     g = fmaf(c->dy[t * c->out + o], c->x[t * c->in + i], g);
                 sum[o * c->in + i] += llrint((double)g * 0x1p40);
             }
 }
 
-static void check(int64_t out, int64_t in, const int32_t *row_start, int64_t rows, float scale) {
+static void check_with(ql_dtype operands, int64_t out, int64_t in, const int32_t *row_start, int64_t rows,
+                       float scale) {
     int64_t tokens = row_start[rows], n = out * in;
     float *dy = random_floats(tokens * out, 11, scale), *x = random_floats(tokens * in, 12, 1.0f);
     int64_t *sum = QL_NEW_ARRAY(int64_t, n);
     for (int64_t i = 0; i < n; i++) sum[i] = (i * 7919 - n) * 1000003;
-    grad_case c = {tokens, out, in, rows, dy, x, sum, row_start};
-    int64_t *got = rig_run(run, &c);
+    grad_case c = {tokens, out, in, rows, dy, x, sum, row_start, operands};
+    int64_t *got = rig_run_with(operands, run, &c);
     add_by_hand(&c, sum);
     assert_same_bits("weight_grad", got, sum, (size_t)n * sizeof *sum);
     assert_int_equal(((int32_t *)(got + n))[0], 0);
     free(dy), free(x), free(sum), free(got);
 }
 
+static void check(int64_t out, int64_t in, const int32_t *row_start, int64_t rows, float scale) {
+    check_with(QL_F32, out, in, row_start, rows, scale);
+    check_with(QL_BF16, out, in, row_start, rows, scale);
+}
+
 static void shapes(void **state) {
     (void)state;
-    static const int32_t one[] = {0, 37}, several[] = {0, 1, 1, 330, 347, 700}, none[] = {0}, empty[] = {0, 0, 0};
+    static const int32_t one[] = {0, 37}, long_row[] = {0, 1100}, several[] = {0, 1, 1, 330, 347, 700}, none[] = {0},
+                         empty[] = {0, 0, 0};
     static const int64_t sizes[][2] = {{1, 1}, {16, 57}, {57, 16}, {8, 300}, {300, 8}, {33, 14}, {170, 40}, {2, 800}};
     for (size_t i = 0; i < QL_LEN(sizes); i++) {
         check(sizes[i][0], sizes[i][1], one, 1, 1.0f);
         check(sizes[i][0], sizes[i][1], several, 5, 1.0f);
     }
+    check(16, 33, long_row, 1, 1.0f);
+    check(33, 16, long_row, 1, 1.0f);
     check(16, 33, none, 0, 1.0f);
     check(16, 33, empty, 2, 1.0f);
 }
@@ -87,7 +113,7 @@ static void overflow_is_flagged(void **state) {
     for (size_t i = 0; i < QL_LEN(limits); i++) {
         float dy[20] = {0}, x[1] = {1.0f};
         int64_t sum[20] = {0};
-        grad_case c = {1, 20, 1, 1, dy, x, sum, rows};
+        grad_case c = {1, 20, 1, 1, dy, x, sum, rows, QL_F32};
         dy[i] = limits[i].dy;
         sum[i] = limits[i].sum;
         int64_t *got = rig_run(run, &c);
@@ -97,20 +123,25 @@ static void overflow_is_flagged(void **state) {
 }
 
 /* Any split of the packed rows adds up to the same integers. */
-static void splits_add_up(void **state) {
-    (void)state;
+static void check_splits(ql_dtype operands) {
     enum { OUT = 19, IN = 45 };
     static const int32_t all[] = {0, 50, 51, 200}, first[] = {0, 50}, rest[] = {0, 1, 150};
     float *dy = random_floats(200 * OUT, 13, 1), *x = random_floats(200 * IN, 14, 1);
     int64_t zero[OUT * IN] = {0};
-    grad_case together = {200, OUT, IN, 3, dy, x, zero, all};
-    int64_t *want = rig_run(run, &together);
-    grad_case later = {150, OUT, IN, 2, dy + 50 * OUT, x + 50 * IN, zero, rest};
-    int64_t *half = rig_run(run, &later);
-    grad_case sooner = {50, OUT, IN, 1, dy, x, half, first};
-    int64_t *got = rig_run(run, &sooner);
+    grad_case together = {200, OUT, IN, 3, dy, x, zero, all, operands};
+    int64_t *want = rig_run_with(operands, run, &together);
+    grad_case later = {150, OUT, IN, 2, dy + 50 * OUT, x + 50 * IN, zero, rest, operands};
+    int64_t *half = rig_run_with(operands, run, &later);
+    grad_case sooner = {50, OUT, IN, 1, dy, x, half, first, operands};
+    int64_t *got = rig_run_with(operands, run, &sooner);
     assert_same_bits("splits", got, want, sizeof zero);
     free(dy), free(x), free(want), free(half), free(got);
+}
+
+static void splits_add_up(void **state) {
+    (void)state;
+    check_splits(QL_F32);
+    check_splits(QL_BF16);
 }
 
 static void bad_rows_are_refused(void **state) {

@@ -1,5 +1,6 @@
 /* Loading never holds the unquantised model: the process' peak is at most the quantised model, one
- * tensor, and 100 MiB. Measured in a child of its own, on a model far larger than that slack. */
+ * tensor, and 100 MiB, also where the result goes to a cache or comes from there. Measured in a child
+ * of its own, on a model far larger than that slack. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@ static const random_model big = {"big", 1024, 12, 16, 4, 4096, 8000, false};
 typedef struct {
     long     before_kib, peak_kib;
     uint64_t weight_bytes, unquantised, largest;
+    bool     cached;
 } measurement;
 
 static long peak_kib(void) {
@@ -25,8 +27,15 @@ static long peak_kib(void) {
     return use.ru_maxrss;
 }
 
-static measurement load(const char *folder, bool load_in_4bit) {
-    ql_load_options o = {load_in_4bit, ql_quant_find("nf4"), true};
+/* The model was just written, and would not be kept in a cache. */
+double __real_ql_wall_seconds(void);
+double __wrap_ql_wall_seconds(void);
+double __wrap_ql_wall_seconds(void) {
+    return __real_ql_wall_seconds() + 60;
+}
+
+static measurement load(const char *folder, bool load_in_4bit, const char *cache) {
+    ql_load_options o = {load_in_4bit, ql_quant_find("nf4"), true, cache, true};
     measurement     m = {.before_kib = peak_kib()};
     ql_model        model;
     ql_device      *d;
@@ -40,16 +49,17 @@ static measurement load(const char *folder, bool load_in_4bit) {
     must(ql_model_load(&model, d, 128));
     m.peak_kib = peak_kib();
     m.weight_bytes = model.weight_bytes;
+    m.cached = !strncmp(model.origin, "from the cache", 14);
     return m;
 }
 
 /* A child reports through a pipe, so that each measurement starts from a small process. */
-static measurement load_in_child(const char *folder, bool load_in_4bit) {
+static measurement load_in_child(const char *folder, bool load_in_4bit, const char *cache) {
     int ends[2];
     assert_int_equal(pipe(ends), 0);
     pid_t child = fork();
     if (child == 0) {
-        measurement m = load(folder, load_in_4bit);
+        measurement m = load(folder, load_in_4bit, cache);
         _exit(write(ends[1], &m, sizeof m) == (ssize_t)sizeof m ? 0 : 1);
     }
     close(ends[1]);
@@ -75,10 +85,16 @@ static void test_peak(void **state) {
     char folder[] = "/var/tmp/qlora-test.XXXXXX";
     assert_non_null(mkdtemp(folder));
     random_model_write(&big, folder);
-    measurement quantised = load_in_child(folder, true), dense = load_in_child(folder, false);
+    char       *cache = ql_path_join(folder, "cache");
+    measurement quantised = load_in_child(folder, true, NULL), dense = load_in_child(folder, false, NULL);
+    measurement kept = load_in_child(folder, true, cache), found = load_in_child(folder, true, cache);
     ok(ql_dir_remove(folder));
+    free(cache);
+    assert_true(!kept.cached && found.cached);
     check(&quantised);
     check(&dense);
+    check(&kept);
+    check(&found);
     /* The test can only fail if holding the whole folder would break the bound. */
     assert_true(quantised.unquantised > quantised.weight_bytes + quantised.largest + (100u << 20));
 }

@@ -18,7 +18,7 @@ typedef struct {
 
 static void open_subject(const char *name, bool training, subject *s) {
     char *folder = ql_format("%s/models/%s", QL_TEST_DATA, name);
-    ql_load_options o = {true, ql_quant_find("nf4"), true};
+    ql_load_options o = {.load_in_4bit = true, .quant = ql_quant_find("nf4"), .double_quant = true};
     *s = (subject){0};
     ok(ql_config_from_overrides(NULL, 0, &s->config));
     ok(ql_model_describe(folder, &o, &s->model));

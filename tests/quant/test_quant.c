@@ -91,28 +91,117 @@ static void fp4_codes_change_just_above_each_threshold(void **state) {
     assert_int_equal(ql_quant_fp4.encode(NAN), 0);
 }
 
-/* The loop that quantises must agree with the single function at every length and offset. */
-static void runs_equal_single_codes(void **state) {
-    (void)state;
-    float x[300];
-    uint8_t code[300];
-    for (uint32_t i = 0; i < 300; i++) x[i] = 2.2f * (ql_uniform(ql_philox(3, i, 0, 0, 0).word[0]) - 0.5f);
-    x[17] = NAN;
-    for (size_t n = 0; n <= 300; n += n < 40 ? 1 : 37) {
-        for (int type = 0; type < 2; type++) {
-            const ql_quant *q = type ? &ql_quant_fp4 : &ql_quant_nf4;
-            size_t from = n & 3;
-            q->encode_run(x + from, n - from, code);
-            for (size_t i = 0; i < n - from; i++) assert_int_equal(code[i], q->encode(x[i + from]));
-        }
-    }
-}
-
 static void types_are_found_by_name(void **state) {
     (void)state;
     assert_ptr_equal(ql_quant_find("nf4"), &ql_quant_nf4);
     assert_ptr_equal(ql_quant_find("fp4"), &ql_quant_fp4);
     assert_null(ql_quant_find("int8"));
+}
+
+/* ---- every instruction set against one element at a time ------------------------------------ */
+
+enum { MANY = 1 << 16 };
+
+static size_t size_of(ql_dtype t) {
+    return t == QL_F32 ? 4 : 2;
+}
+
+static float element(const void *x, ql_dtype t, size_t i) {
+    uint16_t half;
+    float word;
+    memcpy(&half, (const char *)x + i * size_of(t), 2);
+    if (t != QL_F32) return t == QL_BF16 ? ql_bf16_to_f32(half) : ql_f16_to_f32(half);
+    memcpy(&word, (const char *)x + 4 * i, 4);
+    return word;
+}
+
+/* What ql_quantize does, said in the plainest way. */
+static bool quantise_plainly(const ql_quant *q, const void *x, ql_dtype t, size_t n, size_t blocksize, uint8_t *packed,
+                             float *absmax) {
+    bool finite = true;
+    for (size_t first = 0; first < n; first += blocksize) {
+        size_t end = first + blocksize < n ? first + blocksize : n;
+        float largest = 0;
+        for (size_t i = first; i < end; i++) {
+            float magnitude = fabsf(element(x, t, i));
+            finite &= isfinite(magnitude) != 0;
+            if (magnitude > largest) largest = magnitude;
+        }
+        absmax[first / blocksize] = largest;
+        float r = 1.0f / largest;
+        for (size_t i = first; i < end; i += 2) {
+            float second = i + 1 < end ? element(x, t, i + 1) : 0.0f;
+            packed[i / 2] = (uint8_t)(q->encode(element(x, t, i) * r) << 4 | q->encode(second * r));
+        }
+    }
+    return finite;
+}
+
+static void check_blocks(const ql_quant *q, const void *x, ql_dtype t, size_t n, size_t blocksize) {
+    static uint8_t want[MANY / 2 + 1], got[MANY / 2 + 1];
+    static float want_max[MANY / 32], got_max[MANY / 32];
+    size_t bytes = (n + 1) / 2, blocks = (n + blocksize - 1) / blocksize;
+    bool finite = quantise_plainly(q, x, t, n, blocksize, want, want_max);
+    assert_int_equal(ql_is_finite(x, t, n), finite);
+    for (int s = 0; s < QL_VECTOR_SETS; s++) {
+        if (!ql_processor_has((ql_instructions)s)) continue;
+        memset(got, 0xa5, bytes + 1);
+        ql_blocks b = {x, t, n, (int)blocksize, got, got_max};
+        assert_int_equal(q->encode_blocks[s](&b), finite);
+        assert_memory_equal(got_max, want_max, blocks * sizeof(float));
+        assert_memory_equal(got, want, bytes);
+        assert_int_equal(got[bytes], 0xa5);
+    }
+}
+
+/* All 65536 halves, 63 to a block behind one that sets the block's scale. */
+static void check_all_halves(ql_dtype t, uint16_t scale) {
+    static uint16_t x[MANY];
+    for (uint32_t from = 0; from < 65536; from += 64512) {
+        for (uint32_t i = 0, next = from; i < MANY; i++) x[i] = i % 64 ? (uint16_t)next++ : scale;
+        check_blocks(&ql_quant_nf4, x, t, MANY, 64);
+        check_blocks(&ql_quant_fp4, x, t, MANY, 64);
+    }
+}
+
+static void all_halves_at_many_scales_give_the_same_bits(void **state) {
+    (void)state;
+    static const uint16_t scale[] = {0, 1, 0x7f, 0x80, 0x400, 0x1234, 0x3c00, 0x3dcd, 0x3f80, 0x3f81, 0x5555, 0x7bff, 0x7f7f, 0xbf33};
+    for (size_t i = 0; i < QL_LEN(scale); i++) {
+        check_all_halves(QL_BF16, scale[i]);
+        check_all_halves(QL_F16, scale[i]);
+    }
+}
+
+static void random_floats_give_the_same_bits(void **state) {
+    (void)state;
+    static float x[MANY];
+    for (int kind = 0; kind < 3; kind++) {
+        for (uint32_t i = 0; i < MANY; i++) {
+            uint32_t word = ql_philox(13, i, (uint32_t)kind, 0, 0).word[0];
+            x[i] = kind == 0 ? value_of(word) : (ql_uniform(word) - 0.5f) * (kind == 1 ? 0.1f : 1e-38f);
+        }
+        check_blocks(&ql_quant_nf4, x, QL_F32, MANY, 64);
+        check_blocks(&ql_quant_fp4, x, QL_F32, MANY, 4096);
+    }
+}
+
+/* Every length around the borders of blocks and runs, bytes that are not aligned, NaN and infinity. */
+static void lengths_offsets_and_values_that_are_not_finite(void **state) {
+    (void)state;
+    static const size_t blocksize[] = {32, 64, 128, 256};
+    uint8_t bytes[4 * 300 + 8];
+    for (ql_dtype t = QL_F32; t <= QL_F16; t++)
+        for (size_t n = 0; n <= 300; n += n < 140 ? 1 : 13) {
+            for (size_t i = 0; i < n; i++) {
+                float v = ql_uniform(ql_philox(3, (uint32_t)i, 0, 0, 0).word[0]) - 0.5f;
+                if (n % 5 == 4 && i == n / 2) v = n % 2 ? NAN : -INFINITY;
+                uint16_t half = t == QL_BF16 ? ql_f32_to_bf16(v) : ql_f32_to_f16(v);
+                memcpy(bytes + n % 8 + i * size_of(t), t == QL_F32 ? (void *)&v : &half, size_of(t));
+            }
+            for (size_t k = 0; k < QL_LEN(blocksize); k++)
+                check_blocks(n % 3 ? &ql_quant_nf4 : &ql_quant_fp4, bytes + n % 8, t, n, blocksize[k]);
+        }
 }
 
 /* ---- blocks --------------------------------------------------------------------------------- */
@@ -226,6 +315,43 @@ static void ties_go_to_the_even_index(void **state) {
     }
 }
 
+/* The search of the CUDA kernel, with its branches. */
+static uint8_t search(const float *map, float x) {
+    int pivot = 127, lower = 0, upper = 255;
+    for (int step = 64; step > 0; step /= 2) {
+        if (x > map[pivot]) lower = pivot, pivot += step;
+        else upper = pivot, pivot -= step;
+    }
+    if (x > map[pivot]) return (uint8_t)(x > (map[upper] + map[pivot]) * 0.5f ? upper : pivot);
+    return (uint8_t)(x < (map[lower] + map[pivot]) * 0.5f ? lower : pivot);
+}
+
+/* With 1 and -1 in the block its offset is 0 and its scale 1, so that x itself is looked up. */
+static void the_search_equals_that_of_the_cuda_kernel(void **state) {
+    (void)state;
+    float x[256] = {1, -1}, scale, offset;
+    uint8_t q[256];
+    for (uint32_t round = 0; round < 400; round++) {
+        for (uint32_t i = 2; i < 256; i += 2) {
+            uint32_t word = ql_philox(17, i, round, 0, 0).word[0];
+            float v = round % 2 ? ql_uniform(word) : value_of(word % 0x3f800001u);
+            x[i] = v, x[i + 1] = -v;
+        }
+        ql_quantize_absmax(x, 256, q, &scale, &offset);
+        assert_true(offset == 0 && scale == 1);
+        for (int i = 0; i < 256; i++) assert_int_equal(q[i], search(ql_dynamic_map(), x[i]));
+    }
+}
+
+static void a_nan_among_the_maxima_gets_the_first_code(void **state) {
+    (void)state;
+    float x[3] = {1, NAN, 2}, scale, offset;
+    uint8_t q[3];
+    ql_quantize_absmax(x, 3, q, &scale, &offset);
+    assert_true(isnan(offset) && scale == 0);
+    assert_int_equal(q[0] | q[1] | q[2], 0);
+}
+
 /* ---- decoding --------------------------------------------------------------------------------- */
 
 static void any_piece_decodes_like_the_whole(void **state) {
@@ -319,14 +445,18 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nf4_codes_change_just_above_each_threshold),
         cmocka_unit_test(fp4_codes_change_just_above_each_threshold),
-        cmocka_unit_test(runs_equal_single_codes),
         cmocka_unit_test(types_are_found_by_name),
+        cmocka_unit_test(all_halves_at_many_scales_give_the_same_bits),
+        cmocka_unit_test(random_floats_give_the_same_bits),
+        cmocka_unit_test(lengths_offsets_and_values_that_are_not_finite),
         cmocka_unit_test(a_block_worked_out_by_hand),
         cmocka_unit_test(blocks_equal_bitsandbytes),
         cmocka_unit_test(zeros_get_code_zero_and_an_odd_end_gets_the_code_of_zero),
         cmocka_unit_test(the_dynamic_map_is_that_of_bitsandbytes),
         cmocka_unit_test(maxima_equal_the_cuda_rules),
         cmocka_unit_test(ties_go_to_the_even_index),
+        cmocka_unit_test(the_search_equals_that_of_the_cuda_kernel),
+        cmocka_unit_test(a_nan_among_the_maxima_gets_the_first_code),
         cmocka_unit_test(any_piece_decodes_like_the_whole),
         cmocka_unit_test(halves_convert_as_the_compiler_does),
         cmocka_unit_test(rounding_is_to_nearest_even),

@@ -16,6 +16,7 @@
 static int seen, fault_at;
 static shim_fault fault;
 static bool no_exchange, much_space;
+static uint64_t space_left;
 
 void shim_arm(int at, shim_fault what) {
     seen = 0;
@@ -35,6 +36,10 @@ void shim_forbid_exchange(bool forbidden) {
 
 void shim_promise_space(bool promised) {
     much_space = promised;
+}
+
+void shim_leave_space(uint64_t bytes) {
+    space_left = bytes;
 }
 
 __attribute__((constructor)) static void arm_by_environment(void) {
@@ -176,5 +181,6 @@ int rmdir(const char *path) {
 int statvfs(const char *path, struct statvfs *fs) {
     int result = REAL(statvfs)(path, fs);
     if (much_space) fs->f_bavail = 1u << 30;
+    if (space_left) fs->f_bavail = space_left, fs->f_frsize = 1;
     return result;
 }

@@ -6,6 +6,7 @@
  * In LD_PRELOAD it is armed by the environment: QL_SHIM_AT=7 QL_SHIM_DOES=kill. */
 #pragma once
 #include <stdbool.h>
+#include <stdint.h>
 
 typedef enum {
     SHIM_NOTHING,
@@ -23,3 +24,5 @@ bool shim_disarm(void);
 void shim_forbid_exchange(bool forbidden);
 /* statvfs finds plenty of free space everywhere. */
 void shim_promise_space(bool promised);
+/* statvfs finds that many free bytes; 0: as many as there are. */
+void shim_leave_space(uint64_t bytes);

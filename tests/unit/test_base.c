@@ -266,6 +266,9 @@ static void test_hashed_strings_keep_their_borders(void **state) {
     assert_false(ql_sha256_equal(&x, &y));
     assert_true(ql_hash64("abc", 3, 0) != ql_hash64("abc", 3, 1));
     assert_true(ql_hash64("abc", 3, 0) == 0x78af5f94892f3950u); /* xxHash's own "XXH3_64b" of "abc" */
+    ql_hash128_value nothing = ql_hash128("", 0), abc = ql_hash128("abc", 3); /* and its "XXH128" */
+    assert_true(nothing.low == 0x6001c324468d497fu && nothing.high == 0x99aa06d3014798d8u);
+    assert_true(abc.low == 0x78af5f94892f3950u && abc.high == 0x06b05ab6733a6185u);
 }
 
 /* ---- texts ---- */

@@ -157,6 +157,25 @@ static void test_map_release_keeps_the_bytes(void **state) {
 
 /* ---- folders ---- */
 
+static void test_marks_tell_states_of_a_file(void **state) {
+    (void)state;
+    const char  *path = scratch_text("marked", "one");
+    ql_file_mark first, again, copy;
+    ql_map       map;
+    assert_true(ql_file_mark_read(path, &first) && ql_file_mark_read(path, &again));
+    assert_memory_equal(&first, &again, sizeof first);
+    assert_int_equal(first.size, 3);
+    ok(ql_map_open(path, &map));
+    assert_memory_equal(&map.mark, &first, sizeof first);
+    ql_map_expect(&map, 1, 2);
+    ql_map_expect(&map, 2, SIZE_MAX / 2); /* what is not there is not expected */
+    ql_map_close(&map);
+    ok(ql_file_replace(path, "two", 3));
+    assert_true(ql_file_mark_read(path, &copy));
+    assert_memory_not_equal(&copy, &first, sizeof first);
+    assert_false(ql_file_mark_read(scratch("absent"), &first));
+}
+
 static void test_dir_make(void **state) {
     (void)state;
     fresh("make");
@@ -234,6 +253,7 @@ int main(void) {
         cmocka_unit_test(test_read_limits),
         cmocka_unit_test(test_map_takes_regular_files_only),
         cmocka_unit_test(test_map_release_keeps_the_bytes),
+        cmocka_unit_test(test_marks_tell_states_of_a_file),
         cmocka_unit_test(test_dir_make),
         cmocka_unit_test(test_dir_remove),
         cmocka_unit_test(test_dir_remove_does_not_follow_links),

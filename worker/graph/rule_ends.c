@@ -28,7 +28,9 @@ static ql_tensor target_rows(const ql_run *r, const ql_operands *o, int which) {
 static ql_err last_logits(ql_run *r, const ql_weight *head, const ql_operands *o) {
     ql_tensor h = target_rows(r, o, 0);
     QL_TRY(ql_gather(r->device, &(ql_gather_args){.y = h, .x = o->in[0], .index = r->batch->predictor}));
-    return ql_matmul(r->device, &(ql_matmul_args){.y = logits_of(r, head, 1), .x = h, .weight = head, .alpha = 1});
+    ql_matmul_args product = {
+        .y = logits_of(r, head, 1), .x = h, .weight = head, .alpha = 1, .operands = r->operands};
+    return ql_matmul(r->device, &product);
 }
 
 static ql_err score(ql_run *r, const ql_node *n, const ql_operands *o) {
@@ -45,7 +47,8 @@ static ql_err score(ql_run *r, const ql_node *n, const ql_operands *o) {
                                                      .head = head,
                                                      .targets = b->target,
                                                      .coef = training ? b->coef : (ql_tensor){0},
-                                                     .logits = logits_of(r, head, r->plan->request.logit_rows)}));
+                                                     .logits = logits_of(r, head, r->plan->request.logit_rows),
+                                                     .operands = r->operands}));
     if (!training) return ql_ok();
     return ql_scatter(r->device, &(ql_scatter_args){.y = dh, .x = o->d_in[0], .index = b->predictor});
 }

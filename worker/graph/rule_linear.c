@@ -24,6 +24,11 @@ static ql_err drop(ql_run *r, const ql_site *site, ql_tensor x, ql_tensor y, boo
                                                      .accumulate = accumulate});
 }
 
+static ql_err multiply(ql_run *r, ql_matmul_args a) {
+    a.operands = r->operands;
+    return ql_matmul(r->device, &a);
+}
+
 static bool adapted(const ql_run *r, const ql_node *n) {
     return r->sites && n->site != QL_NO_SITE;
 }
@@ -31,7 +36,7 @@ static bool adapted(const ql_run *r, const ql_node *n) {
 static ql_err forward(ql_run *r, const ql_node *n, const ql_operands *o) {
     ql_matmul_args base = {.y = o->out, .x = o->in[0], .weight = &r->weights[n->weight], .alpha = 1};
     if (n->bias != QL_NO_SLOT) base.bias = r->weights[n->bias].data;
-    QL_TRY(ql_matmul(r->device, &base));
+    QL_TRY(multiply(r, base));
     if (!adapted(r, n)) return ql_ok();
     const ql_site *site = &r->sites[n->site];
     ql_tensor      x = o->in[0];
@@ -39,9 +44,9 @@ static ql_err forward(ql_run *r, const ql_node *n, const ql_operands *o) {
         x = o->scratch;
         QL_TRY(drop(r, site, o->in[0], x, false));
     }
-    QL_TRY(ql_matmul(r->device, &(ql_matmul_args){.y = o->saved, .x = x, .weight = &site->a, .alpha = site->scale}));
-    return ql_matmul(r->device, &(ql_matmul_args){
-                                    .y = o->out, .x = o->saved, .weight = &site->b, .alpha = 1, .accumulate = true});
+    QL_TRY(multiply(r, (ql_matmul_args){.y = o->saved, .x = x, .weight = &site->a, .alpha = site->scale}));
+    return multiply(r,
+                    (ql_matmul_args){.y = o->out, .x = o->saved, .weight = &site->b, .alpha = 1, .accumulate = true});
 }
 
 static ql_err backward_adapter(ql_run *r, const ql_node *n, const ql_operands *o) {
@@ -56,35 +61,35 @@ static ql_err backward_adapter(ql_run *r, const ql_node *n, const ql_operands *o
                                 .dy = o->d_out,
                                 .x = o->saved,
                                 .row_start = r->batch->row_start,
-                                .overflow = r->overflow};
+                                .overflow = r->overflow,
+                                .operands = r->operands};
     QL_TRY(ql_weight_grad(r->device, &grad));
     ql_matmul_args back = {.y = du, .x = o->d_out, .weight = &site->b, .alpha = site->scale, .transposed = true};
-    QL_TRY(ql_matmul(r->device, &back));
+    QL_TRY(multiply(r, back));
     grad.sum = site->sum_a;
     grad.dy = du;
     grad.x = x;
     QL_TRY(ql_weight_grad(r->device, &grad));
     if (!ql_present(o->d_in[0])) return ql_ok();
     if (r->dropout == 0)
-        return ql_matmul(r->device, &(ql_matmul_args){.y = o->d_in[0],
-                                                       .x = du,
-                                                       .weight = &site->a,
-                                                       .alpha = 1,
-                                                       .transposed = true,
-                                                       .accumulate = true});
-    QL_TRY(ql_matmul(r->device,
-                     &(ql_matmul_args){.y = wide, .x = du, .weight = &site->a, .alpha = 1, .transposed = true}));
+        return multiply(r, (ql_matmul_args){.y = o->d_in[0],
+                                            .x = du,
+                                            .weight = &site->a,
+                                            .alpha = 1,
+                                            .transposed = true,
+                                            .accumulate = true});
+    QL_TRY(multiply(r, (ql_matmul_args){.y = wide, .x = du, .weight = &site->a, .alpha = 1, .transposed = true}));
     return drop(r, site, wide, o->d_in[0], true);
 }
 
 static ql_err backward(ql_run *r, const ql_node *n, const ql_operands *o) {
     if (ql_present(o->d_in[0]))
-        QL_TRY(ql_matmul(r->device, &(ql_matmul_args){.y = o->d_in[0],
-                                                       .x = o->d_out,
-                                                       .weight = &r->weights[n->weight],
-                                                       .alpha = 1,
-                                                       .transposed = true,
-                                                       .accumulate = o->accumulate[0]}));
+        QL_TRY(multiply(r, (ql_matmul_args){.y = o->d_in[0],
+                                            .x = o->d_out,
+                                            .weight = &r->weights[n->weight],
+                                            .alpha = 1,
+                                            .transposed = true,
+                                            .accumulate = o->accumulate[0]}));
     return adapted(r, n) ? backward_adapter(r, n, o) : ql_ok();
 }
 

@@ -114,15 +114,17 @@ static void fill_uniform(float *x, int64_t n, uint64_t key, const char *module, 
 
 ql_err ql_adapter_init(ql_adapter *a, int64_t seed, bool zero_b) {
     const ql_adapter_shape *s = &a->shape;
-    float                  *x = QL_NEW_ARRAY(float, (size_t)s->length);
+    float                  *place = ql_host_address(a->device, a->value); /* no second copy on a CPU */
+    float                  *own = place ? NULL : QL_NEW_ARRAY(float, (size_t)s->length), *x = place ? place : own;
     uint64_t                key = ql_random_key((uint64_t)seed, QL_RANDOM_LORA);
+    memset(x, 0, ql_bytes(a->value));
     for (size_t i = 0; i < s->modules; i++) {
         const ql_adapter_module *m = &s->module[i];
         fill_uniform(x + m->a_at, s->r * m->in, key, m->module, 0, 1 / sqrt((double)m->in));
         if (!zero_b) fill_uniform(x + m->b_at, s->r * m->out, key, m->module, 1, 1 / sqrt((double)s->r));
     }
-    ql_err e = ql_upload(a->device, a->value, x);
-    free(x);
+    ql_err e = own ? ql_upload(a->device, a->value, own) : ql_ok();
+    free(own);
     return e;
 }
 

@@ -81,6 +81,7 @@ void ql_model_close(ql_model *m) {
     }
     ql_tensor_set_close(m->tensors);
     free(m->weight);
+    free(m->origin);
     ql_graph_free(&m->graph);
     ql_model_config_free(&m->config);
     free(m->folder);

@@ -13,6 +13,8 @@ typedef struct {
     bool            load_in_4bit;
     const ql_quant *quant; /* for weights that are not quantised in the folder */
     bool            double_quant;
+    const char     *cache;       /* borrowed: where the quantised base is kept, "auto" or a folder; NULL: nowhere */
+    bool            keeps_cache; /* this process also writes there                                                */
 } ql_load_options;
 
 typedef struct {
@@ -31,6 +33,7 @@ typedef struct {
     ql_weight *weight; /* per slot */
     ql_buffer *tables;
     ql_tensor  rope_cos, rope_sin;
+    char      *origin; /* for people: where the weights came from and how long that took */
 } ql_model;
 
 /* QL_DATA: FILE: what is missing or wrong. */

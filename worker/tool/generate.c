@@ -191,6 +191,7 @@ static ql_err advance(generator *g, int64_t n) {
                 .arena = j->arena,
                 .weights = j->model.weight,
                 .sites = j->has_adapter ? j->adapter.sites : NULL,
+                .operands = j->operands,
                 .rope_cos = j->model.rope_cos,
                 .rope_sin = j->model.rope_sin,
                 .batch = &b,

@@ -16,7 +16,7 @@ static bool is_linear(const char *tensor, void *context) {
 }
 
 static ql_err quantize(const char *folder, const char *out, const ql_quant *type, bool double_quant) {
-    ql_load_options o = {false, type, double_quant};
+    ql_load_options o = {.quant = type, .double_quant = double_quant};
     ql_model        m;
     QL_TRY(ql_model_describe(folder, &o, &m));
     ql_err e = ql_ok();
