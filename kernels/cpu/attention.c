@@ -151,17 +151,29 @@ static void grad_by_keys(void *context, int thread, int64_t from, int64_t to) {
     }
 }
 
+static double work_of(const attention *a, int64_t document) {
+    double queries = (double)(a->q_start[document + 1] - a->q_start[document]);
+    double keys = (double)(a->k_start[document + 1] - a->k_start[document]), window = (double)a->whole.window;
+    return queries * (window > 0.0 && window < keys ? 2.0 * window : keys);
+}
+
 /* One pass makes all three gradients from the same scores, but only whole documents and heads can
  * be dealt out; cut finer, the scores are made twice. The bits are the same. */
 static bool worth_cutting(const attention *a) {
-    double total = 0.0, largest = 0.0;
-    for (int64_t d = 0; d < a->documents; d++) {
-        double keys = (double)(a->k_start[d + 1] - a->k_start[d]), work = keys * keys;
-        largest = work > largest ? work : largest;
-        total += work * (double)a->kv_heads;
+    int64_t threads = a->cpu->threads;
+    float  *busy = ql_cpu_scratch(a->cpu, 0), last = 0.0f; /* when each thread would end */
+    double  total = 0.0;
+    for (int64_t t = 0; t < threads; t++) busy[t] = 0.0f;
+    for (int64_t i = 0; i < a->documents * a->kv_heads; i++) {
+        double  work = work_of(a, i / a->kv_heads);
+        int64_t first = 0;
+        for (int64_t t = 1; t < threads; t++)
+            if (busy[t] < busy[first]) first = t;
+        busy[first] += (float)work;
+        last = busy[first] > last ? busy[first] : last;
+        total += work;
     }
-    double threads = (double)a->cpu->threads, whole = total / threads + largest * (1.0 - 1.0 / threads);
-    return whole > 7.0 / 5.0 * total / threads;
+    return (double)last > 7.0 / 5.0 * total / (double)threads;
 }
 
 static attention grad_of(ql_device *d, const ql_attention_grad_args *x) {

@@ -15,9 +15,9 @@ enum {
 _Static_assert((int)NEEDED <= (int)QL_OWN_FLOATS, "the packed operands of a tile fit into a thread's scratch");
 
 typedef struct {
-    const ql_cpu         *cpu;
+    const ql_cpu *cpu;
     const ql_cpu_product *p;
-    int64_t               tile_rows, tile_cols, tiles_across;
+    int64_t tile_rows, tile_cols, tiles_across;
 } product;
 
 /* What the chains of a block start from. */
@@ -37,8 +37,8 @@ static void set_start(const product *w, int64_t k, int64_t row, int64_t col, int
 
 static void multiply_tile(const product *w, float *scratch, int64_t row, int64_t rows, int64_t col, int64_t cols) {
     const ql_cpu_product *p = w->p;
-    const ql_simd        *simd = w->cpu->simd;
-    float                *right = scratch + RIGHT_AT;
+    const ql_simd *simd = w->cpu->simd;
+    float *right = scratch + RIGHT_AT;
     for (int64_t k = 0; k < p->depth; k += QL_DEPTH) {
         int64_t depth = ql_min(QL_DEPTH, p->depth - k);
         if (p->transposed_weight)
@@ -46,15 +46,15 @@ static void multiply_tile(const product *w, float *scratch, int64_t row, int64_t
         else
             simd->pack_right(&p->weight, k, depth, col, cols, right);
         ql_product_block part = {.x = p->x + row * p->x_stride + k,
-                                  .x_stride = p->x_stride,
-                                  .alpha = p->alpha,
-                                  .right = right,
-                                  .panel = scratch + PANEL_AT,
-                                  .rows = rows,
-                                  .cols = cols,
-                                  .depth = depth,
-                                  .y = p->y + row * p->y_stride + col,
-                                  .y_stride = p->y_stride};
+                                 .x_stride = p->x_stride,
+                                 .alpha = p->alpha,
+                                 .right = right,
+                                 .panel = scratch + PANEL_AT,
+                                 .rows = rows,
+                                 .cols = cols,
+                                 .depth = depth,
+                                 .y = p->y + row * p->y_stride + col,
+                                 .y_stride = p->y_stride};
         set_start(w, k, row, col, cols, scratch, &part);
         simd->product_block(&part);
     }
@@ -123,7 +123,7 @@ ql_source ql_cpu_source(const ql_weight *w, ql_quant_view *view) {
 }
 
 ql_err ql_cpu_matmul(ql_device *d, const ql_matmul_args *a) {
-    ql_quant_view  view;
+    ql_quant_view view;
     ql_cpu_product p = {.operands = a->operands,
                         .x = ql_address(a->x),
                         .x_stride = a->x.cols,

@@ -16,20 +16,20 @@ enum {
 _Static_assert((int)NEEDED <= (int)QL_OWN_FLOATS, "the tile and its operands fit into a thread's scratch");
 
 typedef struct {
-    const ql_cpu  *cpu;
-    const float   *left, *right;
-    bool           transposed; /* left is x */
-    int64_t       *sum;
+    const ql_cpu *cpu;
+    const float *left, *right;
+    bool transposed; /* left is x */
+    int64_t *sum;
     const int32_t *row_start;
-    int32_t       *overflow;
-    int64_t        packed_rows, rows, cols, tile_rows, tile_cols, tiles_across; /* rows <= cols */
+    int32_t *overflow;
+    int64_t packed_rows, rows, cols, tile_rows, tile_cols, tiles_across; /* rows <= cols */
 } weight_grad;
 
 /* The product of one packed row, [rows, cols] at `y`, y_stride TILE_COLS. */
 static void multiply_row(const weight_grad *w, float *scratch, int64_t from, int64_t to, int64_t row, int64_t rows,
                          int64_t col, int64_t cols) {
     const ql_simd *simd = w->cpu->simd;
-    ql_source      right = {.data = w->right, .dtype = QL_F32, .cols = w->cols};
+    ql_source right = {.data = w->right, .dtype = QL_F32, .cols = w->cols};
     for (int64_t t = from; t < to; t += QL_DEPTH) {
         int64_t depth = ql_min(QL_DEPTH, to - t);
         simd->pack_right(&right, t, depth, col, cols, scratch + RIGHT_AT);
@@ -50,7 +50,7 @@ static void multiply_row(const weight_grad *w, float *scratch, int64_t from, int
 
 /* The product [rows, cols] at `y` to the sums of [row, col] and what follows. */
 static bool add_product(const weight_grad *w, const float *y, int64_t row, int64_t rows, int64_t col, int64_t cols) {
-    bool  fits = true;
+    bool fits = true;
     float line[TILE_ROWS];
     for (int64_t r = 0; !w->transposed && r < rows; r++)
         fits &= w->cpu->simd->add_fixed(y + r * TILE_COLS, cols, w->sum + (row + r) * w->cols + col);
@@ -63,7 +63,7 @@ static bool add_product(const weight_grad *w, const float *y, int64_t row, int64
 
 static void add_tiles(void *context, int thread, int64_t tile, int64_t end) {
     const weight_grad *w = context;
-    float             *scratch = ql_cpu_scratch(w->cpu, thread);
+    float *scratch = ql_cpu_scratch(w->cpu, thread);
     for (; tile < end; tile++) {
         int64_t row = tile / w->tiles_across * w->tile_rows, rows = ql_min(w->tile_rows, w->rows - row);
         int64_t col = tile % w->tiles_across * w->tile_cols, cols = ql_min(w->tile_cols, w->cols - col);
@@ -92,17 +92,17 @@ static int64_t fit(int64_t n, int64_t largest, int64_t unit, int64_t parts) {
 
 ql_err ql_cpu_weight_grad(ql_device *d, const ql_weight_grad_args *a) {
     const ql_cpu *cpu = ql_cpu_of(d);
-    bool          transposed = a->sum.rows > a->sum.cols;
-    weight_grad   w = {.cpu = cpu,
-                       .left = ql_address(transposed ? a->x : a->dy),
-                       .right = ql_address(transposed ? a->dy : a->x),
-                       .transposed = transposed,
-                       .sum = ql_address(a->sum),
-                       .row_start = ql_address(a->row_start),
-                       .overflow = ql_address(a->overflow),
-                       .packed_rows = a->row_start.rows - 1,
-                       .rows = ql_min(a->sum.rows, a->sum.cols),
-                       .cols = ql_max(a->sum.rows, a->sum.cols)};
+    bool transposed = a->sum.rows > a->sum.cols;
+    weight_grad w = {.cpu = cpu,
+                     .left = ql_address(transposed ? a->x : a->dy),
+                     .right = ql_address(transposed ? a->dy : a->x),
+                     .transposed = transposed,
+                     .sum = ql_address(a->sum),
+                     .row_start = ql_address(a->row_start),
+                     .overflow = ql_address(a->overflow),
+                     .packed_rows = a->row_start.rows - 1,
+                     .rows = ql_min(a->sum.rows, a->sum.cols),
+                     .cols = ql_max(a->sum.rows, a->sum.cols)};
     QL_TRY(check_rows(w.row_start, w.packed_rows, a->dy.rows));
     if (a->operands == QL_BF16) {
         ql_cpu_weight_grad_bf16(cpu, a);

@@ -137,13 +137,13 @@ static void dispose(work *w) {
 
 typedef struct {
     const char *of;
-    int64_t     rows, in, out;
+    int64_t rows, in, out;
 } shape;
 static const shape shapes[] = {
-    {"135m", 2048, 576, 576},    {"135m", 2048, 576, 192},   {"135m", 2048, 576, 1536},  {"135m", 2048, 1536, 576},
-    {"1.1b", 2048, 2048, 2048},  {"1.1b", 2048, 2048, 256},  {"1.1b", 2048, 2048, 5632}, {"1.1b", 2048, 5632, 2048},
-    {"7b", 2048, 4096, 4096},    {"7b", 2048, 4096, 11008},  {"7b", 2048, 11008, 4096},  {"lora", 2048, 576, 16},
-    {"lora", 2048, 1536, 16},    {"lora", 2048, 16, 1536},   {"lora", 2048, 4096, 16},   {"lora", 2048, 16, 4096},
+    {"135m", 2048, 576, 576},   {"135m", 2048, 576, 192},  {"135m", 2048, 576, 1536},  {"135m", 2048, 1536, 576},
+    {"1.1b", 2048, 2048, 2048}, {"1.1b", 2048, 2048, 256}, {"1.1b", 2048, 2048, 5632}, {"1.1b", 2048, 5632, 2048},
+    {"7b", 2048, 4096, 4096},   {"7b", 2048, 4096, 11008}, {"7b", 2048, 11008, 4096},  {"lora", 2048, 576, 16},
+    {"lora", 2048, 1536, 16},   {"lora", 2048, 16, 1536},  {"lora", 2048, 4096, 16},   {"lora", 2048, 16, 4096},
 };
 
 typedef struct {
@@ -181,7 +181,7 @@ static void print_summary(const char *of, const summary *s) {
 }
 
 static void bench(int threads, double seconds) {
-    ql_device     *d = NULL;
+    ql_device *d = NULL;
     ql_device_info info;
     watch = threads == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC;
     must(ql_device_open("cpu", 0, threads, &d));

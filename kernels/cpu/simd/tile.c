@@ -28,38 +28,40 @@ QL_INLINE void fetch_row(const tile_fetch *f, int64_t i, const int vectors) {
  * keep the operands waiting. */
 QL_INLINE void tile(const tile_args *t, const int rows, const int vectors, const int64_t a_row, const int64_t a_k) {
     v16 y[TILE_ROWS][TILE_VECTORS];
-    QL_UNROLL for (int i = 0; i < rows; i++)
-        QL_UNROLL for (int v = 0; v < vectors; v++)
-            y[i][v] = t->start ? v_load(t->start + i * t->start_stride + v * LANES) : v_zero();
+    QL_UNROLL for (int i = 0; i < rows; i++) QL_UNROLL for (int v = 0; v < vectors; v++) y[i][v] =
+        t->start ? v_load(t->start + i * t->start_stride + v * LANES) : v_zero();
     operands at = {t->a, t->b};
-    int64_t  left = t->depth, share = left / rows;
+    int64_t left = t->depth, share = left / rows;
     for (int64_t i = 0; t->fetch && i < rows; i++, left -= share) {
         fetch_row(t->fetch, i, vectors);
         add_products(y, &at, share, t, rows, vectors, a_row, a_k);
     }
     add_products(y, &at, left, t, rows, vectors, a_row, a_k);
-    QL_UNROLL for (int i = 0; i < rows; i++)
-        QL_UNROLL for (int v = 0; v < vectors; v++) v_store(t->y + i * t->y_stride + v * LANES, y[i][v]);
+    QL_UNROLL for (int i = 0; i < rows; i++) QL_UNROLL for (int v = 0; v < vectors; v++)
+        v_store(t->y + i * t->y_stride + v * LANES, y[i][v]);
 }
 
 /* One function per shape, so that every loop above but the one over k has a constant count. */
-#define TILE(FORM, ROWS, VECTORS, A_ROW, A_K) \
-    static void tile_##FORM##_##ROWS##_##VECTORS(const tile_args *t) { tile(t, ROWS, VECTORS, A_ROW, A_K); }
-#define TILES(ROWS, VECTORS)                          \
-    TILE(packed, ROWS, VECTORS, 1, TILE_ROWS)         \
-    TILE(rows, ROWS, VECTORS, QL_KEY_BLOCK, 1)        \
+#define TILE(FORM, ROWS, VECTORS, A_ROW, A_K)                                                                          \
+    static void tile_##FORM##_##ROWS##_##VECTORS(const tile_args *t) {                                                 \
+        tile(t, ROWS, VECTORS, A_ROW, A_K);                                                                            \
+    }
+#define TILES(ROWS, VECTORS)                                                                                           \
+    TILE(packed, ROWS, VECTORS, 1, TILE_ROWS)                                                                          \
+    TILE(rows, ROWS, VECTORS, QL_KEY_BLOCK, 1)                                                                         \
     TILE(columns, ROWS, VECTORS, 1, QL_KEY_BLOCK)
 #define NAME(FORM, ROWS, VECTORS) tile_##FORM##_##ROWS##_##VECTORS
 
 #if QL_ISA_LEVEL == 2
-#define EACH_ROWS(ROW, ...)                                                                                        \
-    ROW(1, ##__VA_ARGS__) ROW(2, ##__VA_ARGS__) ROW(3, ##__VA_ARGS__) ROW(4, ##__VA_ARGS__) ROW(5, ##__VA_ARGS__)  \
-    ROW(6, ##__VA_ARGS__) ROW(7, ##__VA_ARGS__) ROW(8, ##__VA_ARGS__) ROW(9, ##__VA_ARGS__) ROW(10, ##__VA_ARGS__) \
-    ROW(11, ##__VA_ARGS__) ROW(12, ##__VA_ARGS__) ROW(13, ##__VA_ARGS__) ROW(14, ##__VA_ARGS__)
+#define EACH_ROWS(ROW, ...)                                                                                            \
+    ROW(1, ##__VA_ARGS__)                                                                                              \
+    ROW(2, ##__VA_ARGS__) ROW(3, ##__VA_ARGS__) ROW(4, ##__VA_ARGS__) ROW(5, ##__VA_ARGS__) ROW(6, ##__VA_ARGS__)      \
+        ROW(7, ##__VA_ARGS__) ROW(8, ##__VA_ARGS__) ROW(9, ##__VA_ARGS__) ROW(10, ##__VA_ARGS__)                       \
+            ROW(11, ##__VA_ARGS__) ROW(12, ##__VA_ARGS__) ROW(13, ##__VA_ARGS__) ROW(14, ##__VA_ARGS__)
 #elif QL_ISA_LEVEL == 1
-#define EACH_ROWS(ROW, ...)                                                                                       \
-    ROW(1, ##__VA_ARGS__) ROW(2, ##__VA_ARGS__) ROW(3, ##__VA_ARGS__) ROW(4, ##__VA_ARGS__) ROW(5, ##__VA_ARGS__) \
-    ROW(6, ##__VA_ARGS__)
+#define EACH_ROWS(ROW, ...)                                                                                            \
+    ROW(1, ##__VA_ARGS__)                                                                                              \
+    ROW(2, ##__VA_ARGS__) ROW(3, ##__VA_ARGS__) ROW(4, ##__VA_ARGS__) ROW(5, ##__VA_ARGS__) ROW(6, ##__VA_ARGS__)
 #else
 #define EACH_ROWS(ROW, ...) ROW(1, ##__VA_ARGS__) ROW(2, ##__VA_ARGS__) ROW(3, ##__VA_ARGS__) ROW(4, ##__VA_ARGS__)
 #endif
@@ -71,9 +73,17 @@ EACH_ROWS(ONE_VECTOR)
 #if QL_ISA_LEVEL == 2
 #define TWO_VECTORS(ROWS) TILES(ROWS, 2)
 EACH_ROWS(TWO_VECTORS)
-#define SHAPES(FORM) {{EACH_ROWS(POINTER, FORM, 1)}, {EACH_ROWS(POINTER, FORM, 2)}}
+#define SHAPES(FORM)                                                                                                   \
+    {                                                                                                                  \
+        {EACH_ROWS(POINTER, FORM, 1)}, {                                                                               \
+            EACH_ROWS(POINTER, FORM, 2)                                                                                \
+        }                                                                                                              \
+    }
 #else
-#define SHAPES(FORM) {{EACH_ROWS(POINTER, FORM, 1)}}
+#define SHAPES(FORM)                                                                                                   \
+    {                                                                                                                  \
+        { EACH_ROWS(POINTER, FORM, 1) }                                                                                \
+    }
 #endif
 static tile_function *const tiles[LEFT_FORMS][TILE_VECTORS][TILE_ROWS] = {
     [LEFT_PACKED] = SHAPES(packed), [LEFT_ROWS] = SHAPES(rows), [LEFT_COLUMNS] = SHAPES(columns)};
@@ -84,9 +94,9 @@ void ISA(ql_tile)(left_form form, int64_t rows, int64_t vectors, const tile_args
 
 /* A tile whose columns are no whole number of vectors is made beside y. */
 static void ragged_tile(int64_t rows, int64_t cols, const tile_args *whole) {
-    float     beside[TILE_ROWS * TILE_COLS] = {0};
+    float beside[TILE_ROWS * TILE_COLS] = {0};
     tile_args t = *whole;
-    size_t    bytes = (size_t)cols * sizeof(float);
+    size_t bytes = (size_t)cols * sizeof(float);
     if (t.start) {
         for (int64_t i = 0; i < rows; i++) memcpy(beside + i * TILE_COLS, t.start + i * t.start_stride, bytes);
         t.start = beside;
@@ -120,17 +130,17 @@ static void product_panel(const ql_product_block *b, int64_t row, int64_t rows, 
 
 /* Panels of equal size; while one is worked on, the next one's part of x and y is fetched. */
 void ISA(ql_simd_product_block)(const ql_product_block *b) {
-    int64_t    panels = ql_ceil_div(b->rows, TILE_ROWS), step = ql_ceil_div(b->rows, panels);
-    int64_t    across = ql_ceil_div(b->cols, TILE_COLS);
+    int64_t panels = ql_ceil_div(b->rows, TILE_ROWS), step = ql_ceil_div(b->rows, panels);
+    int64_t across = ql_ceil_div(b->cols, TILE_COLS);
     tile_fetch fetch = {.x_stride = b->x_stride,
                         .x_count = b->columns ? 0 : ql_ceil_div(b->depth, across * LANES) * LANES,
                         .y_stride = b->y_stride};
-    tile_args  t = {.a = b->panel,
-                    .depth = b->depth,
-                    .b_stride = TILE_COLS,
-                    .start_stride = b->start_stride,
-                    .y_stride = b->y_stride,
-                    .fetch = &fetch};
+    tile_args t = {.a = b->panel,
+                   .depth = b->depth,
+                   .b_stride = TILE_COLS,
+                   .start_stride = b->start_stride,
+                   .y_stride = b->y_stride,
+                   .fetch = &fetch};
     for (int64_t i = 0; i < b->rows; i += step) {
         if (i + 2 * step > b->rows) t.fetch = NULL;
         fetch.x = b->x + (i + step) * b->x_stride;
