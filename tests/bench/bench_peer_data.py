@@ -40,11 +40,13 @@ def make_model(o, folder):
 
 def our_run(o, model, dtype, out):
     """(tokens/s of each step, peak bytes, note), or None where this build computes in fp32 whatever is asked."""
+    config = {"model_name_or_path": model, "dataset": os.path.abspath(o.data), "output_dir": out, "max_length": o.max_length,
+              "global_batch_size": o.rows, "max_steps": o.steps + 1, "lora_r": 16, "save_strategy": "no",
+              "bnb_4bit_compute_dtype": dtype}
+    with open(f"{out}.yaml", "w", encoding="utf-8") as file:
+        file.writelines(f"{key}: {json.dumps(value)}\n" for key, value in config.items())
     with open(f"{out}.log", "w", encoding="utf-8") as log:
-        worker = subprocess.Popen(
-            [PROGRAMS / "qlora-worker", "--threads", str(o.threads), "/dev/null", f"model_name_or_path={model}", f"dataset={o.data}",
-             f"output_dir={out}", f"max_length={o.max_length}", f"global_batch_size={o.rows}", f"max_steps={o.steps + 1}", "lora_r=16",
-             "save_strategy=no", f"bnb_4bit_compute_dtype={dtype}"], stderr=log)
+        worker = subprocess.Popen([PROGRAMS / "qlora-worker", "--threads", str(o.threads), f"{out}.yaml"], stderr=log)
         _, status, usage = os.wait4(worker.pid, 0)
     with open(f"{out}.log", encoding="utf-8") as log:
         said = log.read()

@@ -1,5 +1,6 @@
 """What the benchmarks against other programs share. Imports nothing heavy: the processes that are measured are children."""
 import json
+import logging
 import os
 import statistics
 import subprocess
@@ -11,6 +12,7 @@ TOP = Path(__file__).resolve().parents[3]
 PROGRAMS = TOP / "build/bin"
 HERE = Path(__file__).resolve().parent
 GIB = 2.0**30
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # when imported it misses a kernel that serves inference only
 
 
 def random_model(shape, folder):
