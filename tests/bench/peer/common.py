@@ -51,11 +51,11 @@ class Result:
     def __init__(self, name):
         self.name, self.speeds, self.peak, self.notes = name, [], 0, []
 
-    def add(self, speeds, peak, note=None):
+    def add(self, speeds, peak, *notes):
+        print(f"{self.name}: {', '.join(f'{s:.1f}' for s in speeds) or 'nothing'}", flush=True)
         self.speeds += speeds
         self.peak = max(self.peak, peak)
-        if note and note not in self.notes:
-            self.notes.append(note)
+        self.notes += [note for note in notes if note not in self.notes]
 
     best = property(lambda self: max(self.speeds, default=0.0))
     median = property(lambda self: statistics.median(self.speeds) if self.speeds else 0.0)
