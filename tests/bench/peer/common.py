@@ -67,7 +67,8 @@ class Result:
 def print_results(results):
     print(f"\n{'tokens/s':30} {'best':>9} {'median':>9} {'peak memory':>13}")
     for result in results:
-        result.print()
+        if result.speeds:
+            result.print()
     for result in results:
         for note in result.notes:
             print(f"  {result.name}: {note}")
