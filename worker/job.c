@@ -227,8 +227,7 @@ ql_err ql_job_run_host_batch(ql_job *j, bool training, uint32_t step) {
                 .batch = &j->batch.view,
                 .dropout = training ? (float)j->config.lora_dropout : 0,
                 .dropout_key = ql_random_key((uint64_t)j->config.seed, QL_RANDOM_DROPOUT),
-                .step = step,
-                .seconds = training ? j->seconds : NULL};
+                .step = step};
     QL_TRY(ql_run_batch(&r));
     return ql_batch_fetch(&j->batch);
 }

@@ -36,7 +36,6 @@ typedef struct {
     ql_host_batch    host;
     float           *coef;   /* [micro_tokens] */
     const ql_objective *objective;
-    double             *seconds; /* for benchmarks: ql_run.seconds of the training plan; NULL */
 } ql_job;
 
 typedef enum { QL_JOB_TRAIN, QL_JOB_EVAL } ql_job_purpose;

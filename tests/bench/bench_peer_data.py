@@ -1,6 +1,6 @@
 """Training on real records: TRL's SFTTrainer with its defaults and packing beside qlora-worker, on the same machine.
 
-    scripts/bench.sh peer_data FILE.jsonl [--shape 135m] [--steps 2] [--rounds 1] [--threads N] [--max-length N] [--rows N]
+    scripts/bench.sh peer_data FILE.jsonl [--shape 135m] [--steps 1] [--rounds 1] [--threads N] [--max-length N] [--rows N]
 
 FILE.jsonl holds {"question", "answer"} records, such as gsm8k's. Both train the same model with random weights (NF4, LoRA of rank 16 on
 all linear layers, dropout 0.05) with the tokenizer of examples/model, on rows of the same length packed from all records; a
@@ -26,7 +26,7 @@ def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data")
     parser.add_argument("--shape", default="135m", choices=["135m", "1.1b"])
-    for name, default in (("steps", 2), ("rounds", 1), ("threads", allowed_threads()), ("max-length", 1024), ("rows", 8)):
+    for name, default in (("steps", 1), ("rounds", 1), ("threads", allowed_threads()), ("max-length", 1024), ("rows", 8)):
         parser.add_argument(f"--{name}", type=int, default=default)
     return parser.parse_args()
 
@@ -40,11 +40,13 @@ def make_model(o, folder):
 
 def our_run(o, model, dtype, out):
     """(tokens/s of each step, peak bytes, note), or None where this build computes in fp32 whatever is asked."""
+    config = {"model_name_or_path": model, "dataset": os.path.abspath(o.data), "output_dir": out, "max_length": o.max_length,
+              "global_batch_size": o.rows, "max_steps": o.steps + 1, "lora_r": 16, "save_strategy": "no",
+              "bnb_4bit_compute_dtype": dtype}
+    with open(f"{out}.yaml", "w", encoding="utf-8") as file:
+        file.writelines(f"{key}: {json.dumps(value)}\n" for key, value in config.items())
     with open(f"{out}.log", "w", encoding="utf-8") as log:
-        worker = subprocess.Popen(
-            [PROGRAMS / "qlora-worker", "--threads", str(o.threads), "/dev/null", f"model_name_or_path={model}", f"dataset={o.data}",
-             f"output_dir={out}", f"max_length={o.max_length}", f"global_batch_size={o.rows}", f"max_steps={o.steps + 1}", "lora_r=16",
-             "save_strategy=no", f"bnb_4bit_compute_dtype={dtype}"], stderr=log)
+        worker = subprocess.Popen([PROGRAMS / "qlora-worker", "--threads", str(o.threads), f"{out}.yaml"], stderr=log)
         _, status, usage = os.wait4(worker.pid, 0)
     with open(f"{out}.log", encoding="utf-8") as log:
         said = log.read()
@@ -62,20 +64,17 @@ def their_run(o, model):
     r = run_peer("data.py", {"model": model, "data": o.data, "steps": o.steps + 1, "threads": o.threads, "max_length": o.max_length,
                              "per_device_train_batch_size": o.rows})
     seen = "see" if r["documents_see_one_another"] else "do not see"
-    notes = [f"{r['settings']}, attention {r['attention']}; documents of a row {seen} one another (tried)",
+    notes = (f"{r['settings']}, attention {r['attention']}; documents of a row {seen} one another (tried)",
              f"{sum(r['tokens']) / len(r['tokens']):.0f} tokens a step, as a batch of {r['shape']}; {r['rows']} rows of "
-             f"{r['row_tokens']} tokens in all", *(f"warned: {w}" for w in r["warnings"])]
-    return [t / s for t, s in zip(r["tokens"], r["seconds"])][1:], r["peak"], notes
+             f"{r['row_tokens']} tokens in all", *(f"warned: {w}" for w in r["warnings"]))
+    return [t / s for t, s in zip(r["tokens"], r["seconds"])][1:], r["peak"], *notes
 
 
 def run_round(o, model, number, ours, theirs):
     for dtype, result in ours.items():
         measured = our_run(o, model, dtype, os.path.join(model, f"{dtype}-{number}"))
         result.add(*(measured or ([], 0, "not part of this build")))
-    speeds, peak, notes = their_run(o, model)
-    for note in notes:
-        theirs.add([], 0, note)
-    theirs.add(speeds, peak)
+    theirs.add(*their_run(o, model))
 
 
 def main():

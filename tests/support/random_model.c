@@ -39,11 +39,11 @@ static void write_config(const random_model *s, const char *folder) {
     free(path);
 }
 
-/* Eight weights from each random number: uniform in [-0.03, 0.03), in steps finer than bf16's. */
+/* Eight weights from each random number: uniform in [-0.03, 0.03), in steps finer than bf16's. By one
+ * thread: tests fork after this, and OpenMP's threads do not follow. */
 static void fill(uint16_t *x, int64_t n, uint32_t which) {
     enum { BLOCK = 8 };
     const float step = 0.06f / 65536;
-#pragma omp parallel for schedule(static)
     for (int64_t block = 0; block < ql_ceil_div(n, BLOCK); block++) {
         ql_random4 r = ql_philox(7, (uint32_t)block, which, 0, 0);
         uint16_t   half[BLOCK];

@@ -46,7 +46,6 @@ struct ql_run {
     float                  dropout;
     uint64_t               dropout_key;
     uint32_t               step;
-    double                *seconds; /* NULL, or [plan->steps]: adds the time of each entry (waits for it) */
 };
 
 /* Executes the schedule of the plan. With a training plan: adds the gradient of

@@ -1,5 +1,6 @@
 """What the benchmarks against other programs share. Imports nothing heavy: the processes that are measured are children."""
 import json
+import logging
 import os
 import statistics
 import subprocess
@@ -11,6 +12,7 @@ TOP = Path(__file__).resolve().parents[3]
 PROGRAMS = TOP / "build/bin"
 HERE = Path(__file__).resolve().parent
 GIB = 2.0**30
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # when imported it misses a kernel that serves inference only
 
 
 def random_model(shape, folder):
@@ -49,11 +51,11 @@ class Result:
     def __init__(self, name):
         self.name, self.speeds, self.peak, self.notes = name, [], 0, []
 
-    def add(self, speeds, peak, note=None):
+    def add(self, speeds, peak, *notes):
+        print(f"{self.name}: {', '.join(f'{s:.1f}' for s in speeds) or 'nothing'}", flush=True)
         self.speeds += speeds
         self.peak = max(self.peak, peak)
-        if note and note not in self.notes:
-            self.notes.append(note)
+        self.notes += [note for note in notes if note not in self.notes]
 
     best = property(lambda self: max(self.speeds, default=0.0))
     median = property(lambda self: statistics.median(self.speeds) if self.speeds else 0.0)
@@ -65,7 +67,8 @@ class Result:
 def print_results(results):
     print(f"\n{'tokens/s':30} {'best':>9} {'median':>9} {'peak memory':>13}")
     for result in results:
-        result.print()
+        if result.speeds:
+            result.print()
     for result in results:
         for note in result.notes:
             print(f"  {result.name}: {note}")

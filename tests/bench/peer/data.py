@@ -10,12 +10,13 @@ import warnings
 import torch
 import transformers
 from common import peak_memory
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from peft import LoraConfig
 from transformers import AutoTokenizer, BitsAndBytesConfig, LlamaForCausalLM, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 transformers.utils.logging.disable_progress_bar()
+disable_progress_bars()
 
 
 class Warnings(logging.Handler):
@@ -73,21 +74,22 @@ def make_trainer(request, folder, stopwatch):
     given = {"packing": True, "max_steps": request["steps"], "use_cpu": True, "report_to": "none", "save_strategy": "no"}
     given.update({k: request[k] for k in ("max_length", "per_device_train_batch_size") if request[k]})
     config = SFTConfig(output_dir=folder, disable_tqdm=True, **given)
+    tokenizer = AutoTokenizer.from_pretrained(request["model"], model_max_length=2048)
     lora = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules="all-linear", task_type="CAUSAL_LM")
     return SFTTrainer(model=model, args=config, train_dataset=read_records(request["data"]), peft_config=lora,
-                      processing_class=AutoTokenizer.from_pretrained(request["model"]), callbacks=[stopwatch])
+                      processing_class=tokenizer, callbacks=[stopwatch])
 
 
-def documents_see_one_another(trainer):
-    """Whether the second of two packed documents changes its log-probabilities when the first changes."""
-    collator, model = trainer.data_collator, trainer.model.eval()
+def documents_see_one_another(model, collator):
+    """Whether the logits of the second of two packed documents change with the first. The last thing that is done: bitsandbytes
+    repacks its weights for inference, and training after that would go wrong."""
+    model.eval()
     second, logits = list(range(100, 132)), []
     for first in (list(range(200, 232)), list(range(300, 332))):
         batch = collator([{"input_ids": first + second, "labels": first + second, "seq_lengths": [len(first), len(second)]}])
         batch.pop("labels")
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             logits.append(model(**batch, use_cache=False).logits[0, len(first):].float())
-    model.train()
     return bool((logits[0] - logits[1]).abs().max() > 0.01 * logits[0].std())
 
 
@@ -97,14 +99,15 @@ def main():
     heard, stopwatch = Warnings(), Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(request, folder, stopwatch)
-        seen = documents_see_one_another(trainer)
         counter = trainer.data_collator = Counter(trainer.data_collator)
         trainer.train()
+        peak, heard_in_training = peak_memory(), list(heard.texts)
+        seen = documents_see_one_another(trainer.model, counter.collator)
     args = trainer.args
     print(json.dumps({
-        "seconds": stopwatch.seconds, "tokens": counter.tokens[:len(stopwatch.seconds)], "shape": counter.shapes[0], "peak": peak_memory(),
+        "seconds": stopwatch.seconds, "tokens": counter.tokens[:len(stopwatch.seconds)], "shape": counter.shapes[0], "peak": peak,
         "rows": len(trainer.train_dataset), "row_tokens": sum(map(len, trainer.train_dataset["input_ids"])),
-        "documents_see_one_another": seen, "warnings": heard.texts, "attention": trainer.model.config._attn_implementation,
+        "documents_see_one_another": seen, "warnings": heard_in_training, "attention": trainer.model.config._attn_implementation,
         "settings": {k: getattr(args, k) for k in ("bf16", "gradient_checkpointing", "per_device_train_batch_size", "max_length",
                                                     "packing", "packing_strategy", "completion_only_loss")}}))
 

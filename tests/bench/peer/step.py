@@ -1,6 +1,5 @@
 """Training steps of transformers + PEFT in one setting. Started by bench_peer.py; see run_peer in common.py."""
 import json
-import logging
 import sys
 import time
 import warnings
@@ -13,7 +12,6 @@ from transformers import BitsAndBytesConfig, LlamaForCausalLM
 
 transformers.utils.logging.disable_progress_bar()
 warnings.simplefilter("ignore", FutureWarning)
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses a kernel that serves inference only
 
 
 def load(request, dtype):
