@@ -42,7 +42,7 @@ def our_run(o, model, dtype, out):
     """(tokens/s of each step, peak bytes, note), or None where this build computes in fp32 whatever is asked."""
     config = {"model_name_or_path": model, "dataset": os.path.abspath(o.data), "output_dir": out, "max_length": o.max_length,
               "global_batch_size": o.rows, "max_steps": o.steps + 1, "lora_r": 16, "save_strategy": "no",
-              "bnb_4bit_compute_dtype": dtype}
+              "bnb_4bit_compute_dtype": dtype, "quantized_cache": False}
     with open(f"{out}.yaml", "w", encoding="utf-8") as file:
         file.writelines(f"{key}: {json.dumps(value)}\n" for key, value in config.items())
     with open(f"{out}.log", "w", encoding="utf-8") as log:

@@ -134,7 +134,8 @@ static void one_process_starts_nothing(void **state) {
     assert_int_equal(ql_agree(w, ql_fail(QL_DATA, "mine"), "x").code, QL_DATA);
     assert_string_equal(ql_err_text(), "mine");
     assert_int_equal(children(), 0);
-    assert_int_equal(entries(threads) * 1000 + entries(files), before);
+    /* Fewer is fine: what earlier tests opened may close meanwhile. */
+    assert_true(entries(threads) * 1000 + entries(files) <= before);
     assert_int_equal(ql_world_close(w, ql_fail(QL_IO, "last")).code, QL_IO);
     free(threads), free(files);
 }
