@@ -74,7 +74,8 @@ typedef struct {
     ql_dtype  operands;  /* QL_F32 or QL_BF16                  */
 } ql_weight_grad_args;
 
-/* Inverted dropout, forward and backward alike: y = keep ? x / (1 - p) : 0. The decision for
+/* Inverted dropout, forward and backward alike: y = keep ? x * (1 / (1 - p)) : 0,
+ * the factor rounded to f32 once, as torch does it. The decision for
  * element c of the t-th token of global row `row_id[r]` is
  *   word (e & 3) of Philox(key, step, row, site, e >> 2), e = t * cols + c  (low 32 bits of
  * e >> 2 in the counter), dropped when ql_uniform(word) < p.                                  */

@@ -139,7 +139,7 @@ static void check_dropout(const dropout_case *c) {
         for (int64_t i = c->start[r] * c->cols; i < c->start[r + 1] * c->cols; i++) {
             uint64_t e = (uint64_t)(i - c->start[r] * c->cols);
             ql_random4 random = ql_philox(c->key, c->step, (uint32_t)c->id[r], c->site, (uint32_t)(e >> 2));
-            float want = ql_uniform(random.word[e & 3]) < c->p ? 0.0f : c->x[i] / (1.0f - c->p);
+            float want = ql_uniform(random.word[e & 3]) < c->p ? 0.0f : c->x[i] * (1.0f / (1.0f - c->p));
             if (c->accumulate) want += c->x[i];
             if (y[i] != want) fail_msg("element %lld is %g, should be %g", (long long)i, (double)y[i], (double)want);
         }
