@@ -81,6 +81,14 @@ ql_err ql_rmsnorm_grad(ql_device *d, const ql_rmsnorm_grad_args *a) {
     RUN(rmsnorm_grad);
 }
 
+static ql_err check_drop(const char *op, const ql_drop *drop, int64_t tokens) {
+    QL_TRY(check("drop: row_id", drop->row_id, QL_I32, drop->row_start.rows - 1, 1));
+    QL_TRY(check("drop: row_start", drop->row_start, QL_I32, drop->row_id.rows + 1, 1));
+    QL_CHECK(drop->p >= 0.0f && drop->p < 1.0f, QL_BUG, "%s: p of dropout is %g", op, (double)drop->p);
+    QL_CHECK(tokens == 0 || drop->row_id.rows > 0, QL_BUG, "%s: dropout of %lld tokens in no row", op, (long long)tokens);
+    return ql_ok();
+}
+
 ql_err ql_matmul(ql_device *d, const ql_matmul_args *a) {
     QL_TRY(check_operands("matmul", a->operands));
     int64_t left = a->x.cols, right = a->y.cols;
@@ -90,6 +98,10 @@ ql_err ql_matmul(ql_device *d, const ql_matmul_args *a) {
     QL_CHECK(!ql_present(a->bias) || (!a->transposed && !a->accumulate), QL_BUG,
              "matmul: a bias goes with neither a transposed nor an accumulated product");
     if (ql_present(a->bias)) CHECK("matmul", bias, ANY_FLOAT, 1, right);
+    QL_CHECK(!a->drop_x || !a->transposed, QL_BUG, "matmul: only a forward product drops its x");
+    QL_CHECK(!a->drop_y || (a->transposed && a->accumulate), QL_BUG, "matmul: only a backward product that is added drops its y");
+    if (a->drop_x) QL_TRY(check_drop("matmul", a->drop_x, a->x.rows));
+    if (a->drop_y) QL_TRY(check_drop("matmul", a->drop_y, a->y.rows));
     RUN(matmul);
 }
 
@@ -100,15 +112,14 @@ ql_err ql_weight_grad(ql_device *d, const ql_weight_grad_args *a) {
     CHECK("weight_grad", x, QL_F32, a->dy.rows, a->sum.cols);
     CHECK("weight_grad", row_start, QL_I32, ql_max(1, a->row_start.rows), 1);
     CHECK("weight_grad", overflow, QL_I32, 1, 1);
+    if (a->drop_x) QL_TRY(check_drop("weight_grad", a->drop_x, a->x.rows));
     RUN(weight_grad);
 }
 
 ql_err ql_dropout(ql_device *d, const ql_dropout_args *a) {
     CHECK("dropout", x, QL_F32, a->y.rows, a->y.cols);
     CHECK("dropout", y, QL_F32, a->x.rows, a->x.cols);
-    CHECK("dropout", row_id, QL_I32, a->row_start.rows - 1, 1);
-    CHECK("dropout", row_start, QL_I32, a->row_id.rows + 1, 1);
-    QL_CHECK(a->p >= 0.0f && a->p < 1.0f, QL_BUG, "dropout: p is %g", (double)a->p);
+    QL_TRY(check_drop("dropout", &a->drop, a->x.rows));
     RUN(dropout);
 }
 

@@ -46,6 +46,19 @@ typedef struct {
  * a result that is denormal after rounding. This is what matrix instructions for bf16 compute
  * (kernels/cpu/bf16/bf16.h). Not-a-number stays one; which one is not defined. */
 
+/* Inverted dropout, forward and backward alike: drop(x) = keep ? x * (1 / (1 - p)) : 0, the factor
+ * rounded to f32 once, as torch does it. The decision for element c of the t-th token of global row
+ * `row_id[r]` is
+ *   word (e & 3) of Philox(key, step, row, site, e >> 2), e = t * cols + c  (low 32 bits of
+ * e >> 2 in the counter), dropped when ql_uniform(word) < p.                                  */
+typedef struct {
+    ql_tensor row_start; /* i32 [R + 1, 1], first token of each packed row, last = N */
+    ql_tensor row_id;    /* i32 [R, 1], row of the step  */
+    uint64_t  key;       /* ql_random_key(seed, QL_RANDOM_DROPOUT) */
+    uint32_t  step, site;
+    float     p; /* 0 <= p < 1 */
+} ql_drop;
+
 /* Matrix product with a frozen or trained matrix.
  *   forward (transposed = false): y[N,out] = alpha*x[N,in] * W^T + bias
  *   backward (transposed = true): y[N,in]  = alpha*x[N,out] * W
@@ -58,6 +71,8 @@ typedef struct {
     float            alpha;
     bool             transposed, accumulate;
     ql_dtype         operands; /* QL_F32 or QL_BF16 */
+    const ql_drop   *drop_x;   /* NULL, or forward: x is dropped before anything else is done to it         */
+    const ql_drop   *drop_y;   /* NULL, or backward, accumulating: y += drop(alpha * x W), made from 0 first */
 } ql_matmul_args;
 
 /* Gradient of a trained matrix, exactly summable. For each packed row r of the micro-batch the
@@ -72,20 +87,13 @@ typedef struct {
     ql_tensor row_start; /* i32 [R + 1, 1], first token of each packed row, last = N */
     ql_tensor overflow;  /* i32 [1, 1]                         */
     ql_dtype  operands;  /* QL_F32 or QL_BF16                  */
+    const ql_drop *drop_x; /* NULL, or x is dropped first      */
 } ql_weight_grad_args;
 
-/* Inverted dropout, forward and backward alike: y = keep ? x * (1 / (1 - p)) : 0,
- * the factor rounded to f32 once, as torch does it. The decision for
- * element c of the t-th token of global row `row_id[r]` is
- *   word (e & 3) of Philox(key, step, row, site, e >> 2), e = t * cols + c  (low 32 bits of
- * e >> 2 in the counter), dropped when ql_uniform(word) < p.                                  */
+/* y = drop(x), or y += drop(x); y may be x. Products drop their operands themselves. */
 typedef struct {
-    ql_tensor y, x;      /* f32 [N, C], y may be x       */
-    ql_tensor row_start; /* i32 [R + 1, 1]               */
-    ql_tensor row_id;    /* i32 [R, 1], row of the step  */
-    uint64_t  key;       /* ql_random_key(seed, QL_RANDOM_DROPOUT) */
-    uint32_t  step, site;
-    float     p; /* 0 <= p < 1 */
+    ql_tensor y, x; /* f32 [N, C] */
+    ql_drop   drop;
     bool      accumulate;
 } ql_dropout_args;
 

@@ -141,7 +141,6 @@ ql_err ql_job_plan(ql_job *j, ql_job_purpose purpose) {
                                        .ranks = j->place.size,
                                        .recompute = j->config.gradient_checkpointing,
                                        .training = training,
-                                       .dropout = training && j->config.lora_dropout > 0,
                                        .host_limit = UINT64_MAX};
     QL_TRY(ql_device_needs_of(j->device_kind, j->threads, largest_quantised(&j->model), &j->question.needs));
     QL_TRY(memory_limit(j, &j->question.limit));

@@ -51,7 +51,6 @@ static void make_schedules(const ql_memory_question *q, const ql_memory_choice *
                          .max_tokens = p->micro_tokens,
                          .recompute = c->recompute,
                          .deep_layers = c->deep_layers,
-                         .dropout = q->dropout,
                          .logit_rows = c->logit_rows,
                          .element = q->needs.activation,
                          .host_borders = c->host_borders};

@@ -20,7 +20,7 @@ typedef struct {
     int64_t                 micro_rows;   /* wanted; 0: choose                               */
     int                     ranks;
     ql_tristate             recompute;
-    bool                    training, dropout;
+    bool                    training;
     uint64_t                limit;        /* bytes of the device's memory                    */
     uint64_t                host_limit;   /* where the device's memory is not the host's     */
 } ql_memory_question;
@@ -66,12 +66,14 @@ void ql_memory_evaluate(const ql_memory_question *q, const ql_memory_choice *c, 
 
 /* A rung, taken in full. */
 typedef struct {
+    int              number; /* ql_memory_plan.rung                                           */
     ql_memory_choice choice;
     char             name[64];
     uint64_t         total;
     double           extra_time; /* share of a step, estimated, against the first rung        */
 } ql_rung;
-/* All rungs, in the order in which they are taken; returns their number. */
+/* The rungs, in the order in which they are taken; returns how many. Those that would save nothing here
+ * are left out; they are never taken. */
 int ql_memory_ladder(const ql_memory_question *q, ql_rung rung[QL_RUNGS_MAX]);
 
 /* As a table for people, with the ladder, or as one line of JSON. */

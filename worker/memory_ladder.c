@@ -38,7 +38,7 @@ typedef struct {
 static void push(ladder *l, const char *name) {
     if (l->count == QL_RUNGS_MAX) return;
     ql_rung *r = &l->rung[l->count++];
-    *r = (ql_rung){.choice = l->now};
+    *r = (ql_rung){.number = l->count - 1, .choice = l->now};
     snprintf(r->name, sizeof r->name, "%s", name);
 }
 
@@ -148,18 +148,22 @@ ql_err ql_memory_plan_make(const ql_memory_question *q, ql_memory_plan *out) {
     return refuse(q, out);
 }
 
+static double time_of(const ql_memory_question *q, const ql_memory_plan *p) {
+    double time = 1 + rows_of_overhead / (double)ql_max(1, p->micro_tokens);
+    return q->training ? time + ql_plan_extra_work(q->graph, &p->train, q->longest_row) : time;
+}
+
 int ql_memory_ladder(const ql_memory_question *q, ql_rung rung[QL_RUNGS_MAX]) {
-    int    n = list_rungs(q, rung);
+    int    n = list_rungs(q, rung), kept = 0;
     double at_first = 0;
     for (int i = 0; i < n; i++) {
         ql_memory_plan p;
         ql_memory_evaluate(q, &rung[i].choice, &p);
         rung[i].total = p.total;
-        double time = 1 + rows_of_overhead / (double)ql_max(1, p.micro_tokens);
-        if (q->training) time += ql_plan_extra_work(q->graph, &p.train, q->longest_row);
-        if (i == 0) at_first = time;
-        rung[i].extra_time = time / at_first - 1;
+        if (i == 0) at_first = time_of(q, &p);
+        rung[i].extra_time = time_of(q, &p) / at_first - 1;
         ql_memory_plan_free(&p);
+        if (i == 0 || rung[i].total < rung[kept - 1].total) rung[kept++] = rung[i];
     }
-    return n;
+    return kept;
 }

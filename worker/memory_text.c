@@ -52,9 +52,9 @@ static void put_ladder(const ql_memory_question *q, const ql_memory_plan *p, ql_
     char total[32], saved[32];
     ql_str_puts(out, "ladder: a rung is taken when those before it do not fit; none changes a bit of the result\n");
     for (int i = 0; i < n; i++) {
-        bool helps = i == 0 || rung[i - 1].total - rung[i].total >= WORTH_A_LINE;
-        if (!helps && i != p->rung) continue;
-        ql_str_printf(out, "%c %2d  %-38s %12s", i == p->rung ? '>' : ' ', i, rung[i].name, ql_text_bytes(total, rung[i].total));
+        bool helps = i == 0 || rung[i - 1].total - rung[i].total >= WORTH_A_LINE, taken = rung[i].number == p->rung;
+        if (!helps && !taken) continue;
+        ql_str_printf(out, "%c %2d  %-38s %12s", taken ? '>' : ' ', rung[i].number, rung[i].name, ql_text_bytes(total, rung[i].total));
         if (i > 0)
             ql_str_printf(out, "  saves %s; a step takes about %.1f %% longer",
                           ql_text_bytes(saved, rung[i - 1].total - rung[i].total),
@@ -98,7 +98,7 @@ static void put_json_ladder(const ql_memory_question *q, ql_str *out) {
     int     n = ql_memory_ladder(q, rung);
     ql_str_puts(out, "\"ladder\": [");
     for (int i = 0; i < n; i++) {
-        ql_str_printf(out, "%s{\"rung\": %d, \"name\": ", i ? ", " : "", i);
+        ql_str_printf(out, "%s{\"rung\": %d, \"name\": ", i ? ", " : "", rung[i].number);
         ql_json_put_string(out, rung[i].name, strlen(rung[i].name));
         ql_str_printf(out, ", \"total_bytes\": %llu, \"extra_time\": ", (unsigned long long)rung[i].total);
         ql_json_put_double(out, rung[i].extra_time);

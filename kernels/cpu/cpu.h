@@ -6,7 +6,8 @@
 
 enum {
     QL_LEFT_HALVES = 4 << 20,  /* the packed left operand of a product of bf16 operands, shared by the threads */
-    QL_OWN_FLOATS = 512 << 10, /* scratch of each thread */
+    QL_OWN_FLOATS = 768 << 10, /* scratch of each thread */
+    QL_PRODUCT_FLOATS = 240 << 10, /* of it: what a product takes at most */
 };
 
 /* What QLORA_CPU names: the instructions that are used. */
@@ -58,6 +59,21 @@ typedef struct {
     int64_t      y_stride, rows, cols, depth;
 } ql_cpu_product;
 void ql_cpu_multiply(const ql_cpu *cpu, const ql_cpu_product *p);
+/* The same with x, or else what is added to y, dropped: drop_x and drop_y of ql_matmul_args. */
+ql_err ql_cpu_multiply_dropped(const ql_cpu *cpu, const ql_cpu_product *p, const ql_drop *drop, bool drops_x);
+
+/* y = or += drop(x) for columns [col, col + n) of `tokens` tokens of a matrix of `cols` columns, from
+ * `token` on. x and y are where the first of them lies, or is to lie. */
+typedef struct {
+    const float *x;
+    int64_t      x_stride;
+    float       *y;
+    int64_t      y_stride;
+    bool         accumulate;
+} ql_cpu_drop_place;
+void ql_cpu_drop(const ql_cpu *cpu, const ql_drop *d, int64_t token, int64_t tokens, int64_t cols, int64_t col, int64_t n,
+                 const ql_cpu_drop_place *p);
+ql_err ql_cpu_check_drop(const char *op, const ql_drop *d, int64_t tokens);
 /* These are called by ql_cpu_multiply and ql_cpu_weight_grad. */
 void ql_cpu_multiply_bf16(const ql_cpu *cpu, const ql_cpu_product *p);
 void ql_cpu_weight_grad_bf16(const ql_cpu *cpu, const ql_weight_grad_args *a);

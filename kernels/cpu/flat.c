@@ -56,36 +56,6 @@ ql_err ql_cpu_swiglu_grad(ql_device *d, const ql_swiglu_grad_args *a) {
 }
 
 typedef struct {
-    const ql_simd         *simd;
-    const ql_dropout_args *a;
-    int64_t                first; /* element of the packed row in y and x */
-    uint32_t               row_id;
-} dropout_work;
-
-static void dropout_part(void *context, int thread, int64_t from, int64_t to) {
-    (void)thread;
-    const dropout_work *w = context;
-    float              *y = (float *)ql_address(w->a->y) + w->first;
-    const float        *x = (const float *)ql_address(w->a->x) + w->first;
-    w->simd->dropout(y + from, x + from, w->a, w->row_id, from, to - from);
-}
-
-ql_err ql_cpu_dropout(ql_device *d, const ql_dropout_args *a) {
-    const ql_cpu  *cpu = ql_cpu_of(d);
-    const int32_t *start = ql_address(a->row_start), *id = ql_address(a->row_id);
-    int64_t        rows = a->row_id.rows;
-    QL_CHECK(start[0] == 0 && start[rows] == a->x.rows, QL_BUG, "dropout: row_start does not cover the %lld tokens",
-             (long long)a->x.rows);
-    for (int64_t r = 0; r < rows; r++)
-        QL_CHECK(start[r] <= start[r + 1], QL_BUG, "dropout: row_start falls at row %lld", (long long)r);
-    for (int64_t r = 0; r < rows; r++) {
-        dropout_work w = {cpu->simd, a, start[r] * a->x.cols, (uint32_t)id[r]};
-        ql_cpu_parallel(cpu, (start[r + 1] - start[r]) * a->x.cols, PART, dropout_part, &w);
-    }
-    return ql_ok();
-}
-
-typedef struct {
     const int64_t *sum;
     float         *g;
     double         count;

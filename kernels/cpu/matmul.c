@@ -12,7 +12,7 @@ enum {
     PANEL_AT = RIGHT_AT + SLAB_COLS * QL_DEPTH,
     NEEDED = PANEL_AT + QL_PANEL_ROWS * QL_DEPTH,
 };
-_Static_assert((int)NEEDED <= (int)QL_OWN_FLOATS, "the packed operands of a tile fit into a thread's scratch");
+_Static_assert((int)NEEDED <= (int)QL_PRODUCT_FLOATS, "the packed operands of a tile fit into a thread's scratch");
 
 typedef struct {
     const ql_cpu *cpu;
@@ -137,6 +137,9 @@ ql_err ql_cpu_matmul(ql_device *d, const ql_matmul_args *a) {
                         .rows = a->x.rows,
                         .cols = a->y.cols,
                         .depth = a->x.cols};
-    if (p.rows) ql_cpu_multiply(ql_cpu_of(d), &p);
+    if (!p.rows) return ql_ok();
+    if (a->drop_x || a->drop_y)
+        return ql_cpu_multiply_dropped(ql_cpu_of(d), &p, a->drop_x ? a->drop_x : a->drop_y, a->drop_x);
+    ql_cpu_multiply(ql_cpu_of(d), &p);
     return ql_ok();
 }

@@ -9,7 +9,7 @@
 #include "kernels/cpu/cpu.h"
 
 enum {
-    OWN_HALVES = 2 * QL_OWN_FLOATS,
+    OWN_HALVES = 2 * QL_PRODUCT_FLOATS,
     DEPTH = 2048,            /* packed at once, at most */
     SLAB_HALVES = 256 << 10, /* of the right operand that a thread packs at once: half a megabyte */
     SLAB_COLS = 512,

@@ -11,7 +11,8 @@ enum {
     TILE_COLS = QL_PANEL_COLS * 8, /* of the wider side    */
     RIGHT_AT = TILE_ROWS * TILE_COLS,
     PANEL_AT = RIGHT_AT + TILE_COLS * QL_DEPTH,
-    NEEDED = PANEL_AT + QL_PANEL_ROWS * QL_DEPTH,
+    DROPPED_AT = PANEL_AT + QL_PANEL_ROWS * QL_DEPTH,
+    NEEDED = DROPPED_AT + TILE_COLS * QL_DEPTH,
 };
 _Static_assert((int)NEEDED <= (int)QL_OWN_FLOATS, "the tile and its operands fit into a thread's scratch");
 
@@ -19,22 +20,41 @@ typedef struct {
     const ql_cpu *cpu;
     const float *left, *right;
     bool transposed; /* left is x */
+    const ql_drop *drop_x;
     int64_t *sum;
     const int32_t *row_start;
     int32_t *overflow;
     int64_t packed_rows, rows, cols, tile_rows, tile_cols, tiles_across; /* rows <= cols */
 } weight_grad;
 
+/* Columns [col, col + cols) of `width` of tokens from `token` on: where they lie or, if they are x and
+ * x is dropped, beside. */
+typedef struct {
+    const float *at;
+    int64_t stride;
+} operand;
+static operand operand_of(const weight_grad *w, bool is_left, float *scratch, int64_t token, int64_t tokens, int64_t col,
+                          int64_t cols) {
+    int64_t width = is_left ? w->rows : w->cols;
+    const float *at = (is_left ? w->left : w->right) + token * width + col;
+    if (!w->drop_x || is_left != w->transposed) return (operand){at, width};
+    float *beside = scratch + DROPPED_AT;
+    ql_cpu_drop(w->cpu, w->drop_x, token, tokens, width, col, cols, &(ql_cpu_drop_place){at, width, beside, cols, false});
+    return (operand){beside, cols};
+}
+
 /* The product of one packed row, [rows, cols] at `y`, y_stride TILE_COLS. */
 static void multiply_row(const weight_grad *w, float *scratch, int64_t from, int64_t to, int64_t row, int64_t rows,
                          int64_t col, int64_t cols) {
     const ql_simd *simd = w->cpu->simd;
-    ql_source right = {.data = w->right, .dtype = QL_F32, .cols = w->cols};
     for (int64_t t = from; t < to; t += QL_DEPTH) {
         int64_t depth = ql_min(QL_DEPTH, to - t);
-        simd->pack_right(&right, t, depth, col, cols, scratch + RIGHT_AT);
-        simd->product_block(&(ql_product_block){.x = w->left + t * w->rows + row,
-                                                .x_stride = w->rows,
+        operand right = operand_of(w, false, scratch, t, depth, col, cols);
+        simd->pack_right(&(ql_source){.data = right.at, .dtype = QL_F32, .cols = right.stride}, 0, depth, 0, cols,
+                         scratch + RIGHT_AT);
+        operand left = operand_of(w, true, scratch, t, depth, row, rows);
+        simd->product_block(&(ql_product_block){.x = left.at,
+                                                .x_stride = left.stride,
                                                 .columns = true,
                                                 .panel = scratch + PANEL_AT,
                                                 .right = scratch + RIGHT_AT,
@@ -97,6 +117,7 @@ ql_err ql_cpu_weight_grad(ql_device *d, const ql_weight_grad_args *a) {
                      .left = ql_address(transposed ? a->x : a->dy),
                      .right = ql_address(transposed ? a->dy : a->x),
                      .transposed = transposed,
+                     .drop_x = a->drop_x,
                      .sum = ql_address(a->sum),
                      .row_start = ql_address(a->row_start),
                      .overflow = ql_address(a->overflow),
@@ -104,6 +125,7 @@ ql_err ql_cpu_weight_grad(ql_device *d, const ql_weight_grad_args *a) {
                      .rows = ql_min(a->sum.rows, a->sum.cols),
                      .cols = ql_max(a->sum.rows, a->sum.cols)};
     QL_TRY(check_rows(w.row_start, w.packed_rows, a->dy.rows));
+    if (a->drop_x) QL_TRY(ql_cpu_check_drop("weight_grad", a->drop_x, a->dy.rows));
     if (a->operands == QL_BF16) {
         ql_cpu_weight_grad_bf16(cpu, a);
         return ql_ok();

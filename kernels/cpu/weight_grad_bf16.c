@@ -9,7 +9,8 @@ enum {
     LONG = 512,
     RIGHT_AT = SHORT * LONG,
     LEFT_AT = RIGHT_AT + LONG * DEPTH / 2,
-    NEEDED = LEFT_AT + SHORT * DEPTH / 2,
+    DROPPED_AT = LEFT_AT + SHORT * DEPTH / 2,
+    NEEDED = DROPPED_AT + LONG * DEPTH,
 };
 _Static_assert((int)NEEDED <= (int)QL_OWN_FLOATS, "the tile and its operands fit into a thread's scratch");
 _Static_assert(DEPTH % QL_BF16_BLOCK == 0 && SHORT % QL_BF16_TILE_ROWS_MAX == 0 && LONG % QL_BF16_TILE_COLS_MAX == 0,
@@ -20,6 +21,7 @@ typedef struct {
     const float *left, *right; /* [tokens, left_width], [tokens, right_width] */
     int64_t left_width, right_width;
     bool turned; /* left is x, right is dy */
+    const ql_drop *drop_x;
     int64_t *sum;
     int64_t in;
     const int32_t *row_start;
@@ -28,17 +30,34 @@ typedef struct {
     int64_t tile_rows, tile_cols, tiles_across;
 } weight_grad;
 
+/* Columns [col, col + cols) of `width` of tokens from `token` on: where they lie or, if they are x and
+ * x is dropped, beside. */
+typedef struct {
+    const float *at;
+    int64_t stride;
+} operand;
+static operand operand_of(const weight_grad *w, bool is_left, float *scratch, int64_t token, int64_t tokens, int64_t col,
+                          int64_t cols) {
+    int64_t width = is_left ? w->left_width : w->right_width;
+    const float *at = (is_left ? w->left : w->right) + token * width + col;
+    if (!w->drop_x || is_left != w->turned) return (operand){at, width};
+    float *beside = scratch + DROPPED_AT;
+    ql_cpu_drop(w->cpu, w->drop_x, token, tokens, width, col, cols, &(ql_cpu_drop_place){at, width, beside, cols, false});
+    return (operand){beside, cols};
+}
+
 /* The gradient of one packed row, [rows, cols] at `scratch`, LONG floats from row to row. */
 static void multiply_row(const weight_grad *w, float *scratch, int64_t from, int64_t to, int64_t row, int64_t rows,
                          int64_t col, int64_t cols) {
     const ql_bf16_unit *unit = w->cpu->bf16;
-    ql_source source = {.data = w->right, .dtype = QL_F32, .cols = w->right_width};
     uint16_t *left = (uint16_t *)(void *)(scratch + LEFT_AT), *right = (uint16_t *)(void *)(scratch + RIGHT_AT);
     for (int64_t t = from; t < to; t += DEPTH) {
         int64_t depth = ql_min(DEPTH, to - t);
-        unit->pack->pack_left_columns(&unit->layout, w->left + t * w->left_width + row, w->left_width, rows, depth,
-                                      left);
-        unit->pack->pack_right(&unit->layout, &source, t, depth, col, cols, right);
+        operand short_side = operand_of(w, true, scratch, t, depth, row, rows);
+        unit->pack->pack_left_columns(&unit->layout, short_side.at, short_side.stride, rows, depth, left);
+        operand long_side = operand_of(w, false, scratch, t, depth, col, cols);
+        ql_source source = {.data = long_side.at, .dtype = QL_F32, .cols = long_side.stride};
+        unit->pack->pack_right(&unit->layout, &source, 0, depth, 0, cols, right);
         ql_bf16_product(unit, &(ql_bf16_block){.left = left,
                                                .right = right,
                                                .rows = rows,
@@ -88,6 +107,7 @@ void ql_cpu_weight_grad_bf16(const ql_cpu *cpu, const ql_weight_grad_args *a) {
                      .left_width = left.cols,
                      .right_width = right.cols,
                      .turned = turned,
+                     .drop_x = a->drop_x,
                      .sum = ql_address(a->sum),
                      .in = a->sum.cols,
                      .row_start = ql_address(a->row_start),

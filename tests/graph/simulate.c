@@ -125,8 +125,7 @@ static int64_t scratch_width(const machine *m, const ql_node *n, bool backward) 
     if (is(n, "head")) return (backward ? 2 : 1) * ql_ceil_div(in, 16) * 16;
     if (is(n, "attention")) return backward ? n->heads : 0;
     if (!is(n, "linear") || n->site == QL_NO_SITE) return 0;
-    int64_t dropped = m->p->request.dropout ? in : 0;
-    return dropped + (backward ? ql_ceil_div(m->g->value[n->saved].width, 16) * 16 : 0);
+    return backward ? ql_ceil_div(m->g->value[n->saved].width, 16) * 16 : 0;
 }
 
 static void use_scratch(machine *m, const ql_plan_step *s, const ql_node *n, bool backward) {

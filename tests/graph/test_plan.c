@@ -28,12 +28,11 @@ static void build(const char *model, int64_t layers, ql_graph *g) {
     free(folder);
 }
 
-static ql_plan_request request(ql_plan_purpose purpose, ql_recompute recompute, bool dropout, int64_t tokens) {
+static ql_plan_request request(ql_plan_purpose purpose, ql_recompute recompute, int64_t tokens) {
     return (ql_plan_request){.purpose = purpose,
                              .max_tokens = tokens,
                              .recompute = recompute,
                              .deep_layers = 1000,
-                             .dropout = dropout,
                              .logit_rows = tokens % 3 + 1};
 }
 
@@ -43,8 +42,8 @@ static void check_plan(const ql_graph *g, ql_plan_request r, const char *what) {
     ql_plan_make(g, &r, &p);
     const char *complaint = simulate(g, &p, &s);
     if (complaint)
-        fail_msg("%s, purpose %d, recompute %d in %d layers, dropout %d, %lld tokens: %s", what, r.purpose, r.recompute,
-                 r.deep_layers, r.dropout, (long long)r.max_tokens, complaint);
+        fail_msg("%s, purpose %d, recompute %d in %d layers, %lld tokens: %s", what, r.purpose, r.recompute,
+                 r.deep_layers, (long long)r.max_tokens, complaint);
     simulation_free(&s);
     ql_plan_free(&p);
 }
@@ -54,8 +53,8 @@ static void check_all_plans(const ql_graph *g, const char *what) {
     static const ql_plan_purpose purposes[] = {QL_PLAN_SCORE, QL_PLAN_TRAIN, QL_PLAN_GENERATE};
     for (size_t t = 0; t < QL_LEN(tokens); t++)
         for (size_t i = 0; i < QL_LEN(purposes); i++)
-            for (int flags = 0; flags < 8; flags++) {
-                ql_plan_request r = request(purposes[i], flags / 2, flags & 1, tokens[t]);
+            for (ql_recompute degree = QL_KEEP_ALL; degree <= QL_RECOMPUTE_LAYERS; degree++) {
+                ql_plan_request r = request(purposes[i], degree, tokens[t]);
                 check_plan(g, r, what);
                 r.deep_layers = g->layers / 2;
                 check_plan(g, r, what);
@@ -92,7 +91,7 @@ static void test_one_adapter(void **state) {
         int node = linear_node(&g, modules[i]);
         ql_graph_attach(&g, node, 0, 2);
         check_all_plans(&g, modules[i]);
-        ql_plan_request r = request(QL_PLAN_TRAIN, QL_KEEP_ALL, false, 3);
+        ql_plan_request r = request(QL_PLAN_TRAIN, QL_KEEP_ALL, 3);
         ql_plan p;
         ql_plan_make(&g, &r, &p);
         for (size_t k = 0; k < p.steps; k++) assert_true(!p.step[k].backward || p.step[k].node >= node);
@@ -144,7 +143,7 @@ static void test_recomputation_saves_memory(void **state) {
             build(models[i], layers, &g);
             random_adapters(0, 1, &g);
             for (int r = 0; r < 4; r++) {
-                sizes(&g, request(QL_PLAN_TRAIN, r, true, 64), &bytes[r], &kept[r], &again[r]);
+                sizes(&g, request(QL_PLAN_TRAIN, r, 64), &bytes[r], &kept[r], &again[r]);
                 if (r == 0) continue;
                 assert_true(kept[r] < kept[r - 1]);
                 assert_true(bytes[r] < bytes[r - 1]);
@@ -165,7 +164,7 @@ static void test_layers_one_by_one(void **state) {
         size_t  bytes[8], kept[8];
         int64_t again[8];
         for (int n = 1; n <= 7; n++) { /* the embedding is a layer of its own */
-            ql_plan_request r = request(QL_PLAN_TRAIN, degree, true, 64);
+            ql_plan_request r = request(QL_PLAN_TRAIN, degree, 64);
             r.deep_layers = n;
             sizes(&g, r, &bytes[n], &kept[n], &again[n]);
             if (n == 1 || (n == 7 && degree == QL_RECOMPUTE_LAYERS)) continue;
@@ -184,7 +183,7 @@ static void test_other_sizes(void **state) {
     ql_plan  p[3];
     build("qwen2", 8, &g);
     attach_everywhere(&g);
-    ql_plan_request r = request(QL_PLAN_TRAIN, QL_RECOMPUTE_LAYERS, false, 64);
+    ql_plan_request r = request(QL_PLAN_TRAIN, QL_RECOMPUTE_LAYERS, 64);
     ql_plan_make(&g, &r, &p[0]);
     r.element = 2;
     ql_plan_make(&g, &r, &p[1]);
@@ -207,7 +206,7 @@ static void test_work(void **state) {
     double share[4];
     for (int degree = 0; degree < 4; degree++) {
         ql_plan         p;
-        ql_plan_request r = request(QL_PLAN_TRAIN, degree, false, 64);
+        ql_plan_request r = request(QL_PLAN_TRAIN, degree, 64);
         ql_plan_make(&g, &r, &p);
         share[degree] = ql_plan_extra_work(&g, &p, 64);
         assert_true(degree == 0 ? share[0] == 0 : share[degree] > share[degree - 1]);
@@ -227,7 +226,7 @@ static void test_a_recomputed_layer_costs_its_border(void **state) {
         ql_graph g;
         build("llama3-rope", 8 + i, &g);
         attach_everywhere(&g);
-        sizes(&g, request(QL_PLAN_TRAIN, QL_RECOMPUTE_LAYERS, false, 64), &bytes, &kept[i], &again[i]);
+        sizes(&g, request(QL_PLAN_TRAIN, QL_RECOMPUTE_LAYERS, 64), &bytes, &kept[i], &again[i]);
         ql_graph_free(&g);
     }
     size_t border = 64 * 48 * 4, inner = 64 * 4 * 4;
@@ -241,7 +240,7 @@ static void test_the_last_layer_is_not_recomputed(void **state) {
     ql_plan p;
     build("qwen2", 4, &g);
     attach_everywhere(&g);
-    ql_plan_request r = request(QL_PLAN_TRAIN, QL_RECOMPUTE_LAYERS, false, 8);
+    ql_plan_request r = request(QL_PLAN_TRAIN, QL_RECOMPUTE_LAYERS, 8);
     ql_plan_make(&g, &r, &p);
     for (size_t i = g.nodes; i < p.steps; i++)
         if (!p.step[i].backward && g.node[p.step[i].node].rule->again == QL_RECOMPUTE_LAYERS)
@@ -258,7 +257,7 @@ static void test_scoring_keeps_nothing(void **state) {
         ql_graph g;
         build("qwen2", 3 + 5 * i, &g);
         random_adapters(0, 1, &g);
-        sizes(&g, request(QL_PLAN_SCORE, QL_KEEP_ALL, false, 32), &bytes[i], &kept, &again);
+        sizes(&g, request(QL_PLAN_SCORE, QL_KEEP_ALL, 32), &bytes[i], &kept, &again);
         assert_int_equal(kept + (size_t)again, 0);
         ql_graph_free(&g);
     }
@@ -270,7 +269,7 @@ static void test_same_plan_twice(void **state) {
     ql_graph g;
     build("mistral-window", 5, &g);
     random_adapters(3, 2, &g);
-    ql_plan_request r = request(QL_PLAN_TRAIN, QL_RECOMPUTE_LAYERS, true, 7);
+    ql_plan_request r = request(QL_PLAN_TRAIN, QL_RECOMPUTE_LAYERS, 7);
     ql_plan a, b;
     ql_plan_make(&g, &r, &a);
     ql_plan_make(&g, &r, &b);
@@ -292,7 +291,7 @@ typedef struct {
 static void open_subject(ql_recompute recompute, subject *s) {
     build("qwen3", 3, &s->graph);
     random_adapters(0, 1, &s->graph);
-    ql_plan_request r = request(QL_PLAN_TRAIN, recompute, true, 5);
+    ql_plan_request r = request(QL_PLAN_TRAIN, recompute, 5);
     ql_plan_make(&s->graph, &r, &s->plan);
 }
 

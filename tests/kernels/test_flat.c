@@ -119,12 +119,12 @@ typedef struct {
 static void run_dropout(rig *r, void *context) {
     const dropout_case *c = context;
     int64_t n = c->start[c->rows];
-    ql_dropout_args a = {.row_start = rig_input(r, QL_I32, c->rows + 1, 1, c->start),
-                         .row_id = rig_input(r, QL_I32, c->rows, 1, c->id),
-                         .key = c->key,
-                         .step = c->step,
-                         .site = c->site,
-                         .p = c->p,
+    ql_dropout_args a = {.drop = {.row_start = rig_input(r, QL_I32, c->rows + 1, 1, c->start),
+                                  .row_id = rig_input(r, QL_I32, c->rows, 1, c->id),
+                                  .key = c->key,
+                                  .step = c->step,
+                                  .site = c->site,
+                                  .p = c->p},
                          .accumulate = c->accumulate};
     a.x = c->in_place ? rig_changed(r, QL_F32, n, c->cols, c->x) : rig_input(r, QL_F32, n, c->cols, c->x);
     a.y = c->in_place     ? a.x

@@ -49,7 +49,7 @@ static ql_plan_step empty_step(int node, bool backward) {
 
 static int64_t scratch_piece(planner *p, const ql_node *n, bool backward, int step) {
     if (!n->rule->scratch) return QL_ABSENT;
-    int64_t width = n->rule->scratch(p->graph, n, backward, p->plan->request.dropout);
+    int64_t width = n->rule->scratch(p->graph, n, backward);
     return width > 0 ? new_piece(p, bytes_of(p, width, sizeof(float)), step) : QL_ABSENT;
 }
 

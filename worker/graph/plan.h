@@ -17,7 +17,6 @@ typedef struct {
                                    above have one degree less, and the last layer is never
                                    recomputed as a whole: its backward comes right after    */
     int             deep_layers; /* of the graph's, from 0; as many as it has: all          */
-    bool            dropout;     /* scratch for dropped inputs                              */
     int64_t         logit_rows;  /* tokens whose logits exist at a time                     */
     size_t          element;     /* bytes of an activation; what is `saved`, scratch and
                                     logits are f32. 0: 4                                    */

@@ -38,7 +38,7 @@ struct ql_rule {
     /* Work of the forward pass per token, in FLOP, in documents of `length` tokens. */
     double (*work)(const ql_graph *g, const ql_node *n, int64_t length);
     /* f32 columns of scratch in each pass; NULL: none. */
-    int64_t (*scratch)(const ql_graph *g, const ql_node *n, bool backward, bool dropout);
+    int64_t (*scratch)(const ql_graph *g, const ql_node *n, bool backward);
 };
 
 /* Work of an operation that only passes over memory: an element takes as long as some 50 FLOP of a

@@ -49,9 +49,8 @@ static ql_err backward(ql_run *r, const ql_node *n, const ql_operands *o) {
                                                                    .scale = n->scale});
 }
 
-static int64_t scratch(const ql_graph *g, const ql_node *n, bool in_backward, bool dropout) {
+static int64_t scratch(const ql_graph *g, const ql_node *n, bool in_backward) {
     (void)g;
-    (void)dropout;
     return in_backward ? n->heads : 0;
 }
 

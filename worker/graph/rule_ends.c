@@ -53,8 +53,7 @@ static ql_err score(ql_run *r, const ql_node *n, const ql_operands *o) {
     return ql_scatter(r->device, &(ql_scatter_args){.y = dh, .x = o->d_in[0], .index = b->predictor});
 }
 
-static int64_t scratch(const ql_graph *g, const ql_node *n, bool in_backward, bool dropout) {
-    (void)dropout;
+static int64_t scratch(const ql_graph *g, const ql_node *n, bool in_backward) {
     return ql_pad_columns(g->value[n->in[0]].width) * (in_backward ? 2 : 1);
 }
 

@@ -5,23 +5,13 @@
  * dA = du^T dropout(x),  dx = dy W + mask(du A). */
 #include "worker/graph/run.h"
 
-/* Columns [from, from + width) of a scratch that is laid out as whole matrices, one after another. */
-static ql_tensor part(ql_tensor scratch, int64_t from, int64_t width) {
-    scratch.offset += (size_t)(scratch.rows * from) * sizeof(float);
-    scratch.cols = width;
-    return scratch;
-}
-
-static ql_err drop(ql_run *r, const ql_site *site, ql_tensor x, ql_tensor y, bool accumulate) {
-    return ql_dropout(r->device, &(ql_dropout_args){.y = y,
-                                                     .x = x,
-                                                     .row_start = r->batch->row_start,
-                                                     .row_id = r->batch->row_id,
-                                                     .key = r->dropout_key,
-                                                     .step = r->step,
-                                                     .site = site->id,
-                                                     .p = r->dropout,
-                                                     .accumulate = accumulate});
+static ql_drop drop_of(const ql_run *r, const ql_site *site) {
+    return (ql_drop){.row_start = r->batch->row_start,
+                     .row_id = r->batch->row_id,
+                     .key = r->dropout_key,
+                     .step = r->step,
+                     .site = site->id,
+                     .p = r->dropout};
 }
 
 static ql_err multiply(ql_run *r, ql_matmul_args a) {
@@ -39,24 +29,21 @@ static ql_err forward(ql_run *r, const ql_node *n, const ql_operands *o) {
     QL_TRY(multiply(r, base));
     if (!adapted(r, n)) return ql_ok();
     const ql_site *site = &r->sites[n->site];
-    ql_tensor      x = o->in[0];
-    if (r->dropout > 0) {
-        x = o->scratch;
-        QL_TRY(drop(r, site, o->in[0], x, false));
-    }
-    QL_TRY(multiply(r, (ql_matmul_args){.y = o->saved, .x = x, .weight = &site->a, .alpha = site->scale}));
+    ql_drop        drop = drop_of(r, site);
+    QL_TRY(multiply(r, (ql_matmul_args){.y = o->saved,
+                                        .x = o->in[0],
+                                        .weight = &site->a,
+                                        .alpha = site->scale,
+                                        .drop_x = r->dropout > 0 ? &drop : NULL}));
     return multiply(r,
                     (ql_matmul_args){.y = o->out, .x = o->saved, .weight = &site->b, .alpha = 1, .accumulate = true});
 }
 
 static ql_err backward_adapter(ql_run *r, const ql_node *n, const ql_operands *o) {
     const ql_site *site = &r->sites[n->site];
-    int64_t        in = o->in[0].cols, rank = o->saved.cols;
-    ql_tensor      du = part(o->scratch, 0, rank), wide = part(o->scratch, ql_pad_columns(rank), in), x = o->in[0];
-    if (r->dropout > 0) {
-        x = wide;
-        QL_TRY(drop(r, site, o->in[0], x, false));
-    }
+    ql_drop        drop = drop_of(r, site), *dropped = r->dropout > 0 ? &drop : NULL;
+    ql_tensor      du = o->scratch;
+    du.cols = o->saved.cols;
     ql_weight_grad_args grad = {.sum = site->sum_b,
                                 .dy = o->d_out,
                                 .x = o->saved,
@@ -68,18 +55,17 @@ static ql_err backward_adapter(ql_run *r, const ql_node *n, const ql_operands *o
     QL_TRY(multiply(r, back));
     grad.sum = site->sum_a;
     grad.dy = du;
-    grad.x = x;
+    grad.x = o->in[0];
+    grad.drop_x = dropped;
     QL_TRY(ql_weight_grad(r->device, &grad));
     if (!ql_present(o->d_in[0])) return ql_ok();
-    if (r->dropout == 0)
-        return multiply(r, (ql_matmul_args){.y = o->d_in[0],
-                                            .x = du,
-                                            .weight = &site->a,
-                                            .alpha = 1,
-                                            .transposed = true,
-                                            .accumulate = true});
-    QL_TRY(multiply(r, (ql_matmul_args){.y = wide, .x = du, .weight = &site->a, .alpha = 1, .transposed = true}));
-    return drop(r, site, wide, o->d_in[0], true);
+    return multiply(r, (ql_matmul_args){.y = o->d_in[0],
+                                        .x = du,
+                                        .weight = &site->a,
+                                        .alpha = 1,
+                                        .transposed = true,
+                                        .accumulate = true,
+                                        .drop_y = dropped});
 }
 
 static ql_err backward(ql_run *r, const ql_node *n, const ql_operands *o) {
@@ -93,10 +79,9 @@ static ql_err backward(ql_run *r, const ql_node *n, const ql_operands *o) {
     return adapted(r, n) ? backward_adapter(r, n, o) : ql_ok();
 }
 
-static int64_t scratch(const ql_graph *g, const ql_node *n, bool in_backward, bool dropout) {
-    if (n->site == QL_NO_SITE) return 0;
-    int64_t wide = dropout ? g->value[n->in[0]].width : 0;
-    return in_backward ? ql_pad_columns(g->value[n->saved].width) + wide : wide;
+/* Backward: du. */
+static int64_t scratch(const ql_graph *g, const ql_node *n, bool in_backward) {
+    return in_backward && n->site != QL_NO_SITE ? ql_pad_columns(g->value[n->saved].width) : 0;
 }
 
 static double work(const ql_graph *g, const ql_node *n, int64_t length) {

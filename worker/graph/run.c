@@ -24,7 +24,7 @@ static ql_operands operands_of(const ql_run *r, const ql_plan_step *s, const ql_
     o.saved = place(r, s->saved, width_of(r, n->saved));
     o.d_out = place(r, s->d_out, width_of(r, n->out));
     if (s->scratch != QL_ABSENT) {
-        int64_t width = n->rule->scratch(r->graph, n, s->backward, r->plan->request.dropout);
+        int64_t width = n->rule->scratch(r->graph, n, s->backward);
         o.scratch = place(r, s->scratch, width);
     }
     return o;

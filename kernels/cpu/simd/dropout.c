@@ -49,18 +49,19 @@ static void apply(float *y, const float *x, int64_t lanes, m16 dropped, v16 fact
     v_put(y, accumulate ? v_add(v_get(y, lanes), value) : value, lanes);
 }
 
-void ISA(ql_simd_dropout)(float *y, const float *x, const ql_dropout_args *a, uint32_t row, int64_t first, int64_t n) {
+void ISA(ql_simd_dropout)(float *y, const float *x, const ql_drop *d, uint32_t row, int64_t first, int64_t n,
+                          bool accumulate) {
     enum { STRIDE = 4 * LANES };
     /* uniform(word) < p, in integers: word < ceil(p * 2^24) * 2^8. */
-    float    exact = a->p * 0x1p24f;
+    float    exact = d->p * 0x1p24f;
     uint32_t whole = (uint32_t)exact, threshold = (whole + ((float)whole < exact)) << 8;
-    v16         factor = v_all(1.0f / (1.0f - a->p));
-    first_round f = begin(a->step, row, a->site, a->key);
+    v16         factor = v_all(1.0f / (1.0f - d->p));
+    first_round f = begin(d->step, row, d->site, d->key);
     for (int64_t e = 0; e < n; e += STRIDE) {
         counters r = finish(&f, w_add(w_load(lane_counter), w_all((uint32_t)((uint64_t)(first + e) >> 2))));
         w_transpose4(&r.word[0], &r.word[1], &r.word[2], &r.word[3]);
         for (int i = 0; i < 4 && e + i * LANES < n; i++)
             apply(y + e + i * LANES, x + e + i * LANES, ql_min(LANES, n - e - i * LANES),
-                  w_less(r.word[i], w_all(threshold)), factor, a->accumulate);
+                  w_less(r.word[i], w_all(threshold)), factor, accumulate);
     }
 }

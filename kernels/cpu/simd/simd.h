@@ -89,8 +89,8 @@ typedef struct {
     ROW(swiglu, void, (float *y, const float *gate, const float *up, int64_t n))                                  \
     ROW(swiglu_grad, void,                                                                                        \
         (float *dgate, float *dup, const float *dy, const float *gate, const float *up, int64_t n))               \
-    /* elements [first, first + n) of a packed row, first a multiple of 64 */                                     \
-    ROW(dropout, void, (float *y, const float *x, const ql_dropout_args *a, uint32_t row, int64_t first, int64_t n)) \
+    /* elements [first, first + n) of a packed row, first a multiple of 4; y = or += drop(x) */                                     \
+    ROW(dropout, void, (float *y, const float *x, const ql_drop *d, uint32_t row, int64_t first, int64_t n, bool accumulate)) \
     /* z becomes exp(z - largest); returns the natural log of their sum plus largest */                           \
     ROW(exp_sum, double, (float *z, int64_t n, double *sum))                                                      \
     ROW(scale, void, (float *x, int64_t n, float by))                                                             \
