@@ -7,7 +7,7 @@
 #include "kernels/cpu/cpu.h"
 
 enum {
-    SLAB_COLS = 512,      /* of a tile, at most: their packed right operand stays in the second-level cache */
+    SLAB_COLS = 384,      /* of a tile, at most: their packed right operand stays in the second-level cache */
     RIGHT_AT = SLAB_COLS, /* in a thread's scratch, after the bias                                          */
     PANEL_AT = RIGHT_AT + SLAB_COLS * QL_DEPTH,
     NEEDED = PANEL_AT + QL_PANEL_ROWS * QL_DEPTH,

@@ -55,9 +55,10 @@ QL_INLINE void tile(const tile_args *t, const int rows, const int vectors, const
 #if QL_ISA_LEVEL == 2
 #define EACH_ROWS(ROW, ...)                                                                                            \
     ROW(1, ##__VA_ARGS__)                                                                                              \
-    ROW(2, ##__VA_ARGS__) ROW(3, ##__VA_ARGS__) ROW(4, ##__VA_ARGS__) ROW(5, ##__VA_ARGS__) ROW(6, ##__VA_ARGS__)      \
-        ROW(7, ##__VA_ARGS__) ROW(8, ##__VA_ARGS__) ROW(9, ##__VA_ARGS__) ROW(10, ##__VA_ARGS__)                       \
-            ROW(11, ##__VA_ARGS__) ROW(12, ##__VA_ARGS__) ROW(13, ##__VA_ARGS__) ROW(14, ##__VA_ARGS__)
+    ROW(2, ##__VA_ARGS__)                                                                                              \
+    ROW(3, ##__VA_ARGS__) ROW(4, ##__VA_ARGS__) ROW(5, ##__VA_ARGS__) ROW(6, ##__VA_ARGS__) ROW(7, ##__VA_ARGS__)      \
+        ROW(8, ##__VA_ARGS__) ROW(9, ##__VA_ARGS__) ROW(10, ##__VA_ARGS__) ROW(11, ##__VA_ARGS__)                      \
+            ROW(12, ##__VA_ARGS__) ROW(13, ##__VA_ARGS__) ROW(14, ##__VA_ARGS__)
 #elif QL_ISA_LEVEL == 1
 #define EACH_ROWS(ROW, ...)                                                                                            \
     ROW(1, ##__VA_ARGS__)                                                                                              \
@@ -108,43 +109,49 @@ static void ragged_tile(int64_t rows, int64_t cols, const tile_args *whole) {
     for (int64_t i = 0; i < rows; i++) memcpy(whole->y + i * whole->y_stride, beside + i * TILE_COLS, bytes);
 }
 
-/* One panel of rows of x, times all columns. */
-static void product_panel(const ql_product_block *b, int64_t row, int64_t rows, tile_args t, tile_fetch *fetch) {
-    if (b->columns)
-        ISA(ql_simd_pack_left_columns)(b->x + row, b->x_stride, rows, b->depth, b->panel);
-    else
-        ISA(ql_simd_pack_left)(b->x + row * b->x_stride, b->x_stride, rows, b->depth, b->alpha, b->panel);
-    for (int64_t n = 0; n < b->cols; n += TILE_COLS) {
-        int64_t cols = ql_min(TILE_COLS, b->cols - n);
-        t.b = b->right + n * b->depth;
-        t.start = b->start ? b->start + row * b->start_stride + n : NULL;
-        t.y = b->y + row * b->y_stride + n;
-        if (cols % LANES)
-            ragged_tile(rows, cols, &t);
-        else
-            ISA(ql_tile)(LEFT_PACKED, rows, cols / LANES, &t);
-        fetch->y += TILE_COLS;
-        fetch->x += fetch->x_count;
-    }
+/* Rows [row, row + rows) of the result, `step` of them a panel. A panel of the right operand serves
+ * all panels of the left one; while it does, what lies a group further down is fetched. */
+static void product_group(const ql_product_block *b, int64_t row, int64_t rows, int64_t step, bool more) {
+    int64_t across = ql_ceil_div(b->cols, TILE_COLS), ahead = row + rows;
+    int64_t fetched = b->columns ? 0 : ql_ceil_div(b->depth, across * LANES) * LANES;
+    for (int64_t n = 0; n < b->cols; n += TILE_COLS)
+        for (int64_t i = 0; i < rows; i += step) {
+            int64_t there = ql_min(step, rows - i), cols = ql_min(TILE_COLS, b->cols - n);
+            tile_fetch fetch = {.x = b->x + (ahead + i) * b->x_stride + n / TILE_COLS * fetched,
+                                .y = b->y + (ahead + i) * b->y_stride + n,
+                                .x_stride = b->x_stride,
+                                .x_count = fetched,
+                                .y_stride = b->y_stride};
+            tile_args t = {.a = b->panel + i / step * TILE_ROWS * b->depth,
+                           .b = b->right + n * b->depth,
+                           .start = b->start ? b->start + (row + i) * b->start_stride + n : NULL,
+                           .depth = b->depth,
+                           .b_stride = TILE_COLS,
+                           .start_stride = b->start_stride,
+                           .y_stride = b->y_stride,
+                           .y = b->y + (row + i) * b->y_stride + n,
+                           .fetch = more ? &fetch : NULL};
+            if (cols % LANES)
+                ragged_tile(there, cols, &t);
+            else
+                ISA(ql_tile)(LEFT_PACKED, there, cols / LANES, &t);
+        }
 }
 
-/* Panels of equal size; while one is worked on, the next one's part of x and y is fetched. */
+static void pack_panel(const ql_product_block *b, int64_t row, int64_t rows, float *panel) {
+    if (b->columns)
+        ISA(ql_simd_pack_left_columns)(b->x + row, b->x_stride, rows, b->depth, panel);
+    else
+        ISA(ql_simd_pack_left)(b->x + row * b->x_stride, b->x_stride, rows, b->depth, b->alpha, panel);
+}
+
+/* Panels of equal size, TILE_GROUP of them at a time. */
 void ISA(ql_simd_product_block)(const ql_product_block *b) {
-    int64_t panels = ql_ceil_div(b->rows, TILE_ROWS), step = ql_ceil_div(b->rows, panels);
-    int64_t across = ql_ceil_div(b->cols, TILE_COLS);
-    tile_fetch fetch = {.x_stride = b->x_stride,
-                        .x_count = b->columns ? 0 : ql_ceil_div(b->depth, across * LANES) * LANES,
-                        .y_stride = b->y_stride};
-    tile_args t = {.a = b->panel,
-                   .depth = b->depth,
-                   .b_stride = TILE_COLS,
-                   .start_stride = b->start_stride,
-                   .y_stride = b->y_stride,
-                   .fetch = &fetch};
-    for (int64_t i = 0; i < b->rows; i += step) {
-        if (i + 2 * step > b->rows) t.fetch = NULL;
-        fetch.x = b->x + (i + step) * b->x_stride;
-        fetch.y = b->y + (i + step) * b->y_stride;
-        product_panel(b, i, ql_min(step, b->rows - i), t, &fetch);
+    int64_t panels = ql_ceil_div(b->rows, TILE_ROWS), step = ql_ceil_div(b->rows, panels), group = TILE_GROUP * step;
+    for (int64_t row = 0; row < b->rows; row += group) {
+        int64_t rows = ql_min(group, b->rows - row);
+        for (int64_t i = 0; i < rows; i += step)
+            pack_panel(b, row + i, ql_min(step, rows - i), b->panel + i / step * TILE_ROWS * b->depth);
+        product_group(b, row, rows, step, row + 2 * group <= b->rows);
     }
 }

@@ -11,8 +11,9 @@ typedef struct {
 typedef struct {
     __m256 lo, hi; /* all ones or all zeros per lane */
 } m16;
-/* A register tile: 6 rows of 16 columns fill 12 of 16 registers. */
-enum { TILE_ROWS = 6, TILE_VECTORS = 1 };
+/* A register tile: 6 rows of 16 columns fill 12 of 16 registers. A panel of 16 columns stays in the
+ * first-level cache for several panels of rows. */
+enum { TILE_ROWS = 6, TILE_VECTORS = 1, TILE_GROUP = 4 };
 
 #define EACH_V(f, ...) ((v16){f(a.lo, ##__VA_ARGS__), f(a.hi, ##__VA_ARGS__)})
 #define BOTH_V(f)      ((v16){f(a.lo, b.lo), f(a.hi, b.hi)})

@@ -5,8 +5,9 @@
 typedef __m512 v16;
 typedef __m512i w16;
 typedef __mmask16 m16;
-/* A register tile: 14 rows of 32 columns fill 28 of 32 registers. */
-enum { TILE_ROWS = 14, TILE_VECTORS = 2 };
+/* A register tile: 14 rows of 32 columns fill 28 of 32 registers. A panel of 32 columns is larger
+ * than the first-level cache: no use in keeping it for several panels of rows. */
+enum { TILE_ROWS = 14, TILE_VECTORS = 2, TILE_GROUP = 1 };
 
 QL_INLINE v16 v_load(const float *p) { return _mm512_loadu_ps(p); }
 QL_INLINE void v_store(float *p, v16 x) { _mm512_storeu_ps(p, x); }

@@ -10,7 +10,7 @@ typedef struct {
 typedef struct {
     bool x[16];
 } m16;
-enum { TILE_ROWS = 4, TILE_VECTORS = 1 };
+enum { TILE_ROWS = 4, TILE_VECTORS = 1, TILE_GROUP = 1 };
 
 #define EACH_LANE(type, expression)                          \
     do {                                                     \
