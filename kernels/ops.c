@@ -138,6 +138,7 @@ static ql_err check_heads(const char *op, ql_tensor q, ql_tensor k, int64_t head
 }
 
 ql_err ql_attention(ql_device *d, const ql_attention_args *a) {
+    QL_TRY(check_operands("attention", a->operands));
     CHECK("attention", q, QL_F32, a->o.rows, a->o.cols);
     CHECK("attention", o, QL_F32, a->q.rows, a->q.cols);
     CHECK("attention", lse, QL_F32, a->q.rows, a->heads);
@@ -150,6 +151,7 @@ ql_err ql_attention(ql_device *d, const ql_attention_args *a) {
 }
 
 ql_err ql_attention_grad(ql_device *d, const ql_attention_grad_args *a) {
+    QL_TRY(check_operands("attention_grad", a->operands));
     CHECK("attention_grad", q, QL_F32, a->o.rows, a->o.cols);
     CHECK("attention_grad", o, QL_F32, a->q.rows, a->q.cols);
     CHECK("attention_grad", d_o, QL_F32, a->q.rows, a->q.cols);

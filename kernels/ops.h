@@ -104,7 +104,20 @@ typedef struct {
  * training has equal starts and generation one query against all keys so far. A query sees the
  * last `window` keys up to its own (window 0: all). Query head h reads key head h / (heads/kv_heads).
  * o = softmax(scale * q k^T) v; lse is the natural log of the softmax denominator including the
- * maximum, for the backward pass. */
+ * maximum, for the backward pass.
+ *
+ * With QL_BF16 the operands of the five kinds of products are rounded: q, k, v, d_o, the weights and
+ * d_scores = weight * (d_o v^T - delta) * scale. Everything else is f32: a score is scale times the
+ * finished sum q k^T, rounded once, as attention kernels for bf16 do it (so q is rounded as it is, and
+ * the rounded q serves dk, too); weights are summed before they are rounded. k counts
+ *   in q k^T and d_o v^T  the elements of the head,
+ *   in o and dq           the keys of the document, from its first; in o the sum so far is multiplied by
+ *                         exp(old maximum - new maximum) before each 64 keys, the maximum that of
+ *                         all keys seen so far, and the sum of weights by that, too,
+ *   in dk and dv          the document's queries, from its first, once for each query head of the key
+ *                         head, ascending; y goes on from head to head.
+ * A key that a query does not see takes part with weight 0, which changes nothing but a sign of zero;
+ * zeros of the results are +0. So it does not show how the work is cut. */
 typedef struct {
     ql_tensor o, lse; /* f32 [N, heads*hd], [N, heads]                                */
     ql_tensor q;      /* f32 [N, heads*hd]                                            */
@@ -112,6 +125,7 @@ typedef struct {
     ql_tensor q_start, k_start; /* i32 [D + 1, 1]                                     */
     int64_t   heads, kv_heads, window;
     float     scale;
+    ql_dtype  operands; /* QL_F32 or QL_BF16 */
 } ql_attention_args;
 typedef struct {
     ql_tensor dq, dk, dv, d_o; /* f32, shapes of q, k, v, o; outputs are replaced      */
@@ -120,6 +134,7 @@ typedef struct {
     ql_tensor q_start, k_start;
     int64_t   heads, kv_heads, window;
     float     scale;
+    ql_dtype  operands;
 } ql_attention_grad_args;
 
 /* y = silu(gate) * up, silu(z) = z / (1 + exp(-z)) (Shazeer 2020). */

@@ -181,5 +181,4 @@ static void pack_right_transposed(const ql_bf16_layout *l, const ql_source *w, i
 }
 
 #define QL_BF16_ENTRY(NAME, PARAMETERS) .NAME = NAME,
-extern const ql_bf16_packers ISA(ql_bf16_pack);
 const ql_bf16_packers ISA(ql_bf16_pack) = {QL_BF16_PACKERS(QL_BF16_ENTRY)};
