@@ -77,13 +77,13 @@ static void one_query(const attention *a, int64_t query, float *o, float *lse) {
         for (int64_t i = 0; i < count; i++) {
             weight[i] = -INFINITY;
             if (!is_seen(a, query, from + i)) continue;
-            weight[i] = a->scale * product(a, a->q, query, a->k, from + i);
-            largest = fmaxf(largest, weight[i]);
+            weight[i] = product(a, a->q, query, a->k, from + i);
+            largest = fmaxf(largest, a->scale * weight[i]);
             seen++;
         }
         if (seen == 0) continue;
         for (int64_t i = 0; i < count; i++) {
-            weight[i] = is_seen(a, query, from + i) ? exponential(weight[i] - largest) : 0.0f;
+            weight[i] = is_seen(a, query, from + i) ? exponential(fmaf(a->scale, weight[i], -largest)) : 0.0f;
             block_sum += weight[i];
             weight[i] = oracle_bf16(weight[i]);
         }
@@ -115,7 +115,7 @@ static void make_weights(const attention *a, const float *lse, const float *delt
             int64_t at = t * a->keys + j, scalar = (a->q_from + t) * a->c->heads + a->head;
             weights[at] = d_scores[at] = 0.0f;
             if (!is_seen(a, t, j)) continue;
-            float weight = exponential(a->scale * product(a, a->q, t, a->k, j) - lse[scalar]);
+            float weight = exponential(fmaf(a->scale, product(a, a->q, t, a->k, j), -lse[scalar]));
             float d = weight * (product(a, a->d_o, t, a->v, j) - delta[scalar]);
             weights[at] = oracle_bf16(weight);
             d_scores[at] = oracle_bf16(d * a->scale);

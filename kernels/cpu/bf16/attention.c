@@ -66,28 +66,28 @@ static void shrink_output(float *o, int64_t head_dim, v16 by) {
     for (int64_t d = 0; d < head_dim; d++) v_store(o + d * COLS, v_mul(v_load(o + d * COLS), by));
 }
 
-/* The largest scores of 16 columns; four at a time, since each maximum waits for the one before. */
-QL_INLINE v16 largest_scores(const visibility *see, const float *scores, int64_t column, int64_t key, int64_t keys,
-                             v16 scale, bool masked) {
+/* The largest products with the keys of 16 columns; four at a time, since each maximum waits for the one before. */
+QL_INLINE v16 largest_products(const visibility *see, const float *scores, int64_t column, int64_t key, int64_t keys,
+                               bool masked) {
     const v16 none = v_all(-INFINITY);
     v16 largest[FOUR] = {none, none, none, none};
     for (int64_t i = 0; i < keys; i += FOUR) QL_UNROLL for (int64_t r = 0; r < FOUR; r++) {
-            v16 score = v_mul(v_load(scores + (i + r) * COLS), scale);
+            v16 score = v_load(scores + (i + r) * COLS);
             if (masked) score = v_select(seen_by(see, column, key + i + r), score, none);
             largest[r] = v_max(score, largest[r]);
         }
     return v_max(v_max(largest[0], largest[1]), v_max(largest[2], largest[3]));
 }
 
-/* exp(score - largest), 0 where unseen, as right panels; returns the sums, of ascending keys. */
+/* exp(scale * product - largest), 0 where unseen, as right panels; returns the sums, of ascending keys. */
 QL_INLINE v16 make_weights(const forward *f, const visibility *see, const float *scores, int64_t column, int64_t key,
                            int64_t keys, v16 largest, bool masked, uint16_t *panel) {
-    v16 scale = v_all(f->job->scale), sum = v_zero();
+    const v16 scale = v_all(f->job->scale), below = v_sub(v_zero(), largest);
+    v16 sum = v_zero();
     for (int64_t i = 0; i < keys; i += FOUR, panel += FOUR * QL_BF16_COLS) {
         v16 weight[FOUR];
         QL_UNROLL for (int64_t r = 0; r < FOUR; r++) {
-            v16 score = v_mul(v_load(scores + (i + r) * COLS), scale);
-            weight[r] = v_exp(v_sub(score, largest));
+            weight[r] = v_exp_small(v_fma(v_load(scores + (i + r) * COLS), scale, below));
             if (masked) weight[r] = v_select(seen_by(see, column, key + i + r), weight[r], v_zero());
             sum = v_add(sum, weight[r]);
         }
@@ -102,7 +102,8 @@ QL_INLINE void softmax(const forward *f, chunk *c, int64_t key, int64_t keys, bo
     for (int64_t column = 0; column < c->width; column += LANES) {
         const float *scores = f->scores + column;
         v16 old = v_load(c->largest + column);
-        v16 largest = v_max(largest_scores(&c->see, scores, column, key, keys, scale, masked), old);
+        v16 largest = v_mul(largest_products(&c->see, scores, column, key, keys, masked), scale);
+        largest = v_max(largest, old);
         v16 shrink = v_select(v_less(old, largest), v_exp(v_sub(old, largest)), one);
         v16 sum = make_weights(f, &c->see, scores, column, key, keys, largest, masked, f->weights + column * keys);
         v_store(c->largest + column, largest);

@@ -29,7 +29,7 @@ typedef struct {
     /* of the block of queries */
     int64_t query, count, head;
     visibility see;
-    float lse[COLS], delta[COLS];
+    float minus_lse[COLS], delta[COLS];
     uint16_t *q_turned, *d_o_turned; /* right [head_dim, queries] */
     uint16_t *q, *d_o;               /* right [queries, head_dim] */
 } backward;
@@ -89,7 +89,7 @@ static void load_queries(backward *b, int64_t head, int64_t query, int64_t count
         int64_t token = query + i, scalar = token * j->lse_stride + head;
         bool exists = i < count;
         sees(&b->see, i, exists ? visible_keys(j, token) : (key_range){0, 0});
-        b->lse[i] = exists ? j->lse[scalar] : 0.0f;
+        b->minus_lse[i] = exists ? -j->lse[scalar] : 0.0f;
         b->delta[i] = exists ? j->delta[scalar] : 0.0f;
     }
     pack->pack_right_transposed(l, &q, 0, j->head_dim, 0, count, b->q_turned);
@@ -114,7 +114,7 @@ QL_INLINE void four_keys(const backward *b, const key_block *k, int64_t row, int
     v16 weight[2][FOUR], d[2][FOUR];
     QL_UNROLL for (int64_t h = 0; h < 2; h++) QL_UNROLL for (int64_t r = 0; r < FOUR; r++) {
             int64_t c = column + h * LANES, at = (row + r) * COLS + c;
-            v16 w = v_exp(v_sub(v_mul(v_load(b->scores + at), scale), v_load(b->lse + c)));
+            v16 w = v_exp(v_fma(v_load(b->scores + at), scale, v_load(b->minus_lse + c)));
             v16 g = v_mul(v_mul(w, v_sub(v_load(b->d_weights + at), v_load(b->delta + c))), scale);
             if (masked) {
                 m16 seen = seen_by(&b->see, c, k->key + row + r);
