@@ -89,6 +89,21 @@ static void forward_items(void *context, int thread, int64_t from, int64_t to) {
     }
 }
 
+/* What an item of the forward pass is. Kernels for bf16 have masks to do only where a block of queries is
+ * not a block of keys, too. */
+static void choose_rows(attention *a) {
+    enum { QUERIES = 64 };
+    int64_t heads = a->heads / a->kv_heads;
+    if (a->operands == QL_BF16) {
+        a->group = ql_min(heads, QL_BF16_ATTENTION_ROWS / QUERIES);
+        a->block = ql_min(QL_BF16_ATTENTION_ROWS / QUERIES / a->group, 4) * QUERIES;
+    } else {
+        a->group = ql_min(heads, QL_ATTENTION_ROWS);
+        a->block = ql_min(QL_ATTENTION_ROWS / a->group, 2 * QUERIES);
+    }
+    a->groups_per_kv = ql_ceil_div(heads, a->group);
+}
+
 ql_err ql_cpu_attention(ql_device *d, const ql_attention_args *x) {
     attention a = {.cpu = ql_cpu_of(d),
                    .operands = x->operands,
@@ -109,10 +124,7 @@ ql_err ql_cpu_attention(ql_device *d, const ql_attention_args *x) {
                              .window = x->window,
                              .scale = x->scale}};
     QL_TRY(check_documents("attention", a.q_start, x->q.rows, a.k_start, x->k.rows, a.documents));
-    enum { QUERIES = 64 };
-    a.group = ql_min(x->heads / x->kv_heads, QL_ATTENTION_ROWS);
-    a.groups_per_kv = ql_ceil_div(x->heads / x->kv_heads, a.group);
-    a.block = ql_min(QL_ATTENTION_ROWS / a.group, 2 * QUERIES);
+    choose_rows(&a);
     ql_cpu_parallel(a.cpu, count_items(&a, BY_QUERIES), 1, forward_items, &a);
     return ql_ok();
 }

@@ -2,12 +2,13 @@
  * softmax as simd/attention.c. The output is kept turned, too: its rows are the elements of a head. */
 #include "kernels/cpu/bf16/attention_common.h"
 
-enum { CHUNKS = QL_ATTENTION_ROWS / COLS };
+enum { CHUNKS = QL_BF16_ATTENTION_ROWS / COLS };
 
 /* Up to COLS queries, of one head or of several. */
 typedef struct {
     visibility see;
-    int64_t first, width; /* column of the routine's; whole tiles */
+    int64_t columns, width;            /* of queries; whole tiles       */
+    int64_t token[COLS], head[COLS];
     const uint16_t *queries; /* right operand [head_dim, width] */
     float *o;                /* [padded, COLS] */
     float largest[COLS], sum[COLS];
@@ -19,44 +20,46 @@ typedef struct {
     int64_t from, count, columns, padded; /* column = head * count + query - from */
     int64_t chunks;
     chunk chunk[CHUNKS];
-    uint16_t *keys, *values, *weights; /* left [keys, head_dim], left [head_dim, keys], right [keys, width] */
-    float *scores;                     /* [KEYS, COLS] */
+    uint16_t *keys[BLOCKS_AT_ONCE], *values[BLOCKS_AT_ONCE]; /* left [keys, head_dim], left [head_dim, keys] */
+    uint16_t *weights;                                       /* right [keys, width] */
+    float *scores;                                           /* [KEYS, COLS] */
 } forward;
 
-static const float *query_of(const forward *f, int64_t column) {
-    const ql_attention_job *j = f->job;
-    return j->q + (f->from + column % f->count) * j->q_stride + column / f->count * j->head_dim;
+static int64_t place_of(const forward *f, const chunk *c, int64_t column) {
+    return c->token[column] * f->job->q_stride + c->head[column] * f->job->head_dim;
 }
 
 /* Columns that fill up the last tile see what the last query sees, so that they need no masks. */
 static void begin_chunk(forward *f, chunk *c, int64_t first, float *copy, float **scratch) {
     const ql_attention_job *j = f->job;
-    const ql_bf16_layout *l = &f->unit->layout;
-    int64_t columns = ql_min(COLS, f->columns - first);
     uint16_t *queries = take_halves(scratch, COLS * f->padded);
-    c->first = first;
-    c->width = round_up(columns, l->tile_cols);
+    c->columns = ql_min(COLS, f->columns - first);
+    c->width = round_up(c->columns, f->unit->layout.tile_cols);
     c->queries = queries;
     c->o = take(scratch, COLS * f->padded);
     memset(c->o, 0, (size_t)(COLS * f->padded) * sizeof *c->o);
     sees_none(&c->see);
     for (int64_t i = 0; i < c->width; i++) {
         int64_t column = ql_min(first + i, f->columns - 1);
-        sees(&c->see, i, visible_keys(j, f->from + column % f->count));
+        c->token[i] = f->from + column % f->count;
+        c->head[i] = column / f->count;
+        sees(&c->see, i, visible_keys(j, c->token[i]));
         c->largest[i] = -INFINITY;
         c->sum[i] = 0.0f;
     }
-    for (int64_t i = 0; i < columns; i++)
-        memcpy(copy + i * j->head_dim, query_of(f, first + i), (size_t)j->head_dim * sizeof *copy);
+    for (int64_t i = 0; i < c->columns; i++)
+        memcpy(copy + i * j->head_dim, j->q + place_of(f, c, i), (size_t)j->head_dim * sizeof *copy);
     ql_source source = {.data = copy, .dtype = QL_F32, .cols = j->head_dim};
-    f->unit->pack->pack_right_transposed(l, &source, 0, j->head_dim, 0, columns, queries);
+    f->unit->pack->pack_right_transposed(&f->unit->layout, &source, 0, j->head_dim, 0, c->columns, queries);
 }
 
 static void begin(forward *f, float *scratch) {
     float *copy = take(&scratch, COLS * f->padded);
     f->scores = take(&scratch, KEYS * COLS);
-    f->keys = take_halves(&scratch, KEYS * f->padded);
-    f->values = take_halves(&scratch, KEYS * f->padded);
+    for (int64_t i = 0; i < BLOCKS_AT_ONCE; i++) {
+        f->keys[i] = take_halves(&scratch, KEYS * f->padded);
+        f->values[i] = take_halves(&scratch, KEYS * f->padded);
+    }
     f->weights = take_halves(&scratch, KEYS * COLS);
     for (int64_t first = 0; first < f->columns; first += COLS)
         begin_chunk(f, &f->chunk[f->chunks++], first, copy, &scratch);
@@ -112,10 +115,12 @@ QL_INLINE void softmax(const forward *f, chunk *c, int64_t key, int64_t keys, bo
     }
 }
 
-static void attend_chunk(const forward *f, chunk *c, int64_t key, int64_t count) {
+/* One chunk and the block of keys at `key`, loaded as number `block`. */
+static void attend_block(const forward *f, chunk *c, int64_t key, int64_t block) {
+    int64_t count = ql_min(KEYS, f->job->keys - key);
     const ql_bf16_layout *l = &f->unit->layout;
     if (sees_nothing_of(&c->see, key)) return;
-    ql_bf16_product_begun(f->unit, &(ql_bf16_block){.left = f->keys,
+    ql_bf16_product_begun(f->unit, &(ql_bf16_block){.left = f->keys[block],
                                                     .right = c->queries,
                                                     .rows = round_up(count, l->tile_rows),
                                                     .cols = c->width,
@@ -126,7 +131,7 @@ static void attend_chunk(const forward *f, chunk *c, int64_t key, int64_t count)
         softmax(f, c, key, KEYS, false);
     else
         softmax(f, c, key, ql_bf16_depth(count), true);
-    ql_bf16_product_begun(f->unit, &(ql_bf16_block){.left = f->values,
+    ql_bf16_product_begun(f->unit, &(ql_bf16_block){.left = f->values[block],
                                                     .right = f->weights,
                                                     .rows = round_up(f->job->head_dim, l->tile_rows),
                                                     .cols = c->width,
@@ -137,35 +142,47 @@ static void attend_chunk(const forward *f, chunk *c, int64_t key, int64_t count)
                                                     .y_stride = COLS});
 }
 
-static void attend_block(forward *f, int64_t key) {
+static void load_block(const forward *f, int64_t key, int64_t block) {
     const ql_attention_job *j = f->job;
     const ql_bf16_unit *unit = f->unit;
     const float *k = j->k + key * j->kv_stride, *v = j->v + key * j->kv_stride;
     int64_t count = ql_min(KEYS, j->keys - key);
-    unit->pack->pack_left(&unit->layout, k, j->kv_stride, count, j->head_dim, 1.0f, f->keys);
-    unit->pack->pack_left_columns(&unit->layout, v, j->kv_stride, j->head_dim, count, f->values);
-    for (int64_t i = 0; i < f->chunks; i++) attend_chunk(f, &f->chunk[i], key, count);
+    unit->pack->pack_left(&unit->layout, k, j->kv_stride, count, j->head_dim, 1.0f, f->keys[block]);
+    unit->pack->pack_left_columns(&unit->layout, v, j->kv_stride, j->head_dim, count, f->values[block]);
+}
+
+/* Blocks of keys from `key` on, as many as are loaded at once; a chunk goes through all of them, since more
+ * belongs to it than to a block. */
+static void attend_blocks(forward *f, int64_t key, int64_t end) {
+    int64_t blocks = ql_min(BLOCKS_AT_ONCE, ql_ceil_div(end - key, KEYS));
+    for (int64_t i = 0; i < blocks; i++) load_block(f, key + i * KEYS, i);
+    for (int64_t c = 0; c < f->chunks; c++)
+        for (int64_t i = 0; i < blocks; i++) attend_block(f, &f->chunk[c], key + i * KEYS, i);
 }
 
 /* Divides by the sum of the weights; zeros become +0. */
-static void store_chunk(const forward *f, const chunk *c) {
+static void store_output(const forward *f, chunk *c, int64_t column, int64_t columns) {
     const ql_attention_job *j = f->job;
     float rows[LANES * LANES]; /* of 16 queries */
-    for (int64_t column = 0; column < c->width; column += LANES) {
-        int64_t there = ql_min(LANES, f->columns - c->first - column);
-        FOR_LANES(d, lanes, j->head_dim) {
-            v_transpose(c->o + d * COLS + column, COLS, LANES, rows, LANES);
-            for (int64_t i = 0; i < there; i++) {
-                float *to = j->o + (query_of(f, c->first + column + i) - j->q) + d;
-                v16 inverse = v_all(1.0f / c->sum[column + i]);
-                v_put(to, v_add(v_mul(v_load(rows + i * LANES), inverse), v_zero()), lanes);
-            }
-        }
-        for (int64_t i = column; i < column + there; i++) {
-            int64_t token = f->from + (c->first + i) % f->count, head = (c->first + i) / f->count;
-            j->lse[token * j->lse_stride + head] = (float)((double)c->largest[i] + ql_cpu_log((double)c->sum[i]));
-        }
+    v16 inverse = v_div(v_all(1.0f), v_load(c->sum + column));
+    for (int64_t d = 0; d < j->head_dim; d++) {
+        float *o = c->o + d * COLS + column;
+        v_store(o, v_add(v_mul(v_load(o), inverse), v_zero()));
     }
+    FOR_LANES(d, lanes, j->head_dim) {
+        v_transpose(c->o + d * COLS + column, COLS, LANES, rows, LANES);
+        for (int64_t i = 0; i < columns; i++)
+            v_put(j->o + place_of(f, c, column + i) + d, v_load(rows + i * LANES), lanes);
+    }
+}
+
+static void end_chunk(const forward *f, chunk *c) {
+    const ql_attention_job *j = f->job;
+    for (int64_t column = 0; column < c->columns; column += LANES)
+        store_output(f, c, column, ql_min(LANES, c->columns - column));
+    for (int64_t i = 0; i < c->columns; i++)
+        j->lse[c->token[i] * j->lse_stride + c->head[i]] =
+            (float)((double)c->largest[i] + ql_cpu_log((double)c->sum[i]));
 }
 
 void ISA(ql_bf16_attention)(const ql_bf16_unit *unit, const ql_attention_job *job, int64_t from, int64_t count,
@@ -175,7 +192,8 @@ void ISA(ql_bf16_attention)(const ql_bf16_unit *unit, const ql_attention_job *jo
     begin(&f, scratch);
     int64_t first = visible_keys(job, from).first, end = visible_keys(job, from + count - 1).end;
     ql_bf16_begin(unit);
-    for (int64_t key = first / KEYS * KEYS; key < end; key += KEYS) attend_block(&f, key);
+    for (int64_t key = first / KEYS * KEYS; key < end; key += QL_BF16_KEYS_AT_ONCE)
+        attend_blocks(&f, key, end);
     ql_bf16_end(unit);
-    for (int64_t i = 0; i < f.chunks; i++) store_chunk(&f, &f.chunk[i]);
+    for (int64_t i = 0; i < f.chunks; i++) end_chunk(&f, &f.chunk[i]);
 }

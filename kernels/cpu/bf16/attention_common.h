@@ -8,7 +8,7 @@
 #include "kernels/cpu/simd/attention_rows.h"
 #include "kernels/cpu/simd/exponential.h"
 
-enum { KEYS = QL_KEY_BLOCK, COLS = 64, FOUR = 4 };
+enum { KEYS = QL_KEY_BLOCK, BLOCKS_AT_ONCE = QL_BF16_KEYS_AT_ONCE / KEYS, COLS = 64, FOUR = 4 };
 _Static_assert(KEYS % QL_BF16_BLOCK == 0 && COLS % QL_BF16_TILE_COLS_MAX == 0, "whole blocks and tiles");
 
 QL_INLINE uint16_t *take_halves(float **scratch, int64_t halves) {

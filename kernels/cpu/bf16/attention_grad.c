@@ -5,7 +5,7 @@
  * element of dk and dv over heads, then the blocks of 32 queries of the document, ascending. */
 #include "kernels/cpu/bf16/attention_common.h"
 
-enum { BLOCKS_AT_ONCE = QL_BF16_GRAD_KEYS / KEYS, BLOCK = QL_BF16_BLOCK, TILE = QL_BF16_TILE };
+enum { BLOCK = QL_BF16_BLOCK, TILE = QL_BF16_TILE };
 
 /* A block of keys. */
 typedef struct {
@@ -239,8 +239,8 @@ void ISA(ql_bf16_attention_grad)(const ql_bf16_unit *unit, const ql_attention_jo
     begin(&b, scratch);
     if (parts & QL_GRAD_Q) touch_dq(job, query_from, query_to, true);
     ql_bf16_begin(unit);
-    for (int64_t key = key_from; key < key_to; key += QL_BF16_GRAD_KEYS) {
-        int64_t count = ql_min(QL_BF16_GRAD_KEYS, key_to - key), from = ql_max(query_from, key - offset), to = query_to;
+    for (int64_t key = key_from; key < key_to; key += QL_BF16_KEYS_AT_ONCE) {
+        int64_t count = ql_min(QL_BF16_KEYS_AT_ONCE, key_to - key), from = ql_max(query_from, key - offset), to = query_to;
         if (job->window > 0) to = ql_min(to, key + count - 1 + job->window - offset);
         b.blocks = ql_ceil_div(count, KEYS);
         for (int64_t i = 0; i < b.blocks; i++) load_block(&b, &b.block[i], key + i * KEYS, key_to);

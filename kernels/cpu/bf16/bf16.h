@@ -64,17 +64,18 @@ typedef struct {
 } ql_bf16_tile;
 
 /* Attention by a unit's products: parameters and results as of the routines `attention` and
- * `attention_grad` in simd.h. */
+ * `attention_grad` in simd.h, with count * group <= QL_BF16_ATTENTION_ROWS. */
 typedef struct ql_bf16_unit ql_bf16_unit;
 typedef void ql_bf16_attention(const ql_bf16_unit *unit, const ql_attention_job *job, int64_t from, int64_t count,
                                float *scratch);
 typedef void ql_bf16_attention_grad(const ql_bf16_unit *unit, const ql_attention_job *job, unsigned parts,
                                     int64_t query_from, int64_t query_to, int64_t key_from, int64_t key_to,
                                     float *scratch);
-/* Keys that attention_grad takes at once, and floats of scratch that it needs. Attention needs less. */
+/* Keys that attention takes at once, and floats of scratch that attention_grad needs. Attention needs less. */
 enum {
-    QL_BF16_GRAD_KEYS = 4 * QL_KEY_BLOCK,
-    QL_BF16_ATTENTION_SCRATCH = (QL_BF16_GRAD_KEYS * 7 / 2 + QL_KEY_BLOCK * 2) * QL_HEAD_DIM_MAX + 32768,
+    QL_BF16_ATTENTION_ROWS = 512,
+    QL_BF16_KEYS_AT_ONCE = 4 * QL_KEY_BLOCK,
+    QL_BF16_ATTENTION_SCRATCH = (QL_BF16_KEYS_AT_ONCE * 7 / 2 + QL_KEY_BLOCK * 2) * QL_HEAD_DIM_MAX + 32768,
 };
 
 struct ql_bf16_unit {
