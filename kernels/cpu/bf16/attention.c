@@ -160,23 +160,20 @@ static void attend_blocks(forward *f, int64_t key, int64_t end) {
         for (int64_t i = 0; i < blocks; i++) attend_block(f, &f->chunk[c], key + i * KEYS, i);
 }
 
-/* Divides by the sum of the weights; zeros become +0. */
-static void store_output(const forward *f, chunk *c, int64_t column, int64_t columns) {
+/* Divides by the sum of the weights and turns; zeros become +0. */
+static void store_output(const forward *f, const chunk *c, int64_t column, int64_t columns) {
     const ql_attention_job *j = f->job;
-    float rows[LANES * LANES]; /* of 16 queries */
-    v16 inverse = v_div(v_all(1.0f), v_load(c->sum + column));
-    for (int64_t d = 0; d < j->head_dim; d++) {
-        float *o = c->o + d * COLS + column;
-        v_store(o, v_add(v_mul(v_load(o), inverse), v_zero()));
-    }
-    FOR_LANES(d, lanes, j->head_dim) {
-        v_transpose(c->o + d * COLS + column, COLS, LANES, rows, LANES);
-        for (int64_t i = 0; i < columns; i++)
-            v_put(j->o + place_of(f, c, column + i) + d, v_load(rows + i * LANES), lanes);
+    float rows[LANES * QL_HEAD_DIM_MAX]; /* of 16 queries */
+    for (int64_t d = 0; d < j->head_dim; d += LANES)
+        v_transpose(c->o + d * COLS + column, COLS, LANES, rows + d, QL_HEAD_DIM_MAX);
+    for (int64_t i = 0; i < columns; i++) {
+        v16 inverse = v_all(1.0f / c->sum[column + i]);
+        float *to = j->o + place_of(f, c, column + i), *from = rows + i * QL_HEAD_DIM_MAX;
+        FOR_LANES(d, lanes, j->head_dim) v_put(to + d, v_add(v_mul(v_load(from + d), inverse), v_zero()), lanes);
     }
 }
 
-static void end_chunk(const forward *f, chunk *c) {
+static void end_chunk(const forward *f, const chunk *c) {
     const ql_attention_job *j = f->job;
     for (int64_t column = 0; column < c->columns; column += LANES)
         store_output(f, c, column, ql_min(LANES, c->columns - column));
