@@ -74,7 +74,7 @@ typedef void ql_bf16_attention_grad(const ql_bf16_unit *unit, const ql_attention
 /* Keys that attention takes at once, and floats of scratch that attention_grad needs. Attention needs less. */
 enum {
     QL_BF16_ATTENTION_ROWS = 512,
-    QL_BF16_KEYS_AT_ONCE = 4 * QL_KEY_BLOCK,
+    QL_BF16_KEYS_AT_ONCE = 8 * QL_KEY_BLOCK,
     QL_BF16_ATTENTION_SCRATCH = (QL_BF16_KEYS_AT_ONCE * 7 / 2 + QL_KEY_BLOCK * 2) * QL_HEAD_DIM_MAX + 32768,
 };
 
