@@ -100,9 +100,10 @@ static void measure(ql_device *best, ql_device *const *device, const shape *s, d
     }
     double product = 2e-9 * visible_pairs(s) * (double)s->heads * (double)s->head_dim;
     times plain = taken[KINDS];
-    printf("%5lld tokens, documents of %4lld, heads %2lld/%2lld of %3lld, window %4lld: forward %4.0f, backward %4.0f\n",
-           (long long)s->tokens, (long long)s->document, (long long)s->heads, (long long)s->kv_heads,
-           (long long)s->head_dim, (long long)s->window, 2.0 * product / plain.forward, 5.0 * product / plain.backward);
+    printf(
+        "%5lld tokens, documents of %4lld, heads %2lld/%2lld of %3lld, window %4lld: forward %4.0f, backward %4.0f\n",
+        (long long)s->tokens, (long long)s->document, (long long)s->heads, (long long)s->kv_heads,
+        (long long)s->head_dim, (long long)s->window, 2.0 * product / plain.forward, 5.0 * product / plain.backward);
     for (int k = 0; k < KINDS; k++)
         if (device[k])
             printf("%18s: forward %5.0f (%4.2f), backward %5.0f (%4.2f), both (%4.2f)\n", kinds[k],

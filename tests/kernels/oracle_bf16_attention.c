@@ -90,7 +90,8 @@ static void one_query(const attention *a, int64_t query, float *o, float *lse) {
         float shrink = exponential(old - largest);
         sum = fmaf(sum, shrink, block_sum);
         for (int64_t i = 0; i < dim; i++)
-            o[i] = oracle_bf16_sum(o[i] * shrink, weight, 1, a->v + a->k_at + from * a->k_stride + i, a->k_stride, count);
+            o[i] =
+                oracle_bf16_sum(o[i] * shrink, weight, 1, a->v + a->k_at + from * a->k_stride + i, a->k_stride, count);
     }
     float inverse = 1.0f / sum;
     for (int64_t i = 0; i < dim; i++) o[i] = o[i] * inverse + 0.0f;
@@ -147,8 +148,8 @@ void oracle_bf16_attention_grad(const attention_case *c, const float *lse, const
     for (int64_t d = 0; d < c->documents; d++)
         for (int64_t h = 0; h < c->heads; h++) {
             choose(&a, d, h);
-            float *weights = QL_NEW_ARRAY(float, ql_max(1, a.queries *a.keys));
-            float *d_scores = QL_NEW_ARRAY(float, ql_max(1, a.queries *a.keys));
+            float *weights = QL_NEW_ARRAY(float, ql_max(1, a.queries * a.keys));
+            float *d_scores = QL_NEW_ARRAY(float, ql_max(1, a.queries * a.keys));
             make_weights(&a, lse, delta, weights, d_scores);
             add_head(&a, weights, d_scores, dq, dk, dv);
             free(weights), free(d_scores);

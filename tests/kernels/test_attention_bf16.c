@@ -41,8 +41,7 @@ static outputs of_result(const attention_case *c, float *x) {
 static void same(const char *what, const float *got, const float *want, int64_t n) {
     for (int64_t i = 0; i < n; i++)
         if (memcmp(&got[i], &want[i], sizeof got[i]))
-            fail_msg("%s: %lld of %lld: %a, not %a", what, (long long)i, (long long)n, (double)got[i],
-                     (double)want[i]);
+            fail_msg("%s: %lld of %lld: %a, not %a", what, (long long)i, (long long)n, (double)got[i], (double)want[i]);
 }
 
 static void check_numbers(attention_case *c) {
@@ -121,7 +120,8 @@ static void fewer_queries_than_keys(void **state) {
     static const int32_t queries[] = {0, 1, 1, 4, 40}, keys[] = {0, 150, 153, 160, 260};
     static const int64_t heads[][2] = {{3, 1}, {8, 1}, {2, 2}, {40, 1}};
     for (size_t i = 0; i < QL_LEN(heads); i++) {
-        attention_case c = {4, heads[i][0], heads[i][1], 16, i % 2 ? 70 : 0, queries, keys, NULL, NULL, NULL, NULL, QL_BF16};
+        attention_case c = {4,    heads[i][0], heads[i][1], 16,   i % 2 ? 70 : 0, queries,
+                            keys, NULL,        NULL,        NULL, NULL,           QL_BF16};
         check(c, 2.0f);
     }
     static const int32_t one[] = {0, 1}, some[] = {0, 90};

@@ -243,6 +243,7 @@ static void only_known_operands(void **state) {
               "attention: operands cannot be float16");
     must_fail(ql_attention_grad(d, &(ql_attention_grad_args){.operands = QL_I8}), QL_BUG,
               "attention_grad: operands cannot be int8");
+    must_fail(ql_attention(d, &(ql_attention_args){.operands = QL_BF16}), QL_BUG, "attention: scale 0 is not positive");
     must_fail(ql_logprob(d, &(ql_logprob_args){.operands = QL_F16}), QL_BUG, "logprob: operands cannot be float16");
     ql_device_close(d);
 }

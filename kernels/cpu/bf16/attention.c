@@ -7,7 +7,7 @@ enum { CHUNKS = QL_BF16_ATTENTION_ROWS / COLS };
 /* Up to COLS queries, of one head or of several. */
 typedef struct {
     visibility see;
-    int64_t columns, width;            /* of queries; whole tiles       */
+    int64_t columns, width; /* of queries; whole tiles       */
     int64_t token[COLS], head[COLS];
     const uint16_t *queries; /* right operand [head_dim, width] */
     float *o;                /* [padded, COLS] */
@@ -189,8 +189,7 @@ void ISA(ql_bf16_attention)(const ql_bf16_unit *unit, const ql_attention_job *jo
     begin(&f, scratch);
     int64_t first = visible_keys(job, from).first, end = visible_keys(job, from + count - 1).end;
     ql_bf16_begin(unit);
-    for (int64_t key = first / KEYS * KEYS; key < end; key += QL_BF16_KEYS_AT_ONCE)
-        attend_blocks(&f, key, end);
+    for (int64_t key = first / KEYS * KEYS; key < end; key += QL_BF16_KEYS_AT_ONCE) attend_blocks(&f, key, end);
     ql_bf16_end(unit);
     for (int64_t i = 0; i < f.chunks; i++) end_chunk(&f, &f.chunk[i]);
 }

@@ -10,9 +10,9 @@ enum { BLOCK = QL_BF16_BLOCK, TILE = QL_BF16_TILE };
 /* A block of keys. */
 typedef struct {
     int64_t key, count;
-    uint16_t *keys, *values;  /* left [count, head_dim]  */
-    uint16_t *keys_as_right;  /* right [count, head_dim] */
-    float *dk, *dv;           /* [KEYS, padded] */
+    uint16_t *keys, *values; /* left [count, head_dim]  */
+    uint16_t *keys_as_right; /* right [count, head_dim] */
+    float *dk, *dv;          /* [KEYS, padded] */
 } key_block;
 
 typedef struct {
@@ -22,10 +22,10 @@ typedef struct {
     int64_t padded;
     key_block block[BLOCKS_AT_ONCE];
     int64_t blocks;
-    float *scores, *d_weights; /* [KEYS, COLS] */
-    uint16_t *weights, *d_scores;           /* left [keys, queries]   */
-    uint16_t *d_scores_pairs;               /* right [keys, queries]  */
-    uint16_t *d_scores_by_query;            /* left [queries, keys]   */
+    float *scores, *d_weights;    /* [KEYS, COLS] */
+    uint16_t *weights, *d_scores; /* left [keys, queries]   */
+    uint16_t *d_scores_pairs;     /* right [keys, queries]  */
+    uint16_t *d_scores_by_query;  /* left [queries, keys]   */
     /* of the block of queries */
     int64_t query, count, head;
     visibility see;
@@ -113,17 +113,17 @@ QL_INLINE void four_keys(const backward *b, const key_block *k, int64_t row, int
     ql_bf16_order order = b->unit->layout.order;
     v16 weight[2][FOUR], d[2][FOUR];
     QL_UNROLL for (int64_t h = 0; h < 2; h++) QL_UNROLL for (int64_t r = 0; r < FOUR; r++) {
-            int64_t c = column + h * LANES, at = (row + r) * COLS + c;
-            v16 w = v_exp(v_fma(v_load(b->scores + at), scale, v_load(b->minus_lse + c)));
-            v16 g = v_mul(v_mul(w, v_sub(v_load(b->d_weights + at), v_load(b->delta + c))), scale);
-            if (masked) {
-                m16 seen = seen_by(&b->see, c, k->key + row + r);
-                w = v_select(seen, w, v_zero());
-                g = v_select(seen, g, v_zero());
-            }
-            weight[h][r] = w;
-            d[h][r] = g;
+        int64_t c = column + h * LANES, at = (row + r) * COLS + c;
+        v16 w = v_exp(v_fma(v_load(b->scores + at), scale, v_load(b->minus_lse + c)));
+        v16 g = v_mul(v_mul(w, v_sub(v_load(b->d_weights + at), v_load(b->delta + c))), scale);
+        if (masked) {
+            m16 seen = seen_by(&b->see, c, k->key + row + r);
+            w = v_select(seen, w, v_zero());
+            g = v_select(seen, g, v_zero());
         }
+        weight[h][r] = w;
+        d[h][r] = g;
+    }
     QL_UNROLL for (int64_t r = 0; r < FOUR; r++) {
         int64_t i = row + r, panel = i >> tile_rows_log2, in_panel = i - (panel << tile_rows_log2);
         int64_t at = (((panel * query_blocks + column / BLOCK) << tile_rows_log2) + in_panel) * BLOCK;
@@ -240,7 +240,8 @@ void ISA(ql_bf16_attention_grad)(const ql_bf16_unit *unit, const ql_attention_jo
     if (parts & QL_GRAD_Q) touch_dq(job, query_from, query_to, true);
     ql_bf16_begin(unit);
     for (int64_t key = key_from; key < key_to; key += QL_BF16_KEYS_AT_ONCE) {
-        int64_t count = ql_min(QL_BF16_KEYS_AT_ONCE, key_to - key), from = ql_max(query_from, key - offset), to = query_to;
+        int64_t count = ql_min(QL_BF16_KEYS_AT_ONCE, key_to - key), from = ql_max(query_from, key - offset),
+                to = query_to;
         if (job->window > 0) to = ql_min(to, key + count - 1 + job->window - offset);
         b.blocks = ql_ceil_div(count, KEYS);
         for (int64_t i = 0; i < b.blocks; i++) load_block(&b, &b.block[i], key + i * KEYS, key_to);

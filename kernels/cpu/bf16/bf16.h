@@ -116,9 +116,9 @@ static inline int64_t ql_bf16_right_size(const ql_bf16_layout *l, int64_t cols, 
     return ql_ceil_div(cols, l->tile_cols) * l->tile_cols * ql_bf16_depth(depth);
 }
 
-#define QL_BF16_SET(ISA)                                      \
-    extern const ql_bf16_packers ql_bf16_pack_##ISA;          \
-    extern ql_bf16_attention ql_bf16_attention_##ISA;         \
+#define QL_BF16_SET(ISA)                                                                                               \
+    extern const ql_bf16_packers ql_bf16_pack_##ISA;                                                                   \
+    extern ql_bf16_attention ql_bf16_attention_##ISA;                                                                  \
     extern ql_bf16_attention_grad ql_bf16_attention_grad_##ISA;
 QL_BF16_SET(portable)
 extern const ql_bf16_unit ql_bf16_portable;

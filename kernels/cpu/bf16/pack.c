@@ -145,7 +145,8 @@ static void pack_right_floats(const ql_bf16_layout *l, const float *x, int64_t s
         for (int64_t b = 0; b < blocks; b++, panels += QL_BF16_TILE) {
             int64_t k = b * BLOCK;
             if (n < cols)
-                pair_rows(l->order, x + k * stride + n, stride, ql_min(COLS, cols - n), ql_min(BLOCK, depth - k), panels);
+                pair_rows(l->order, x + k * stride + n, stride, ql_min(COLS, cols - n), ql_min(BLOCK, depth - k),
+                          panels);
             else
                 memset(panels, 0, QL_BF16_TILE * sizeof *panels);
         }

@@ -22,9 +22,8 @@ QL_INLINE float *take(float **scratch, int64_t floats) {
 /* Copies rows of head_dim floats; their zeros become +0. */
 QL_INLINE void store_rows(const float *from, int64_t padded, int64_t count, int64_t head_dim, float *to,
                           int64_t stride) {
-    for (int64_t i = 0; i < count; i++)
-        FOR_LANES(d, lanes, head_dim)
-            v_put(to + i * stride + d, v_add(v_load(from + i * padded + d), v_zero()), lanes);
+    for (int64_t i = 0; i < count; i++) FOR_LANES(d, lanes, head_dim)
+    v_put(to + i * stride + d, v_add(v_load(from + i * padded + d), v_zero()), lanes);
 }
 
 /* Sets the rows of dq to 0 or, at the end, their zeros to +0. */
@@ -33,6 +32,6 @@ QL_INLINE void touch_dq(const ql_attention_job *j, int64_t from, int64_t to, boo
     for (int64_t i = from; i < to; i++) {
         float *row = j->dq + i * j->q_stride;
         FOR_LANES(d, lanes, n)
-            v_put(row + d, begin ? v_zero() : v_add(v_get(row + d, lanes), v_zero()), lanes);
+        v_put(row + d, begin ? v_zero() : v_add(v_get(row + d, lanes), v_zero()), lanes);
     }
 }
