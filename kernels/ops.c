@@ -148,7 +148,14 @@ static ql_err check_heads(const char *op, ql_tensor q, ql_tensor k, int64_t head
     return ql_ok();
 }
 
+static ql_err check_rounding(const char *op, ql_dtype operands, float scale) {
+    QL_TRY(check_operands(op, operands));
+    QL_CHECK(operands == QL_F32 || scale > 0.0f, QL_BUG, "%s: scale %g is not positive", op, (double)scale);
+    return ql_ok();
+}
+
 ql_err ql_attention(ql_device *d, const ql_attention_args *a) {
+    QL_TRY(check_rounding("attention", a->operands, a->scale));
     CHECK("attention", q, QL_F32, a->o.rows, a->o.cols);
     CHECK("attention", o, QL_F32, a->q.rows, a->q.cols);
     CHECK("attention", lse, QL_F32, a->q.rows, a->heads);
@@ -161,6 +168,7 @@ ql_err ql_attention(ql_device *d, const ql_attention_args *a) {
 }
 
 ql_err ql_attention_grad(ql_device *d, const ql_attention_grad_args *a) {
+    QL_TRY(check_rounding("attention_grad", a->operands, a->scale));
     CHECK("attention_grad", q, QL_F32, a->o.rows, a->o.cols);
     CHECK("attention_grad", o, QL_F32, a->q.rows, a->q.cols);
     CHECK("attention_grad", d_o, QL_F32, a->q.rows, a->q.cols);

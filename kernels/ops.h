@@ -113,7 +113,22 @@ typedef struct {
  * training has equal starts and generation one query against all keys so far. A query sees the
  * last `window` keys up to its own (window 0: all). Query head h reads key head h / (heads/kv_heads).
  * o = softmax(scale * q k^T) v; lse is the natural log of the softmax denominator including the
- * maximum, for the backward pass. */
+ * maximum, for the backward pass.
+ *
+ * With operands QL_BF16 those of the five kinds of products are rounded: q, k, v, d_o, the weights where
+ * they multiply v or d_o, and d_scores = weight * (d_o v^T - delta) * scale. All else is f32. `scale`
+ * (> 0) multiplies the finished sums q k^T, not q: so it is done by attention kernels for bf16 elsewhere, no
+ * bit of q is lost to it, and one rounded q serves scores and dk. k counts
+ *   in q k^T and d_o v^T: the elements of the head;
+ *   in o and dq: the keys of the document, from its first;
+ *   in dk and dv: the queries of the document, from its first, anew for each query head of the key head,
+ *   ascending, while y goes on.
+ * Forward, 64 keys from the document's first at a time, as long as a query sees any of them: largest =
+ * max(largest, scale * max(q k^T)), weight = exp(fma(scale, q k^T, -largest)), and where `largest` grows,
+ * o and the sum of the weights are multiplied by exp(old - new) first; sum = fma(sum, that, the 64 weights
+ * added one by one, before they are rounded). Backward weight = exp(fma(scale, q k^T, -lse)). Keys that a
+ * query does not see take part with weight 0, which changes nothing but the sign of a zero; zeros of
+ * results are +0. So it does not show how the work is cut. */
 typedef struct {
     ql_tensor o, lse; /* f32 [N, heads*hd], [N, heads]                                */
     ql_tensor q;      /* f32 [N, heads*hd]                                            */
@@ -121,6 +136,7 @@ typedef struct {
     ql_tensor q_start, k_start; /* i32 [D + 1, 1]                                     */
     int64_t   heads, kv_heads, window;
     float     scale;
+    ql_dtype  operands; /* QL_F32 or QL_BF16                                          */
 } ql_attention_args;
 typedef struct {
     ql_tensor dq, dk, dv, d_o; /* f32, shapes of q, k, v, o; outputs are replaced      */
@@ -129,6 +145,7 @@ typedef struct {
     ql_tensor q_start, k_start;
     int64_t   heads, kv_heads, window;
     float     scale;
+    ql_dtype  operands;        /* QL_F32 or QL_BF16                                    */
 } ql_attention_grad_args;
 
 /* y = silu(gate) * up, silu(z) = z / (1 + exp(-z)) (Shazeer 2020). */

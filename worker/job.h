@@ -15,7 +15,7 @@ typedef struct {
     ql_device    *device;      /* NULL while planning for a device that is not there */
     const char   *device_kind;
     int           threads;     /* of this rank, where it computes on the CPU         */
-    ql_dtype      operands;    /* of all matrix products; ql_choose_device           */
+    ql_dtype      operands;    /* of all products; ql_choose_device                  */
     ql_tokenizer *tokenizer;
 
     ql_corpus  train, eval;

@@ -24,7 +24,7 @@ const ql_key ql_keys[] = {
     {"model", "bnb_4bit_compute_dtype", QL_KEY_CHOICE, AT(bnb_4bit_compute_dtype), .initial = "auto", .decides = true,
      .choices = "auto bfloat16|bf16|torch.bfloat16 float16|fp16|torch.float16 float32|fp32|torch.float32",
      .meaning = "Type of the arithmetic, with load_in_4bit: false, too; auto: float32 on a CPU. bfloat16 there: factors of "
-                "matrix products are rounded, sums are float32; fast with AVX512_BF16 or AMX, same results without."},
+                "all products, attention's too, are rounded, sums are float32; fast with AMX, same results without."},
     {"model", "quantized_cache", QL_KEY_TEXT, AT(quantized_cache), .initial = "auto", .choices = "auto|true false|no",
      .meaning = "Where a base that was quantised here is kept for the next start: a folder; auto: the user's cache "
                 "folder (XDG_CACHE_HOME or ~/.cache), for bases of 32 MiB and more; false: nowhere. Changes no result."},

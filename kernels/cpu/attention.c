@@ -1,11 +1,13 @@
 /* Attention: documents, heads and blocks of queries or keys are dealt to the threads. */
 #include "kernels/cpu/cpu.h"
 
-_Static_assert((int)QL_ATTENTION_SCRATCH <= (int)QL_OWN_FLOATS, "attention fits into a thread's scratch");
+_Static_assert((int)QL_ATTENTION_SCRATCH <= (int)QL_OWN_FLOATS && (int)QL_BF16_ATTENTION_SCRATCH <= (int)QL_OWN_FLOATS,
+               "attention fits into a thread's scratch");
 
 /* What one call of a routine gets: part `part` of document and head group. */
 typedef struct {
     const ql_cpu   *cpu;
+    ql_dtype        operands;
     ql_attention_job whole; /* of the first document and head */
     const int32_t  *q_start, *k_start;
     int64_t         documents, heads, kv_heads, group, groups_per_kv, block;
@@ -71,18 +73,40 @@ static ql_err check_documents(const char *op, const int32_t *q, int64_t q_end, c
     return ql_ok();
 }
 
+static void attend(const attention *a, const ql_attention_job *job, int64_t from, int64_t count, float *scratch) {
+    if (a->operands == QL_BF16)
+        a->cpu->bf16->attention(a->cpu->bf16, job, from, count, scratch);
+    else
+        a->cpu->simd->attention(job, from, count, scratch);
+}
+
 static void forward_items(void *context, int thread, int64_t from, int64_t to) {
     const attention *a = context;
     for (int64_t i = from; i < to; i++) {
         item    it = item_of(a, BY_QUERIES, i);
         int64_t query = it.block * a->block;
-        a->cpu->simd->attention(&it.job, query, ql_min(a->block, it.job.queries - query),
-                                ql_cpu_scratch(a->cpu, thread));
+        attend(a, &it.job, query, ql_min(a->block, it.job.queries - query), ql_cpu_scratch(a->cpu, thread));
     }
+}
+
+/* What an item of the forward pass is. Kernels for bf16 have masks to do only where a block of queries is
+ * not a block of keys, too. */
+static void choose_rows(attention *a) {
+    enum { QUERIES = 64 };
+    int64_t heads = a->heads / a->kv_heads;
+    if (a->operands == QL_BF16) {
+        a->group = ql_min(heads, QL_BF16_ATTENTION_ROWS / QUERIES);
+        a->block = ql_min(QL_BF16_ATTENTION_ROWS / QUERIES / a->group, 4) * QUERIES;
+    } else {
+        a->group = ql_min(heads, QL_ATTENTION_ROWS);
+        a->block = ql_min(QL_ATTENTION_ROWS / a->group, 2 * QUERIES);
+    }
+    a->groups_per_kv = ql_ceil_div(heads, a->group);
 }
 
 ql_err ql_cpu_attention(ql_device *d, const ql_attention_args *x) {
     attention a = {.cpu = ql_cpu_of(d),
+                   .operands = x->operands,
                    .q_start = ql_address(x->q_start),
                    .k_start = ql_address(x->k_start),
                    .documents = x->q_start.rows - 1,
@@ -100,10 +124,7 @@ ql_err ql_cpu_attention(ql_device *d, const ql_attention_args *x) {
                              .window = x->window,
                              .scale = x->scale}};
     QL_TRY(check_documents("attention", a.q_start, x->q.rows, a.k_start, x->k.rows, a.documents));
-    enum { QUERIES = 64 };
-    a.group = ql_min(x->heads / x->kv_heads, QL_ATTENTION_ROWS);
-    a.groups_per_kv = ql_ceil_div(x->heads / x->kv_heads, a.group);
-    a.block = ql_min(QL_ATTENTION_ROWS / a.group, 2 * QUERIES);
+    choose_rows(&a);
     ql_cpu_parallel(a.cpu, count_items(&a, BY_QUERIES), 1, forward_items, &a);
     return ql_ok();
 }
@@ -122,12 +143,20 @@ static void make_delta(void *context, int thread, int64_t from, int64_t to) {
         w->delta[i] = w->simd->dot(w->d_o + i * w->head_dim, w->o + i * w->head_dim, w->head_dim);
 }
 
+static void make_gradients(const attention *a, const ql_attention_job *job, unsigned parts, int64_t query_from,
+                           int64_t query_to, int64_t key_from, int64_t key_to, int thread) {
+    float *scratch = ql_cpu_scratch(a->cpu, thread);
+    if (a->operands == QL_BF16)
+        a->cpu->bf16->attention_grad(a->cpu->bf16, job, parts, query_from, query_to, key_from, key_to, scratch);
+    else
+        a->cpu->simd->attention_grad(job, parts, query_from, query_to, key_from, key_to, scratch);
+}
+
 static void grad_whole(void *context, int thread, int64_t from, int64_t to) {
     const attention *a = context;
     for (int64_t i = from; i < to; i++) {
         item it = item_of(a, WHOLE, i);
-        a->cpu->simd->attention_grad(&it.job, QL_GRAD_Q | QL_GRAD_KV, 0, it.job.queries, 0, it.job.keys,
-                                     ql_cpu_scratch(a->cpu, thread));
+        make_gradients(a, &it.job, QL_GRAD_Q | QL_GRAD_KV, 0, it.job.queries, 0, it.job.keys, thread);
     }
 }
 
@@ -136,8 +165,7 @@ static void grad_by_queries(void *context, int thread, int64_t from, int64_t to)
     for (int64_t i = from; i < to; i++) {
         item    it = item_of(a, BY_QUERIES, i);
         int64_t first = it.block * a->block, end = ql_min(it.job.queries, first + a->block);
-        a->cpu->simd->attention_grad(&it.job, QL_GRAD_Q, first, end, 0, it.job.keys - it.job.queries + end,
-                                     ql_cpu_scratch(a->cpu, thread));
+        make_gradients(a, &it.job, QL_GRAD_Q, first, end, 0, it.job.keys - it.job.queries + end, thread);
     }
 }
 
@@ -146,8 +174,7 @@ static void grad_by_keys(void *context, int thread, int64_t from, int64_t to) {
     for (int64_t i = from; i < to; i++) {
         item    it = item_of(a, BY_KEYS, i);
         int64_t first = it.block * a->block;
-        a->cpu->simd->attention_grad(&it.job, QL_GRAD_KV, 0, it.job.queries, first,
-                                     ql_min(it.job.keys, first + a->block), ql_cpu_scratch(a->cpu, thread));
+        make_gradients(a, &it.job, QL_GRAD_KV, 0, it.job.queries, first, ql_min(it.job.keys, first + a->block), thread);
     }
 }
 
@@ -178,6 +205,7 @@ static bool worth_cutting(const attention *a) {
 
 static attention grad_of(ql_device *d, const ql_attention_grad_args *x) {
     return (attention){.cpu = ql_cpu_of(d),
+                       .operands = x->operands,
                        .q_start = ql_address(x->q_start),
                        .k_start = ql_address(x->k_start),
                        .documents = x->q_start.rows - 1,

@@ -1,9 +1,10 @@
-/* Speed of attention, forward and backward:
+/* Speed of attention, forward and backward, in float32 and with operands rounded to bf16 (ops.h):
  *
  *   bench_attention [SECONDS per shape, default 0.5] [THREADS ...]
  *
- * GFLOP/s count the two products of the forward pass and the five of the backward pass over the
- * visible (causal) pairs only. */
+ * GFLOP/s, best of the alternating runs; they count the two products of the forward pass and the five of the
+ * backward pass over the visible (causal) pairs only. First float32 on the best instructions, then bf16 on each
+ * kind (QLORA_CPU) that this machine has, with the ratios to float32. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,37 +55,63 @@ static void free_tensors(ql_device *d, const ql_attention_grad_args *a) {
     for (size_t i = 0; i < QL_LEN(all); i++) ql_buffer_free(d, all[i].buffer);
 }
 
-static void measure(ql_device *d, const shape *s, double seconds) {
-    ql_attention_grad_args b = make_tensors(d, s);
-    ql_attention_args f = {.o = b.o,
-                           .lse = b.lse,
-                           .q = b.q,
-                           .k = b.k,
-                           .v = b.v,
-                           .q_start = b.q_start,
-                           .k_start = b.k_start,
-                           .heads = b.heads,
-                           .kv_heads = b.kv_heads,
-                           .window = b.window,
-                           .scale = b.scale};
-    double forward = INFINITY, backward = INFINITY, begin = now();
+/* Best seconds of one kind of instructions. */
+typedef struct {
+    double forward, backward;
+} times;
+
+static void run_once(ql_device *d, ql_attention_grad_args *b, ql_dtype operands, times *best) {
+    ql_attention_args f = {.o = b->o,
+                           .lse = b->lse,
+                           .q = b->q,
+                           .k = b->k,
+                           .v = b->v,
+                           .q_start = b->q_start,
+                           .k_start = b->k_start,
+                           .heads = b->heads,
+                           .kv_heads = b->kv_heads,
+                           .window = b->window,
+                           .scale = b->scale,
+                           .operands = operands};
+    b->operands = operands;
+    double start = now();
+    must(ql_attention(d, &f));
+    double middle = now();
+    must(ql_attention_grad(d, b));
+    double end = now();
+    best->forward = fmin(best->forward, middle - start);
+    best->backward = fmin(best->backward, end - middle);
+}
+
+/* Plain C is not measured: it is hundreds of times slower. */
+enum { KINDS = 4 };
+static const char *const kinds[KINDS] = {"amx", "avx512_bf16", "avx512", "avx2"};
+
+/* Memory is the host's, so any device can read any other's. */
+static void measure(ql_device *best, ql_device *const *device, const shape *s, double seconds) {
+    ql_attention_grad_args a = make_tensors(best, s);
+    times taken[KINDS + 1];
+    for (int i = 0; i <= KINDS; i++) taken[i] = (times){INFINITY, INFINITY};
+    double begin = now();
     for (int runs = 0; runs < 3 || now() - begin < seconds; runs++) {
-        double start = now();
-        must(ql_attention(d, &f));
-        double middle = now();
-        must(ql_attention_grad(d, &b));
-        double end = now();
-        forward = fmin(forward, middle - start);
-        backward = fmin(backward, end - middle);
+        run_once(best, &a, QL_F32, &taken[KINDS]);
+        for (int k = 0; k < KINDS; k++)
+            if (device[k]) run_once(device[k], &a, QL_BF16, &taken[k]);
     }
     double product = 2e-9 * visible_pairs(s) * (double)s->heads * (double)s->head_dim;
-    printf("%5lld tokens, documents of %4lld, heads %2lld/%2lld of %3lld, window %4lld: forward %6.1f  backward %6.1f  "
-           "both %6.1f\n",
-           (long long)s->tokens, (long long)s->document, (long long)s->heads, (long long)s->kv_heads,
-           (long long)s->head_dim, (long long)s->window, 2.0 * product / forward, 5.0 * product / backward,
-           7.0 * product / (forward + backward));
+    times plain = taken[KINDS];
+    printf(
+        "%5lld tokens, documents of %4lld, heads %2lld/%2lld of %3lld, window %4lld: forward %4.0f, backward %4.0f\n",
+        (long long)s->tokens, (long long)s->document, (long long)s->heads, (long long)s->kv_heads,
+        (long long)s->head_dim, (long long)s->window, 2.0 * product / plain.forward, 5.0 * product / plain.backward);
+    for (int k = 0; k < KINDS; k++)
+        if (device[k])
+            printf("%18s: forward %5.0f (%4.2f), backward %5.0f (%4.2f), both (%4.2f)\n", kinds[k],
+                   2.0 * product / taken[k].forward, plain.forward / taken[k].forward,
+                   5.0 * product / taken[k].backward, plain.backward / taken[k].backward,
+                   (plain.forward + plain.backward) / (taken[k].forward + taken[k].backward));
     fflush(stdout);
-    free_tensors(d, &b);
+    free_tensors(best, &a);
 }
 
 static const shape shapes[] = {{2048, 512, 9, 3, 64, 0},   {2048, 512, 32, 4, 64, 0},   {2048, 128, 9, 3, 64, 0},
@@ -92,14 +119,21 @@ static const shape shapes[] = {{2048, 512, 9, 3, 64, 0},   {2048, 512, 32, 4, 64
                                {2048, 2048, 8, 2, 64, 256}};
 
 static void bench(int threads, double seconds) {
-    ql_device *d = NULL;
+    ql_device *device[KINDS] = {NULL}, *best = NULL;
     ql_device_info info;
     watch = threads == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC;
-    must(ql_device_open("cpu", 0, threads, &d));
-    must(ql_device_describe(d, &info));
-    printf("%s, %d thread%s; GFLOP/s, best\n", info.name, threads, threads == 1 ? "" : "s");
-    for (size_t i = 0; i < QL_LEN(shapes); i++) measure(d, &shapes[i], seconds);
-    ql_device_close(d);
+    must(ql_device_open("cpu", 0, threads, &best));
+    must(ql_device_describe(best, &info));
+    for (int k = 0; k < KINDS; k++) {
+        setenv("QLORA_CPU", kinds[k], 1);
+        if (ql_bad(ql_device_open("cpu", 0, threads, &device[k]))) device[k] = NULL;
+    }
+    unsetenv("QLORA_CPU");
+    printf("%s, %d thread%s; GFLOP/s, best (ratio to float32)\n", info.name, threads, threads == 1 ? "" : "s");
+    for (size_t i = 0; i < QL_LEN(shapes); i++) measure(best, device, &shapes[i], seconds);
+    for (int k = 0; k < KINDS; k++)
+        if (device[k]) ql_device_close(device[k]);
+    ql_device_close(best);
 }
 
 int main(int argc, char **argv) {

@@ -3,66 +3,8 @@
 
 #include <math.h>
 
+#include "tests/kernels/attention_case.h"
 #include "tests/kernels/oracle.h"
-
-typedef struct {
-    int64_t documents, heads, kv_heads, head_dim, window;
-    const int32_t *q_start, *k_start;
-    const float *q, *k, *v, *d_o;
-} attention_case;
-
-static int64_t q_count(const attention_case *c) {
-    return c->q_start[c->documents] * c->heads * c->head_dim;
-}
-static int64_t k_count(const attention_case *c) {
-    return c->k_start[c->documents] * c->kv_heads * c->head_dim;
-}
-
-static ql_attention_args forward_args(rig *r, const attention_case *c) {
-    int64_t queries = c->q_start[c->documents], keys = c->k_start[c->documents];
-    return (ql_attention_args){.q = rig_input(r, QL_F32, queries, c->heads * c->head_dim, c->q),
-                               .k = rig_input(r, QL_F32, keys, c->kv_heads * c->head_dim, c->k),
-                               .v = rig_input(r, QL_F32, keys, c->kv_heads * c->head_dim, c->v),
-                               .o = rig_output(r, QL_F32, queries, c->heads * c->head_dim),
-                               .lse = rig_output(r, QL_F32, queries, c->heads),
-                               .q_start = rig_input(r, QL_I32, c->documents + 1, 1, c->q_start),
-                               .k_start = rig_input(r, QL_I32, c->documents + 1, 1, c->k_start),
-                               .heads = c->heads,
-                               .kv_heads = c->kv_heads,
-                               .window = c->window,
-                               .scale = 1.0f / sqrtf((float)c->head_dim)};
-}
-
-static void run_forward(rig *r, void *context) {
-    ql_attention_args a = forward_args(r, context);
-    must(ql_attention(r->d, &a));
-}
-
-/* Outputs: o, lse, dq, dk, dv (delta is scratch). */
-static void run_both(rig *r, void *context) {
-    const attention_case *c = context;
-    ql_attention_args f = forward_args(r, c);
-    must(ql_attention(r->d, &f));
-    ql_buffer *delta = NULL;
-    must(ql_buffer_new(r->d, ql_bytes(f.lse), &delta));
-    must(ql_attention_grad(r->d, &(ql_attention_grad_args){.dq = rig_output(r, QL_F32, f.q.rows, f.q.cols),
-                                                           .dk = rig_output(r, QL_F32, f.k.rows, f.k.cols),
-                                                           .dv = rig_output(r, QL_F32, f.k.rows, f.k.cols),
-                                                           .d_o = rig_input(r, QL_F32, f.q.rows, f.q.cols, c->d_o),
-                                                           .q = f.q,
-                                                           .k = f.k,
-                                                           .v = f.v,
-                                                           .o = f.o,
-                                                           .lse = f.lse,
-                                                           .delta = {delta, 0, QL_F32, f.lse.rows, f.lse.cols},
-                                                           .q_start = f.q_start,
-                                                           .k_start = f.k_start,
-                                                           .heads = c->heads,
-                                                           .kv_heads = c->kv_heads,
-                                                           .window = c->window,
-                                                           .scale = f.scale}));
-    ql_buffer_free(r->d, delta);
-}
 
 static oracle_attention_shape oracle_shape(const attention_case *c) {
     return (oracle_attention_shape){.documents = c->documents,
@@ -111,14 +53,14 @@ static void check(int64_t documents, int64_t heads, int64_t kv_heads, int64_t he
                         .window = window,
                         .q_start = q_start,
                         .k_start = k_start};
-    int64_t nq = q_count(&c), nk = k_count(&c), nl = c.q_start[c.documents] * c.heads;
+    int64_t nq = attention_q_count(&c), nk = attention_k_count(&c), nl = c.q_start[c.documents] * c.heads;
     float *q = random_floats(nq, 1, scale), *k = random_floats(nk, 2, scale), *v = random_floats(nk, 3, 1.0f);
     float *d_o = random_floats(nq, 4, 1.0f);
     c.q = q, c.k = k, c.v = v, c.d_o = d_o;
     attention_loss l = {oracle_shape(&c),      oracle_widen(q, nq),      oracle_widen(k, nk),      oracle_widen(v, nk),
                         oracle_widen(d_o, nq), QL_NEW_ARRAY(double, nq), QL_NEW_ARRAY(double, nl), nq};
     double *dq = QL_NEW_ARRAY(double, nq), *dk = QL_NEW_ARRAY(double, nk), *dv = QL_NEW_ARRAY(double, nk);
-    float *got = rig_run(run_both, &c);
+    float *got = rig_run(attention_both, &c);
     (void)loss(&l);
     oracle_attention_grad(&l.s, l.q, l.k, l.v, l.d_o, dq, dk, dv);
     assert_close("o", got, l.o, nq, 2e-6, 2e-6);
@@ -158,8 +100,8 @@ static void large_scores(void **state) {
     static const int32_t one[] = {0, 200};
     int64_t n = 200 * 2 * 64;
     float *q = random_floats(n, 5, 20.0f), *k = random_floats(n, 6, 20.0f), *v = random_floats(n, 7, 1.0f);
-    attention_case c = {1, 2, 2, 64, 0, one, one, q, k, v, NULL};
-    float *got = rig_run(run_forward, &c);
+    attention_case c = {1, 2, 2, 64, 0, one, one, q, k, v, NULL, QL_F32};
+    float *got = rig_run(attention_forward, &c);
     for (int64_t i = 0; i < n; i++) assert_true(fabsf(got[i]) <= 1.0f);
     free(q), free(k), free(v), free(got);
 }
@@ -171,20 +113,19 @@ static float *part_of(const attention_case *c, int32_t from, int32_t to) {
     part.q += from * c->heads * c->head_dim;
     part.q_start = q_start;
     part.k_start = k_start;
-    return rig_run(run_forward, &part);
+    return rig_run_with(c->operands, attention_forward, &part);
 }
 
 /* What generation computes token by token, or in pieces, is what training computes at once. */
-static void queries_alone_or_together(void **state) {
-    (void)state;
+static void check_queries_alone_or_together(ql_dtype operands) {
     enum { TOKENS = 200, HEADS = 6, DIM = 20 };
     static const int32_t one[] = {0, TOKENS};
     static const int32_t pieces[][2] = {{0, 1}, {63, 64}, {64, 65}, {127, 129}, {5, 77}, {130, 199}, {199, 200}};
     float *q = random_floats(TOKENS * HEADS * DIM, 8, 3), *k = random_floats(TOKENS * 2 * DIM, 9, 3);
     float *v = random_floats(TOKENS * 2 * DIM, 10, 1);
     for (int64_t window = 0; window < 140; window += 69) {
-        attention_case c = {1, HEADS, 2, DIM, window, one, one, q, k, v, NULL};
-        float *all = rig_run(run_forward, &c);
+        attention_case c = {1, HEADS, 2, DIM, window, one, one, q, k, v, NULL, operands};
+        float *all = rig_run_with(operands, attention_forward, &c);
         for (size_t i = 0; i < QL_LEN(pieces); i++) {
             int32_t from = pieces[i][0], to = pieces[i][1];
             float *part = part_of(&c, from, to);
@@ -199,21 +140,26 @@ static void queries_alone_or_together(void **state) {
     free(q), free(k), free(v);
 }
 
-/* Gradients of a document are the same bits beside other documents. */
-static void documents_alone_or_together(void **state) {
+static void queries_alone_or_together(void **state) {
     (void)state;
+    check_queries_alone_or_together(QL_F32);
+    check_queries_alone_or_together(QL_BF16);
+}
+
+/* Gradients of a document are the same bits beside other documents. */
+static void check_documents_alone_or_together(ql_dtype operands) {
     enum { TOKENS = 260, HEADS = 4, DIM = 48, KV = 2, FROM = 30, TO = 190 };
     static const int32_t all[] = {0, FROM, TO, TOKENS}, one[] = {0, TO - FROM};
     int64_t nq = TOKENS * HEADS * DIM, nk = TOKENS * KV * DIM, mq = (TO - FROM) * HEADS * DIM;
     int64_t mk = (TO - FROM) * KV * DIM, nl = TOKENS * HEADS, ml = (TO - FROM) * HEADS;
     float *q = random_floats(nq, 11, 1), *k = random_floats(nk, 12, 1), *v = random_floats(nk, 13, 1);
     float *d_o = random_floats(nq, 14, 1);
-    attention_case together = {3, HEADS, KV, DIM, 0, all, all, q, k, v, d_o}, alone = together;
+    attention_case together = {3, HEADS, KV, DIM, 0, all, all, q, k, v, d_o, operands}, alone = together;
     alone.documents = 1;
     alone.q_start = alone.k_start = one;
     alone.q += FROM * HEADS * DIM, alone.d_o += FROM * HEADS * DIM;
     alone.k += FROM * KV * DIM, alone.v += FROM * KV * DIM;
-    float *a = rig_run(run_both, &together), *b = rig_run(run_both, &alone);
+    float *a = rig_run_with(operands, attention_both, &together), *b = rig_run_with(operands, attention_both, &alone);
     size_t q_bytes = (size_t)mq * sizeof(float), k_bytes = (size_t)mk * sizeof(float);
     assert_same_bits("o", b, a + FROM * HEADS * DIM, q_bytes);
     assert_same_bits("lse", b + mq, a + nq + FROM * HEADS, (size_t)ml * sizeof(float));
@@ -223,12 +169,20 @@ static void documents_alone_or_together(void **state) {
     free(q), free(k), free(v), free(d_o), free(a), free(b);
 }
 
+static void documents_alone_or_together(void **state) {
+    (void)state;
+    check_documents_alone_or_together(QL_F32);
+    check_documents_alone_or_together(QL_BF16);
+}
+
 static void nothing_to_do(void **state) {
     (void)state;
     static const int32_t none[] = {0, 0, 0};
     float x[1] = {0};
-    attention_case c = {2, 2, 1, 8, 0, none, none, x, x, x, x};
-    free(rig_run(run_both, &c));
+    attention_case c = {2, 2, 1, 8, 0, none, none, x, x, x, x, QL_BF16};
+    free(rig_run_with(QL_BF16, attention_both, &c));
+    c.operands = QL_F32;
+    free(rig_run(attention_both, &c));
 }
 
 static void bad_documents_are_refused(void **state) {
@@ -236,8 +190,8 @@ static void bad_documents_are_refused(void **state) {
     static const int32_t short_one[] = {0, 3}, more_queries[] = {0, 3, 4}, fewer_keys[] = {0, 2, 4};
     float *x = random_floats(4 * 8, 1, 1);
     rig r = {.d = open_device("portable", 1)};
-    attention_case c = {2, 1, 1, 8, 0, more_queries, fewer_keys, x, x, x, NULL};
-    ql_attention_args a = forward_args(&r, &c);
+    attention_case c = {2, 1, 1, 8, 0, more_queries, fewer_keys, x, x, x, NULL, QL_F32};
+    ql_attention_args a = attention_forward_args(&r, &c);
     must_fail(ql_attention(r.d, &a), QL_BUG, "document 0 has fewer keys than queries");
     a.q_start = a.k_start = rig_input(&r, QL_I32, 2, 1, short_one);
     must_fail(ql_attention(r.d, &a), QL_BUG, "do not cover the tokens");

@@ -239,6 +239,11 @@ static void only_known_operands(void **state) {
     must_fail(ql_matmul(d, &(ql_matmul_args){.operands = QL_F16}), QL_BUG, "matmul: operands cannot be float16");
     must_fail(ql_weight_grad(d, &(ql_weight_grad_args){.operands = QL_I8}), QL_BUG,
               "weight_grad: operands cannot be int8");
+    must_fail(ql_attention(d, &(ql_attention_args){.operands = QL_F16}), QL_BUG,
+              "attention: operands cannot be float16");
+    must_fail(ql_attention_grad(d, &(ql_attention_grad_args){.operands = QL_I8}), QL_BUG,
+              "attention_grad: operands cannot be int8");
+    must_fail(ql_attention(d, &(ql_attention_args){.operands = QL_BF16}), QL_BUG, "attention: scale 0 is not positive");
     must_fail(ql_logprob(d, &(ql_logprob_args){.operands = QL_F16}), QL_BUG, "logprob: operands cannot be float16");
     ql_device_close(d);
 }

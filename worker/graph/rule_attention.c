@@ -17,7 +17,8 @@ static ql_err forward(ql_run *r, const ql_node *n, const ql_operands *o) {
                            .heads = n->heads,
                            .kv_heads = n->kv_heads,
                            .window = n->window,
-                           .scale = n->scale};
+                           .scale = n->scale,
+                           .operands = r->operands};
     if (r->cache) {
         int layer = r->cache->next_layer++;
         QL_TRY(append(r, r->cache->k[layer], a.k));
@@ -46,7 +47,8 @@ static ql_err backward(ql_run *r, const ql_node *n, const ql_operands *o) {
                                                                    .heads = n->heads,
                                                                    .kv_heads = n->kv_heads,
                                                                    .window = n->window,
-                                                                   .scale = n->scale});
+                                                                   .scale = n->scale,
+                                                                   .operands = r->operands});
 }
 
 static int64_t scratch(const ql_graph *g, const ql_node *n, bool in_backward) {

@@ -37,7 +37,7 @@ struct ql_run {
     ql_buffer       *arena;   /* plan->bytes                                            */
     const ql_weight *weights; /* per slot; vectors are dense [1, n]                     */
     const ql_site   *sites;   /* NULL: the adapter is off                               */
-    ql_dtype         operands; /* of all matrix products: QL_F32 or QL_BF16 (ops.h)     */
+    ql_dtype         operands; /* of all products, attention's too: QL_F32 or QL_BF16    */
     ql_tensor        rope_cos, rope_sin;
     ql_tensor        overflow; /* i32 [1, 1]: set by a gradient that does not fit        */
     /* of this micro-batch */

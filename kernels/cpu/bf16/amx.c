@@ -63,6 +63,8 @@ static void tile(const ql_bf16_tile *t) {
 const ql_bf16_unit ql_bf16_amx = {.name = "amx",
                                   .layout = {QL_BF16_IN_ORDER, 2 * REGISTER_ROWS, 2 * QL_BF16_COLS},
                                   .pack = &ql_bf16_pack_avx512_bf16,
+                                  .attention = ql_bf16_attention_avx512_bf16,
+                                  .attention_grad = ql_bf16_attention_grad_avx512_bf16,
                                   .tile = tile,
                                   .begin = begin,
                                   .end = end};

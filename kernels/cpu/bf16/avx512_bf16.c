@@ -43,4 +43,6 @@ static void tile(const ql_bf16_tile *t) {
 const ql_bf16_unit ql_bf16_avx512_bf16 = {.name = "avx512_bf16",
                                           .layout = {QL_BF16_CROSSED, ROWS, VECTORS *LANES},
                                           .pack = &ql_bf16_pack_avx512_bf16,
+                                          .attention = ql_bf16_attention_avx512_bf16,
+                                          .attention_grad = ql_bf16_attention_grad_avx512_bf16,
                                           .tile = tile};

@@ -63,7 +63,22 @@ typedef struct {
     int64_t y_stride;
 } ql_bf16_tile;
 
-typedef struct {
+/* Attention by a unit's products: parameters and results as of the routines `attention` and
+ * `attention_grad` in simd.h, with count * group <= QL_BF16_ATTENTION_ROWS. */
+typedef struct ql_bf16_unit ql_bf16_unit;
+typedef void ql_bf16_attention(const ql_bf16_unit *unit, const ql_attention_job *job, int64_t from, int64_t count,
+                               float *scratch);
+typedef void ql_bf16_attention_grad(const ql_bf16_unit *unit, const ql_attention_job *job, unsigned parts,
+                                    int64_t query_from, int64_t query_to, int64_t key_from, int64_t key_to,
+                                    float *scratch);
+/* Keys that attention takes at once, and floats of scratch that attention_grad needs. Attention needs less. */
+enum {
+    QL_BF16_ATTENTION_ROWS = 512,
+    QL_BF16_KEYS_AT_ONCE = 8 * QL_KEY_BLOCK,
+    QL_BF16_ATTENTION_SCRATCH = (QL_BF16_KEYS_AT_ONCE * 7 / 2 + QL_KEY_BLOCK * 2) * QL_HEAD_DIM_MAX + 32768,
+};
+
+struct ql_bf16_unit {
     const char *name;
     ql_bf16_layout layout;
     const ql_bf16_packers *pack;
@@ -71,7 +86,9 @@ typedef struct {
     void (*widen)(const uint16_t *left, int64_t n, float *wide); /* NULL: not wanted          */
     void (*begin)(void); /* around tiles, on the thread that makes them; NULL: nothing to do */
     void (*end)(void);
-} ql_bf16_unit;
+    ql_bf16_attention *attention;
+    ql_bf16_attention_grad *attention_grad;
+};
 
 /* y[rows, cols] = start + left right, of packed operands. */
 typedef struct {
@@ -83,6 +100,10 @@ typedef struct {
     int64_t y_stride;
 } ql_bf16_block;
 void ql_bf16_product(const ql_bf16_unit *unit, const ql_bf16_block *b);
+/* The same for many small products in a row, on one thread: begin, products, end. */
+void ql_bf16_begin(const ql_bf16_unit *unit);
+void ql_bf16_product_begun(const ql_bf16_unit *unit, const ql_bf16_block *b);
+void ql_bf16_end(const ql_bf16_unit *unit);
 
 /* The panels that `rows` or `cols` and `depth` fill, in halves. */
 static inline int64_t ql_bf16_depth(int64_t depth) {
@@ -95,10 +116,18 @@ static inline int64_t ql_bf16_right_size(const ql_bf16_layout *l, int64_t cols, 
     return ql_ceil_div(cols, l->tile_cols) * l->tile_cols * ql_bf16_depth(depth);
 }
 
+#define QL_BF16_SET(ISA)                                                                                               \
+    extern const ql_bf16_packers ql_bf16_pack_##ISA;                                                                   \
+    extern ql_bf16_attention ql_bf16_attention_##ISA;                                                                  \
+    extern ql_bf16_attention_grad ql_bf16_attention_grad_##ISA;
+QL_BF16_SET(portable)
 extern const ql_bf16_unit ql_bf16_portable;
 #if defined(__x86_64__)
+QL_BF16_SET(avx2)
+QL_BF16_SET(avx512)
 extern const ql_bf16_unit ql_bf16_avx2, ql_bf16_avx512;
 /* Where the compiler knows them. */
-extern const ql_bf16_packers ql_bf16_pack_avx512_bf16;
+QL_BF16_SET(avx512_bf16)
 extern const ql_bf16_unit ql_bf16_avx512_bf16, ql_bf16_amx;
 #endif
+#undef QL_BF16_SET

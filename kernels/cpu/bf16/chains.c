@@ -40,12 +40,13 @@ static void tile(const ql_bf16_tile *t) {
         v_store(t->y + i * t->y_stride + v * LANES, y[i][v]);
 }
 
-extern const ql_bf16_packers ISA(ql_bf16_pack);
 #define AS_TEXT_(x) #x
 #define AS_TEXT(x) AS_TEXT_(x)
 const ql_bf16_unit ISA(ql_bf16) = {.name = AS_TEXT(QL_ISA),
                                    .layout = {QL_BF16_IN_ORDER, ROWS, VECTORS *LANES},
                                    .pack = &ISA(ql_bf16_pack),
+                                   .attention = ISA(ql_bf16_attention),
+                                   .attention_grad = ISA(ql_bf16_attention_grad),
                                    .tile = tile,
                                    .widen = widen};
 _Static_assert((int)ROWS <= (int)QL_BF16_WIDE_ROWS && VECTORS * LANES <= (int)QL_BF16_TILE_COLS_MAX, "see product.c");

@@ -54,17 +54,15 @@ static void pack_left(const ql_bf16_layout *l, const float *x, int64_t stride, i
             }
 }
 
-/* 16 columns (of which `cols` exist) of up to 32 rows of x as 16 rows of a block. */
-static void transpose_block(ql_bf16_order order, const float *x, int64_t stride, int64_t cols, int64_t depth,
-                            uint16_t rows[COLS * BLOCK]) {
-    uint16_t halves[BLOCK * COLS] = {0}, pairs[BLOCK * COLS];
-    for (int64_t k = 0; k < depth; k += 2) {
-        v16 even = v_get(x + k * stride, cols), odd = k + 1 < depth ? v_get(x + (k + 1) * stride, cols) : v_zero();
-        halves_store(halves + k * COLS, halves_round(even, odd));
+/* 16 columns (of which `cols` exist) of up to 32 rows of floats as 16 rows of pairs. */
+QL_INLINE void pair_rows(ql_bf16_order order, const float *x, int64_t stride, int64_t cols, int64_t depth,
+                         uint16_t *pairs) {
+    for (int p = 0; p < BLOCK / 2; p++) {
+        int first = k_of(order, 2 * p), second = k_of(order, 2 * p + 1);
+        v16 a = first < depth ? v_get(x + first * stride, cols) : v_zero();
+        v16 b = second < depth ? v_get(x + second * stride, cols) : v_zero();
+        halves_store(pairs + p * 2 * COLS, halves_zip(halves_round(a, b)));
     }
-    for (int p = 0; p < BLOCK / 2; p++)
-        pairs_of(halves + k_of(order, 2 * p) * COLS, halves + k_of(order, 2 * p + 1) * COLS, pairs + p * 2 * COLS);
-    pairs_transpose(pairs, 2 * COLS, COLS, rows);
 }
 
 static void pack_left_columns(const ql_bf16_layout *l, const float *x, int64_t stride, int64_t rows, int64_t depth,
@@ -72,10 +70,12 @@ static void pack_left_columns(const ql_bf16_layout *l, const float *x, int64_t s
     int64_t blocks = ql_ceil_div(depth, BLOCK), all = ql_ceil_div(rows, l->tile_rows) * l->tile_rows;
     for (int64_t i = 0; i < all; i += COLS)
         for (int64_t b = 0; b < blocks; b++) {
-            uint16_t block[COLS * BLOCK] = {0};
+            uint16_t pairs[COLS * BLOCK], block[COLS * BLOCK] = {0};
             int64_t k = b * BLOCK, there = ql_min(COLS, rows - i);
-            if (there > 0)
-                transpose_block(l->order, x + k * stride + i, stride, there, ql_min(BLOCK, depth - k), block);
+            if (there > 0) {
+                pair_rows(l->order, x + k * stride + i, stride, there, ql_min(BLOCK, depth - k), pairs);
+                pairs_transpose(pairs, 2 * COLS, COLS, block);
+            }
             for (int64_t r = 0; r < ql_min(COLS, all - i); r++) {
                 int64_t panel = (i + r) / l->tile_rows, row = (i + r) % l->tile_rows;
                 halves_store(panels + ((panel * blocks + b) * l->tile_rows + row) * BLOCK,
@@ -138,9 +138,27 @@ static void load_halves(const ql_source *w, int64_t row, int64_t col, int64_t n,
     memset(y + n, 0, (size_t)(ql_bf16_depth(n) - n) * sizeof *y);
 }
 
+static void pack_right_floats(const ql_bf16_layout *l, const float *x, int64_t stride, int64_t depth, int64_t cols,
+                              uint16_t *panels) {
+    int64_t blocks = ql_ceil_div(depth, BLOCK), all = ql_ceil_div(cols, l->tile_cols) * l->tile_cols;
+    for (int64_t n = 0; n < all; n += COLS)
+        for (int64_t b = 0; b < blocks; b++, panels += QL_BF16_TILE) {
+            int64_t k = b * BLOCK;
+            if (n < cols)
+                pair_rows(l->order, x + k * stride + n, stride, ql_min(COLS, cols - n), ql_min(BLOCK, depth - k),
+                          panels);
+            else
+                memset(panels, 0, QL_BF16_TILE * sizeof *panels);
+        }
+}
+
 static void pack_right(const ql_bf16_layout *l, const ql_source *w, int64_t k0, int64_t depth, int64_t n0, int64_t cols,
                        uint16_t *panels) {
     enum { WIDE = 256 };
+    if (!w->blocks && w->dtype == QL_F32) {
+        pack_right_floats(l, (const float *)w->data + k0 * w->cols + n0, w->cols, depth, cols, panels);
+        return;
+    }
     uint16_t row[BLOCK][WIDE];
     int64_t blocks = ql_ceil_div(depth, BLOCK), all = ql_ceil_div(cols, l->tile_cols) * l->tile_cols;
     for (int64_t b = 0; b < blocks; b++)
@@ -181,5 +199,4 @@ static void pack_right_transposed(const ql_bf16_layout *l, const ql_source *w, i
 }
 
 #define QL_BF16_ENTRY(NAME, PARAMETERS) .NAME = NAME,
-extern const ql_bf16_packers ISA(ql_bf16_pack);
 const ql_bf16_packers ISA(ql_bf16_pack) = {QL_BF16_PACKERS(QL_BF16_ENTRY)};

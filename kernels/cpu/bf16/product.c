@@ -66,12 +66,11 @@ static void row_of_tiles(const ql_bf16_unit *unit, const ql_bf16_block *b, int64
     }
 }
 
-void ql_bf16_product(const ql_bf16_unit *unit, const ql_bf16_block *b) {
+void ql_bf16_product_begun(const ql_bf16_unit *unit, const ql_bf16_block *b) {
     const ql_bf16_layout *l = &unit->layout;
     int64_t blocks = ql_ceil_div(b->depth, QL_BF16_BLOCK), panel = l->tile_rows * QL_BF16_BLOCK;
     float wide[QL_BF16_WIDE_ROWS * QL_BF16_CHUNK * QL_BF16_BLOCK];
     flush_mode before = flush_denormals();
-    if (unit->begin) unit->begin();
     for (int64_t i = 0; i < b->rows; i += l->tile_rows)
         for (int64_t k = 0; k < blocks; k += QL_BF16_CHUNK) {
             ql_bf16_tile t = {.left = b->left + (i / l->tile_rows * blocks + k) * panel,
@@ -81,6 +80,19 @@ void ql_bf16_product(const ql_bf16_unit *unit, const ql_bf16_block *b) {
             if (unit->widen) unit->widen(t.left, t.blocks * panel, wide);
             row_of_tiles(unit, b, i, k, &t);
         }
-    if (unit->end) unit->end();
     restore(before);
+}
+
+void ql_bf16_begin(const ql_bf16_unit *unit) {
+    if (unit->begin) unit->begin();
+}
+
+void ql_bf16_end(const ql_bf16_unit *unit) {
+    if (unit->end) unit->end();
+}
+
+void ql_bf16_product(const ql_bf16_unit *unit, const ql_bf16_block *b) {
+    ql_bf16_begin(unit);
+    ql_bf16_product_begun(unit, b);
+    ql_bf16_end(unit);
 }

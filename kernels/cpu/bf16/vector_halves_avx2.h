@@ -41,6 +41,11 @@ QL_INLINE h32 halves_cross(h32 x) {
                                            12, 13, 8, 9, 14, 15, 10, 11);
     return (h32){_mm256_shuffle_epi8(x.lo, order), _mm256_shuffle_epi8(x.hi, order)};
 }
+/* The halves of the first 16 and of the last 16, in turns. */
+QL_INLINE h32 halves_zip(h32 x) {
+    __m256i first = _mm256_unpacklo_epi16(x.lo, x.hi), last = _mm256_unpackhi_epi16(x.lo, x.hi);
+    return (h32){_mm256_permute2x128_si256(first, last, 0x20), _mm256_permute2x128_si256(first, last, 0x31)};
+}
 
 typedef struct {
     __m256i low, high; /* the bytes of the 16 values, in both lanes */
@@ -70,10 +75,7 @@ QL_INLINE void half_table_store(uint16_t *p, half_table t) {
 
 /* 16 pairs of one half of a and one of b. */
 QL_INLINE void pairs_of(const uint16_t *a, const uint16_t *b, uint16_t *to) {
-    __m256i x = load_half_row(a), y = load_half_row(b);
-    __m256i first = _mm256_unpacklo_epi16(x, y), last = _mm256_unpackhi_epi16(x, y);
-    store_half_row(to, _mm256_permute2x128_si256(first, last, 0x20));
-    store_half_row(to + 16, _mm256_permute2x128_si256(first, last, 0x31));
+    halves_store(to, halves_zip((h32){load_half_row(a), load_half_row(b)}));
 }
 /* 16 rows of 16 pairs, `stride` halves apart, of which `rows` exist, become 16 rows of 16. */
 QL_INLINE void pairs_transpose(const uint16_t *from, int64_t stride, int rows, uint16_t *to) {

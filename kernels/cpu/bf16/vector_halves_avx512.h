@@ -35,6 +35,12 @@ QL_INLINE h32 halves_cross(h32 x) {
     const __m128i order = _mm_setr_epi8(4, 5, 0, 1, 6, 7, 2, 3, 12, 13, 8, 9, 14, 15, 10, 11);
     return _mm512_shuffle_epi8(x, _mm512_broadcast_i32x4(order));
 }
+/* The halves of the first 16 and of the last 16, in turns. */
+QL_INLINE h32 halves_zip(h32 x) {
+    static const uint16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                       8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    return _mm512_permutexvar_epi16(halves_load(order), x);
+}
 
 typedef __m512i half_table; /* twice, so that a fifth bit of the index does not matter */
 QL_INLINE half_table half_table_make(const float code[16], float scale) {

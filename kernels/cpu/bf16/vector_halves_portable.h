@@ -36,6 +36,15 @@ QL_INLINE h32 halves_cross(h32 a) {
     for (int i = 0; i < 32; i++) r.x[i] = a.x[i / 4 * 4 + from[i % 4]];
     return r;
 }
+/* The halves of the first 16 and of the last 16, in turns. */
+QL_INLINE h32 halves_zip(h32 a) {
+    h32 r;
+    for (int i = 0; i < 16; i++) {
+        r.x[2 * i] = a.x[i];
+        r.x[2 * i + 1] = a.x[16 + i];
+    }
+    return r;
+}
 
 typedef struct {
     uint16_t x[16];

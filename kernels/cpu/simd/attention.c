@@ -18,12 +18,6 @@ typedef struct {
     float                  *keys, *values;             /* of the block, packed; copied      */
 } forward;
 
-static float *take(float **scratch, int64_t floats) {
-    float *p = *scratch;
-    *scratch += ql_ceil_div(floats, LANES) * LANES;
-    return p;
-}
-
 static forward forward_begin(const ql_attention_job *j, int64_t from, int64_t count, float *scratch) {
     int64_t rows = count * j->group, padded = padded_dim(j->head_dim);
     int64_t panels = ql_ceil_div(rows, TILE_ROWS) * TILE_ROWS;

@@ -1,5 +1,6 @@
 /* What the forward and the backward pass of attention share. */
 #pragma once
+#include "kernels/cpu/simd/attention_rows.h"
 #include "kernels/cpu/simd/routines.h"
 
 enum { BLOCK = QL_KEY_BLOCK };
@@ -27,15 +28,6 @@ QL_INLINE row_view view_rows(const float *from, int64_t stride, int64_t count, i
 QL_INLINE void pack_block(const float *rows, int64_t stride, int64_t count, int64_t head_dim, float *panels) {
     ql_source source = {.data = rows, .dtype = QL_F32, .cols = stride};
     ISA(ql_simd_pack_right_transposed)(&source, 0, head_dim, 0, count, panels);
-}
-
-/* The keys that a query of a document sees: [first, end). */
-typedef struct {
-    int64_t first, end;
-} key_range;
-QL_INLINE key_range visible_keys(const ql_attention_job *j, int64_t query) {
-    int64_t own = j->keys - j->queries + query;
-    return (key_range){j->window > 0 ? ql_max(0, own - j->window + 1) : 0, own + 1};
 }
 
 /* Columns [0, width) of the tile product of `rows` rows with packed panels of depth `depth`. */

@@ -21,12 +21,6 @@ typedef struct {
 
 enum { QUERIES = 64, LEFT_ROOM = QUERIES + TILE_ROWS };
 
-static float *take(float **scratch, int64_t floats) {
-    float *p = *scratch;
-    *scratch += ql_ceil_div(floats, LANES) * LANES;
-    return p;
-}
-
 static backward backward_begin(const ql_attention_job *j, unsigned parts, float *scratch) {
     int64_t  padded = padded_dim(j->head_dim);
     backward b = {.job = j, .parts = parts, .padded = padded};
@@ -123,22 +117,6 @@ static void one_block(backward *b, int64_t head, int64_t query, int64_t count) {
         row_view q = view_rows(j->q + at, j->q_stride, count, j->head_dim, b->q_copy);
         row_view d_o = view_rows(j->d_o + at, j->q_stride, count, j->head_dim, b->d_o_copy);
         add_to_keys(b, q, d_o, count);
-    }
-}
-
-static void store_rows(const float *from, int64_t padded, int64_t count, int64_t head_dim, float *to, int64_t stride) {
-    for (int64_t i = 0; i < count; i++)
-        FOR_LANES(d, lanes, head_dim)
-            v_put(to + i * stride + d, v_add(v_load(from + i * padded + d), v_zero()), lanes);
-}
-
-/* Sets the rows of dq to 0 or, at the end, their zeros to +0. */
-static void touch_dq(const ql_attention_job *j, int64_t from, int64_t to, bool begin) {
-    int64_t n = j->group * j->head_dim;
-    for (int64_t i = from; i < to; i++) {
-        float *row = j->dq + i * j->q_stride;
-        FOR_LANES(d, lanes, n)
-            v_put(row + d, begin ? v_zero() : v_add(v_get(row + d, lanes), v_zero()), lanes);
     }
 }
 
