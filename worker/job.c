@@ -179,7 +179,15 @@ static ql_err start_adapter(ql_job *j, ql_job_purpose purpose) {
     return ql_adapter_init(&j->adapter, c->seed, c->init_lora_weights);
 }
 
+/* A tokenizer of 256,000 tokens takes as much as a small model, and its file in JSON more. */
+static void forget_text(ql_job *j) {
+    ql_tokenizer_close(j->tokenizer);
+    j->tokenizer = NULL;
+    ql_return_freed();
+}
+
 ql_err ql_job_load(ql_job *j, ql_job_purpose purpose) {
+    forget_text(j);
     j->objective = &ql_objective_sft;
     QL_TRY(ql_device_reserve(j->device, j->plan.arena_bytes));
     QL_TRY(ql_model_load(&j->model, j->device, longest_row(j)));

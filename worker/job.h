@@ -16,7 +16,7 @@ typedef struct {
     const char   *device_kind;
     int           threads;     /* of this rank, where it computes on the CPU         */
     ql_dtype      operands;    /* of all matrix products; ql_choose_device           */
-    ql_tokenizer *tokenizer;
+    ql_tokenizer *tokenizer;   /* NULL once the data are read and the model is loaded */
 
     ql_corpus  train, eval;
     ql_row_set train_rows, eval_rows;
