@@ -22,7 +22,7 @@ typedef struct {
     ql_row_set train_rows, eval_rows;
     int64_t    global_batch;    /* rows of one optimiser step                       */
     int64_t    steps_per_epoch, total_steps;
-    int64_t   *step_rows;   /* [global_batch]                                              */
+    int64_t   *step_rows;   /* [global_batch], but no more than there are                  */
     int64_t   *order;       /* of the training rows in epoch order_epoch - 1; NULL at first */
     int64_t    order_epoch; /* 0: none yet                                                 */
 
