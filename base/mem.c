@@ -8,6 +8,10 @@
 
 #include "base/err.h"
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 static QL_NORETURN void die_of_hunger(size_t bytes) {
     fprintf(stderr, "qlora: error: out of host memory (asked for %zu bytes); free memory or lower max_memory\n", bytes);
     _exit(QL_TEMP);
@@ -17,6 +21,12 @@ static _Atomic uint64_t allocations;
 
 uint64_t ql_allocations(void) {
     return allocations;
+}
+
+void ql_return_freed(void) {
+#if defined(__GLIBC__)
+    (void)malloc_trim(0);
+#endif
 }
 
 void *ql_alloc(size_t bytes) {

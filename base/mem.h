@@ -15,6 +15,8 @@ char *ql_format(const char *fmt, ...) QL_PRINTF(1, 2); /* caller frees */
 /* How often memory was asked for by the functions above, by all threads. Tests see from it that a
  * step allocates nothing. */
 uint64_t ql_allocations(void);
+/* Gives what was freed back to the system, which the C library else keeps for later. */
+void ql_return_freed(void);
 
 #define QL_NEW(type)          ((type *)ql_alloc(sizeof(type)))
 #define QL_NEW_ARRAY(type, n) ((type *)ql_alloc_array((n), sizeof(type)))

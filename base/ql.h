@@ -12,5 +12,5 @@
 
 static inline int64_t ql_min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t ql_max(int64_t a, int64_t b) { return a > b ? a : b; }
-static inline int64_t ql_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static inline int64_t ql_ceil_div(int64_t a, int64_t b) { return a / b + (a % b > 0); }
 static inline size_t  ql_align(size_t n, size_t to) { return (n + to - 1) / to * to; }

@@ -80,6 +80,13 @@ static int64_t longest_row(const ql_job *j) {
     return longest > 0 ? longest : j->config.max_length;
 }
 
+/* That this rank can get at a time. No step has more rows than the data, which --plan does not know. */
+static int64_t rows_at_most(const ql_job *j, bool training) {
+    if (!training) return ql_max(1, j->eval_rows.rows);
+    int64_t known = j->train_rows.rows > 0 ? j->train_rows.rows : INT64_MAX;
+    return ql_ceil_div(ql_min(j->global_batch, known), j->place.size);
+}
+
 /* Of what the machine has free, some is left to others; the ranks of a machine share the rest. */
 static ql_err memory_limit(const ql_job *j, uint64_t *limit) {
     *limit = (uint64_t)j->config.max_memory;
@@ -128,7 +135,6 @@ ql_err ql_job_plan(ql_job *j, ql_job_purpose purpose) {
     bool training = purpose == QL_JOB_TRAIN;
     warn_of_length(j);
     if (j->global_batch == 0) j->global_batch = ql_config_rows_per_step(&j->config, j->place.size);
-    int64_t rows = training ? ql_ceil_div(j->global_batch, j->place.size) : ql_max(1, j->eval_rows.rows);
     j->question = (ql_memory_question){.graph = &j->model.graph,
                                        .adapter = j->has_adapter ? &j->adapter.shape : NULL,
                                        .device = j->device_kind,
@@ -136,7 +142,7 @@ ql_err ql_job_plan(ql_job *j, ql_job_purpose purpose) {
                                        .table_bytes = ql_model_table_bytes(&j->model, longest_row(j)),
                                        .vocab = j->model.config.vocab_size,
                                        .longest_row = longest_row(j),
-                                       .rows_at_most = rows,
+                                       .rows_at_most = rows_at_most(j, training),
                                        .micro_rows = j->config.per_device_train_batch_size,
                                        .ranks = j->place.size,
                                        .recompute = j->config.gradient_checkpointing,
@@ -156,7 +162,7 @@ static ql_err take_buffers(ql_job *j) {
     QL_TRY(ql_batch_open(j->device, tokens, rows, &j->batch));
     ql_host_batch_open(tokens, rows, &j->host);
     j->coef = QL_NEW_ARRAY(float, (size_t)tokens);
-    j->step_rows = QL_NEW_ARRAY(int64_t, (size_t)j->global_batch);
+    j->step_rows = QL_NEW_ARRAY(int64_t, (size_t)ql_min(j->global_batch, ql_max(1, j->train_rows.rows)));
     j->order = QL_NEW_ARRAY(int64_t, (size_t)j->train_rows.rows);
     return ql_ok();
 }
@@ -178,7 +184,15 @@ static ql_err start_adapter(ql_job *j, ql_job_purpose purpose) {
     return ql_adapter_init(&j->adapter, c->seed, c->init_lora_weights);
 }
 
+/* A tokenizer of 256,000 tokens takes as much as a small model, and its file in JSON more. */
+static void forget_text(ql_job *j) {
+    ql_tokenizer_close(j->tokenizer);
+    j->tokenizer = NULL;
+    ql_return_freed();
+}
+
 ql_err ql_job_load(ql_job *j, ql_job_purpose purpose) {
+    forget_text(j);
     j->objective = &ql_objective_sft;
     QL_TRY(ql_device_reserve(j->device, j->plan.arena_bytes));
     QL_TRY(ql_model_load(&j->model, j->device, longest_row(j)));

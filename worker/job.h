@@ -16,13 +16,13 @@ typedef struct {
     const char   *device_kind;
     int           threads;     /* of this rank, where it computes on the CPU         */
     ql_dtype      operands;    /* of all products; ql_choose_device                  */
-    ql_tokenizer *tokenizer;
+    ql_tokenizer *tokenizer;   /* NULL once the data are read and the model is loaded */
 
     ql_corpus  train, eval;
     ql_row_set train_rows, eval_rows;
     int64_t    global_batch;    /* rows of one optimiser step                       */
     int64_t    steps_per_epoch, total_steps;
-    int64_t   *step_rows;   /* [global_batch]                                              */
+    int64_t   *step_rows;   /* [global_batch], but no more than there are                  */
     int64_t   *order;       /* of the training rows in epoch order_epoch - 1; NULL at first */
     int64_t    order_epoch; /* 0: none yet                                                 */
 

@@ -51,7 +51,7 @@ static void make_schedules(const ql_memory_question *q, const ql_memory_choice *
                          .max_tokens = p->micro_tokens,
                          .recompute = c->recompute,
                          .deep_layers = c->deep_layers,
-                         .logit_rows = c->logit_rows,
+                         .logit_rows = p->choice.logit_rows,
                          .element = q->needs.activation,
                          .host_borders = c->host_borders};
     ql_plan_make(q->graph, &r, &p->score);
@@ -72,6 +72,7 @@ static void add_up(const ql_memory_question *q, ql_memory_plan *p) {
 
 void ql_memory_evaluate(const ql_memory_question *q, const ql_memory_choice *c, ql_memory_plan *p) {
     *p = (ql_memory_plan){.choice = *c, .limit = q->limit, .micro_tokens = c->micro_rows * q->longest_row};
+    p->choice.logit_rows = ql_min(c->logit_rows, p->micro_tokens);
     make_schedules(q, c, p);
     add_part(p, "base model", "weights as they are multiplied", QL_ON_DEVICE, q->weight_bytes);
     add_part(p, "tables", "rotary embedding", QL_ON_DEVICE, q->table_bytes);

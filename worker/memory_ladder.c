@@ -6,6 +6,7 @@
 
 enum {
     GOOD_TOKENS = 2048, /* at a time: more does not make a product faster, only larger     */
+    MOST_TOKENS = 1 << 30, /* at a time: a batch counts them in 32 bits                     */
     FEW_TOKENS = 512,   /* at a time: down to here fewer cost less than recomputed layers  */
     LOGITS_GOOD = 64 << 20,
     LOGITS_ROWS_MIN = 16,
@@ -23,7 +24,8 @@ static int64_t good_logit_rows(int64_t vocab) {
 
 static int64_t good_micro_rows(const ql_memory_question *q) {
     int64_t rows = q->micro_rows > 0 ? q->micro_rows : ql_max(1, GOOD_TOKENS / ql_max(1, q->longest_row));
-    return ql_max(1, ql_min(rows, q->rows_at_most));
+    int64_t most = ql_min(q->rows_at_most, MOST_TOKENS / ql_max(1, q->longest_row));
+    return ql_max(1, ql_min(rows, most));
 }
 
 /* ---- the rungs ---- */
@@ -61,6 +63,7 @@ static void fewer_rows(ladder *l, int64_t tokens_at_least) {
 }
 
 static void fewer_logits(ladder *l) {
+    l->now.logit_rows = ql_min(l->now.logit_rows, l->q->longest_row); /* there are no more */
     while (l->now.logit_rows > LOGITS_ROWS_MIN) {
         l->now.logit_rows = ql_max(LOGITS_ROWS_MIN, l->now.logit_rows / 4);
         char name[64];

@@ -88,10 +88,10 @@ const ql_key ql_keys[] = {
      .meaning = "Number of optimiser steps; -1: as many as num_train_epochs needs."},
     {"run", "global_batch_size", QL_KEY_INT, AT(global_batch_size), .low = 1, .decides = true, .shown = "16",
      .meaning = "Rows in one optimiser step over all ranks. Alone decides what a step computes."},
-    {"run", "per_device_train_batch_size", QL_KEY_INT, AT(per_device_train_batch_size), .low = 1, .automatic = true,
+    {"run", "per_device_train_batch_size", QL_KEY_INT, AT(per_device_train_batch_size), .low = 1, .high = 1 << 20, .automatic = true,
      .meaning = "Rows that a rank holds at a time: speed and memory, never results. Without global_batch_size: its "
                 "product with gradient_accumulation_steps and the number of ranks is the global batch."},
-    {"run", "gradient_accumulation_steps", QL_KEY_INT, AT(gradient_accumulation_steps), .low = 1, .automatic = true,
+    {"run", "gradient_accumulation_steps", QL_KEY_INT, AT(gradient_accumulation_steps), .low = 1, .high = 1 << 20, .automatic = true,
      .meaning = "See per_device_train_batch_size."},
     {"run", "device", QL_KEY_CHOICE, AT(device), .initial = "auto", .choices = "auto cpu cuda|gpu",
      .meaning = "Where to compute; auto: a GPU if there is one."},

@@ -1,6 +1,7 @@
 /* Packing against the obvious way of doing it, the order of rows, and the split. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/random.h"
 #include "tests/data/fixture.h"
@@ -144,6 +145,21 @@ static void test_order(void **state) {
     ql_corpus_free(&c);
 }
 
+/* Every document has its tokens, and none lies between them. */
+static void check_tokens(const ql_corpus *c) {
+    int64_t at = 0;
+    for (size_t i = 0; i < c->documents; i++) {
+        const ql_document *d = &c->document[i];
+        assert_int_equal(d->at, at);
+        for (int64_t j = 0; j < d->length; j++) {
+            assert_int_equal(c->ids[at + j], d->record);
+            assert_int_equal(c->is_target[at + j], j > 0);
+        }
+        at += d->length;
+    }
+    assert_int_equal(c->count, at);
+}
+
 static void test_split(void **state) {
     (void)state;
     static const double size[] = {0, 0.25, 0.999999, 1, 40, 1000, 5000, 1e300};
@@ -156,10 +172,8 @@ static void test_split(void **state) {
         assert_int_equal(train.records + eval.records, 1000);
         if (size[k] >= 1) assert_int_equal(eval.documents, ql_min(1000, size[k] > 1e6 ? 1000 : (int64_t)size[k]));
         if (size[k] == 0.25) assert_in_range(eval.documents, 200, 300);
-        for (size_t i = 0; i < eval.documents; i++) { /* every document kept its tokens */
-            const ql_document *d = &eval.document[i];
-            for (int64_t j = 0; j < d->length; j++) assert_int_equal(eval.ids[d->at + j], d->record);
-        }
+        check_tokens(&eval);
+        check_tokens(&train);
         ql_corpus_free(&train);
         ql_corpus_free(&eval);
     }
@@ -180,6 +194,23 @@ static void test_split_is_stable(void **state) {
     assert_true(eval_other.fingerprint != eval_few.fingerprint);
     ql_corpus *all[] = {&few, &many, &other, &eval_few, &eval_many, &eval_other};
     for (size_t i = 0; i < QL_LEN(all); i++) ql_corpus_free(all[i]);
+}
+
+static size_t peak_bytes(void) {
+    struct rusage use;
+    getrusage(RUSAGE_SELF, &use);
+    return (size_t)use.ru_maxrss * 1024;
+}
+
+static void test_split_needs_no_second_copy(void **state) {
+    (void)state;
+    ql_corpus train = random_corpus(3, 20000, 1600), eval;
+    size_t    size = ql_corpus_bytes(&train), before = peak_bytes();
+    ql_corpus_split(&train, 100, 5, &eval);
+    assert_true(size > 60 << 20);
+    assert_true(peak_bytes() - before < size / 4);
+    ql_corpus_free(&train);
+    ql_corpus_free(&eval);
 }
 
 static void test_fingerprint(void **state) {
@@ -203,7 +234,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_best_fit),    cmocka_unit_test(test_known_case), cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_order),       cmocka_unit_test(test_split),      cmocka_unit_test(test_split_is_stable),
-        cmocka_unit_test(test_fingerprint),
+        cmocka_unit_test(test_fingerprint), cmocka_unit_test(test_split_needs_no_second_copy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,6 +28,7 @@ static const subject subjects[] = {
     {{"deep", 320, 24, 5, 5, 864, 2048, false}, {"max_length=1024", "gradient_checkpointing=true"}},
     {{"wide layers", 1024, 3, 16, 4, 4096, 4096, false}, {"max_length=256", "lora_dropout=0", "lora_r=64"}},
     {{"short of memory", 512, 8, 8, 2, 1536, 4096, false}, {"max_length=512", "max_memory=350MiB", "load_in_4bit=false"}},
+    {{"large tokenizer", 64, 2, 2, 1, 128, 400000, true}, {"max_length=256"}},
 };
 
 static void copy_file(const char *name, const char *folder) {
@@ -35,6 +36,27 @@ static void copy_file(const char *name, const char *folder) {
     ql_map map;
     ok(ql_map_open(from, &map));
     ok(ql_file_replace(to, map.data, map.size));
+    ql_map_close(&map);
+    free(from);
+    free(to);
+}
+
+/* The example's tokenizer, filled up to the model's vocabulary with words that no text has. */
+static void write_tokenizer(const char *folder, int vocab) {
+    enum { TOKENS = 2048 };
+    const char begin[] = "\"vocab\":{";
+    char      *from = ql_format("%s/model/tokenizer.json", examples), *to = ql_path_join(folder, "tokenizer.json");
+    ql_map     map;
+    ql_str     text = {0};
+    ok(ql_map_open(from, &map));
+    const char *all = (const char *)map.data, *words = memmem(all, map.size, begin, strlen(begin));
+    assert_non_null(words);
+    words += strlen(begin);
+    ql_str_put(&text, all, (size_t)(words - all));
+    for (int id = TOKENS; id < vocab; id++) ql_str_printf(&text, "\"no-such-word-in-any-text-%d\":%d,", id, id);
+    ql_str_put(&text, words, map.size - (size_t)(words - all));
+    ok(ql_file_replace(to, text.data, text.size));
+    ql_str_free(&text);
     ql_map_close(&map);
     free(from);
     free(to);
@@ -108,7 +130,7 @@ static void check(const subject *s) {
     char           folder[] = "/var/tmp/qlora-test.XXXXXX";
     assert_non_null(mkdtemp(folder));
     random_model_write(&s->model, folder);
-    copy_file("tokenizer.json", folder);
+    write_tokenizer(folder, s->model.vocab);
     copy_file("tokenizer_config.json", folder);
     write_data(folder);
     write_config(folder);

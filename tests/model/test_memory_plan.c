@@ -259,6 +259,22 @@ static void test_rows_at_a_time(void **state) {
     check_rows(&s, 0, 1, 100, 1);
     check_rows(&s, 0, 16, 5000, 1);
     check_rows(&s, 0, 16, 1, 16);
+    check_rows(&s, 1 << 20, 1 << 20, 1 << 24, 64); /* so many tokens that no sum of bytes overflows */
+    close_subject(&s);
+}
+
+/* A chunk of logits has no more rows than there are tokens. */
+static void test_logits_at_a_time(void **state) {
+    (void)state;
+    subject s;
+    open_subject("llama3-rope", true, &s);
+    ql_memory_choice c = {.micro_rows = 2, .logit_rows = 1024};
+    ql_memory_plan   p;
+    ql_memory_evaluate(&s.q, &c, &p);
+    assert_int_equal(p.choice.logit_rows, 200);
+    assert_int_equal(part(&p, "logits"), ql_align(200 * (size_t)s.q.vocab * sizeof(float), 64));
+    check_parts(&s, &p);
+    ql_memory_plan_free(&p);
     close_subject(&s);
 }
 
@@ -303,6 +319,7 @@ int main(void) {
         cmocka_unit_test(test_ladder_of_an_absent_device),
         cmocka_unit_test(test_recomputation_as_configured),
         cmocka_unit_test(test_rows_at_a_time),
+        cmocka_unit_test(test_logits_at_a_time),
         cmocka_unit_test(test_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,14 +77,35 @@ static uint64_t lot_limit(const ql_corpus *c, uint64_t key, double number) {
     return limit;
 }
 
-/* Takes the documents of one side out of `from`, which keeps its memory. */
-static void copy_side(const ql_corpus *from, uint64_t key, uint64_t limit, bool below, ql_corpus *to) {
+static bool goes(const ql_document *d, uint64_t key, uint64_t limit) {
+    return lot_of(key, d->record) < limit;
+}
+
+static void copy_those_that_go(const ql_corpus *from, uint64_t key, uint64_t limit, ql_corpus *to) {
     for (size_t i = 0; i < from->documents; i++) {
         const ql_document *d = &from->document[i];
-        if ((lot_of(key, d->record) < limit) != below) continue;
-        ql_corpus_add(to, d->record, from->ids + d->at, from->is_target + d->at, (size_t)d->length);
+        if (goes(d, key, limit))
+            ql_corpus_add(to, d->record, from->ids + d->at, from->is_target + d->at, (size_t)d->length);
     }
     ql_corpus_seal(to);
+}
+
+/* The others move up: a large data set is never in memory twice. */
+static void close_gaps(ql_corpus *c, uint64_t key, uint64_t limit) {
+    size_t documents = 0, count = 0;
+    for (size_t i = 0; i < c->documents; i++) {
+        ql_document d = c->document[i];
+        if (goes(&d, key, limit)) continue;
+        size_t n = (size_t)d.length;
+        memmove(c->ids + count, c->ids + d.at, n * sizeof *c->ids);
+        memmove(c->is_target + count, c->is_target + d.at, n);
+        d.at = (int64_t)count;
+        c->document[documents++] = d;
+        count += n;
+    }
+    c->documents = documents;
+    c->count = count;
+    ql_corpus_seal(c);
 }
 
 void ql_corpus_split(ql_corpus *train, double val_set_size, int64_t seed, ql_corpus *eval) {
@@ -93,14 +114,8 @@ void ql_corpus_split(ql_corpus *train, double val_set_size, int64_t seed, ql_cor
     if (val_set_size <= 0) return;
     uint64_t key = ql_random_key((uint64_t)seed, QL_RANDOM_SPLIT);
     uint64_t limit = val_set_size < 1 ? (uint64_t)(val_set_size * 0x1p64) : lot_limit(train, key, val_set_size);
-    ql_corpus rest = *train;
-    rest.ids = NULL, rest.is_target = NULL, rest.document = NULL;
-    rest.count = rest.capacity = rest.documents = rest.documents_capacity = 0;
-    copy_side(train, key, limit, true, eval);
-    copy_side(train, key, limit, false, &rest);
-    /* What was dropped stays in the books of the training side. */
+    copy_those_that_go(train, key, limit, eval);
+    close_gaps(train, key, limit);
     eval->records = (int64_t)eval->documents;
-    rest.records -= eval->records;
-    ql_corpus_free(train);
-    *train = rest;
+    train->records -= eval->records; /* what was dropped stays in the books of the training side */
 }

@@ -24,8 +24,10 @@ char *ql_cache_folder(const char *wanted) {
 
 bool ql_cache_folder_is_safe(const char *folder) {
     struct stat st;
-    if (stat(folder, &st) != 0) return errno == ENOENT;
-    const char *fault = !S_ISDIR(st.st_mode)        ? "is not a folder"
+    bool        exists = stat(folder, &st) == 0;
+    if (!exists && errno == ENOENT) return true;
+    const char *fault = !exists                     ? "cannot be looked at"
+                        : !S_ISDIR(st.st_mode)      ? "is not a folder"
                         : st.st_uid != geteuid()    ? "belongs to another user"
                         : (st.st_mode & 022) != 0   ? "can be written by others"
                                                     : NULL;
