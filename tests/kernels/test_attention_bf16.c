@@ -78,8 +78,8 @@ static attention_case one_document(const int32_t *start, int64_t heads, int64_t 
 static void head_sizes(void **state) {
     (void)state;
     static const int32_t start[] = {0, 77};
-    static const int64_t dims[] = {8, 16, 20, 33, 40, 64, 80, 96, 128};
-    static const int64_t heads[][2] = {{3, 1}, {8, 1}, {1, 1}, {2, 2}, {4, 2}, {3, 1}, {2, 1}, {1, 1}, {2, 1}};
+    static const int64_t dims[] = {1, 8, 16, 20, 33, 40, 64, 80, 96, 128};
+    static const int64_t heads[][2] = {{2, 1}, {3, 1}, {8, 1}, {1, 1}, {2, 2}, {4, 2}, {3, 1}, {2, 1}, {1, 1}, {2, 1}};
     for (size_t i = 0; i < QL_LEN(dims); i++)
         check(one_document(start, heads[i][0], heads[i][1], dims[i], i % 3 == 2 ? 40 : 0), 2.0f);
     static const int32_t shorter[] = {0, 66};
@@ -99,7 +99,7 @@ static void lengths(void **state) {
 static void windows(void **state) {
     (void)state;
     static const int32_t start[] = {0, 290};
-    static const int64_t sizes[] = {1, 2, 31, 64, 65, 100, 130};
+    static const int64_t sizes[] = {1, 2, 31, 64, 65, 100, 127, 128, 130};
     for (size_t i = 0; i < QL_LEN(sizes); i++) check(one_document(start, 2, 1, 16, sizes[i]), 3.0f);
 }
 
@@ -118,13 +118,17 @@ static void several_documents(void **state) {
 static void fewer_queries_than_keys(void **state) {
     (void)state;
     static const int32_t queries[] = {0, 1, 1, 4, 40}, keys[] = {0, 150, 153, 160, 260};
-    static const int64_t heads[][2] = {{3, 1}, {8, 1}, {2, 2}, {40, 1}};
+    static const int64_t heads[][2] = {{2, 1}, {3, 1}, {8, 1}, {2, 2}, {40, 1}};
     for (size_t i = 0; i < QL_LEN(heads); i++) {
         attention_case c = {4,    heads[i][0], heads[i][1], 16,   i % 2 ? 70 : 0, queries,
                             keys, NULL,        NULL,        NULL, NULL,           QL_BF16};
         check(c, 2.0f);
     }
     static const int32_t one[] = {0, 1}, some[] = {0, 90};
+    /* More keys than the backward pass takes at once, and its queries do not begin where the keys do. */
+    static const int32_t more[] = {0, 530}, yet_more[] = {0, 561};
+    attention_case longer = {1, 1, 1, 8, 0, more, yet_more, NULL, NULL, NULL, NULL, QL_BF16};
+    check(longer, 2.0f);
     attention_case many = {1, 300, 1, 8, 0, one, some, NULL, NULL, NULL, NULL, QL_BF16};
     check(many, 2.0f);
 }
