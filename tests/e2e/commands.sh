@@ -41,6 +41,18 @@ has "what lies on the host" '^on the host$' "$scratch/out"
 has "moments may go to the host" "AdamW's moments on the host" "$scratch/out"
 expect_status "a card that is not there has no memory to ask for" 64 "$qlora" plan --device cuda examples/demo.yaml
 expect_line "the cure is named" '--max-memory 16GiB'
+expect_status "its largest matrix is decoded twice at a time" 0 "$qlora" plan --json --device cuda --max-memory 16GiB examples/demo.yaml
+has "beside a workspace of 32 MiB" "\"kernels\": $((32 * 1024 * 1024 + 4 * 320 * 192))," "$scratch/out"
+
+# What is free is told a moment earlier, so that it is compared roughly.
+number() { grep -o "\"$1\": [0-9]*" "$scratch/out" | grep -o '[0-9]*$'; }
+"$worker" --probe --json >"$scratch/out"
+free=$(number bytes_free)
+for ranks in 1 4; do
+  expect_status "plan of $ranks ranks" 0 "$qlora" plan --json -n "$ranks" examples/demo.yaml
+  percent=$((100 * ranks * $(number limit_bytes) / free))
+  if [ "$percent" -ge 72 ] && [ "$percent" -le 88 ]; then pass "and share 80 % of what is free"; else flunk "$ranks ranks plan for $percent % of what is free"; fi
+done
 expect_status "too little for any rung" 64 "$qlora" plan --max-memory 30MiB examples/demo.yaml
 expect_line "the smallest that would do" 'at least [0-9.]+ MiB is needed and 30.0 MiB is allowed'
 expect_status "a size that is none" 64 "$qlora" plan --max-memory lots examples/demo.yaml

@@ -63,6 +63,31 @@ static void memory(void **state) {
     ql_device_close(d);
 }
 
+/* Buffers are cut from what was reserved, on borders of 64 bytes, and never go beyond it. */
+static void reserve(void **state) {
+    (void)state;
+    ql_device *d = open_device("portable", 1);
+    ql_buffer *a, *b, *c, *none;
+    must(ql_device_reserve(d, 1024));
+    must_fail(ql_device_reserve(d, 1024), QL_BUG, "before it was reserved");
+    must(ql_buffer_new(d, 600, &a));
+    must(ql_buffer_new(d, 320, &b));
+    assert_int_equal((char *)b->memory - (char *)a->memory, 640);
+    must_fail(ql_buffer_new(d, 65, &none), QL_BUG, "but 64 of the 1024 planned are left");
+    must(ql_buffer_new(d, 64, &c));
+    must_fail(ql_buffer_new(d, 1, &none), QL_BUG, "but 0 of the 1024 planned are left");
+    assert_int_equal(ql_device_memory(d).allocations, 1);
+    ql_buffer_free(d, a);
+    ql_buffer_free(d, b);
+    ql_buffer_free(d, c);
+    ql_device_close(d);
+    d = open_device("portable", 1);
+    must(ql_buffer_new(d, 64, &a));
+    must_fail(ql_device_reserve(d, 1024), QL_BUG, "before it was reserved");
+    ql_buffer_free(d, a);
+    ql_device_close(d);
+}
+
 static void transfers(void **state) {
     (void)state;
     ql_device *d = open_device("portable", 1);
@@ -117,6 +142,7 @@ static void wrong_shapes(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(instruction_sets), cmocka_unit_test(opening),
                                        cmocka_unit_test(description),      cmocka_unit_test(memory),
-                                       cmocka_unit_test(transfers),        cmocka_unit_test(wrong_shapes)};
+                                       cmocka_unit_test(transfers),        cmocka_unit_test(wrong_shapes),
+                                       cmocka_unit_test(reserve)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "collective/collective.h"
 #include "tests/support/check.h"
 #include "worker/batch.h"
 #include "worker/memory.h"
@@ -112,6 +113,8 @@ static int check_ladder(const subject *s) {
         if (i == 0) continue;
         assert_true(rung[i].total < rung[i - 1].total);
         check_step_down(&rung[i - 1].choice, &rung[i].choice);
+        assert_true(rung[i].extra_time >= rung[i - 1].extra_time);
+        if (rung[i].choice.recompute > rung[i - 1].choice.recompute) assert_true(rung[i].extra_time > rung[i - 1].extra_time);
     }
     assert_true(rung[0].extra_time == 0);
     return n;
@@ -278,6 +281,23 @@ static void test_logits_at_a_time(void **state) {
     close_subject(&s);
 }
 
+/* What ranks exchange, and what a copy of their state takes. */
+static void test_parts_of_several_ranks(void **state) {
+    (void)state;
+    for (int ranks = 1; ranks <= 3; ranks++) {
+        subject s;
+        open_subject("qwen2", true, &s);
+        s.q.ranks = ranks;
+        ql_memory_plan p;
+        ok(ql_memory_plan_make(&s.q, &p));
+        assert_int_equal(part(&p, "exchange"), ranks == 1 ? 0 : ql_sum_buffer_bytes((size_t)s.shape.length, ranks));
+        assert_true((part(&p, "exchange") > 0) == (ranks > 1));
+        assert_int_equal(part(&p, "saving"), 3 * sizeof(float) * (uint64_t)s.shape.length);
+        ql_memory_plan_free(&p);
+        close_subject(&s);
+    }
+}
+
 static void test_texts(void **state) {
     (void)state;
     subject s;
@@ -320,6 +340,7 @@ int main(void) {
         cmocka_unit_test(test_recomputation_as_configured),
         cmocka_unit_test(test_rows_at_a_time),
         cmocka_unit_test(test_logits_at_a_time),
+        cmocka_unit_test(test_parts_of_several_ranks),
         cmocka_unit_test(test_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
