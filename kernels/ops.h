@@ -127,8 +127,8 @@ typedef struct {
  * max(largest, scale * max(q k^T)), weight = exp(fma(scale, q k^T, -largest)), and where `largest` grows,
  * o and the sum of the weights are multiplied by exp(old - new) first; sum = fma(sum, that, the 64 weights
  * added one by one, before they are rounded). Backward weight = exp(fma(scale, q k^T, -lse)). Keys that a
- * query does not see take part with weight 0, which changes nothing but the sign of a zero; zeros of
- * results are +0. So it does not show how the work is cut. */
+ * query does not see take part with weight 0, which changes no finite sum but the sign of a zero, and
+ * zeros of results are +0. So it does not show how the work is cut. */
 typedef struct {
     ql_tensor o, lse; /* f32 [N, heads*hd], [N, heads]                                */
     ql_tensor q;      /* f32 [N, heads*hd]                                            */
