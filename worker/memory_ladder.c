@@ -124,13 +124,18 @@ static void take_fewest_layers(const ql_memory_question *q, ql_memory_plan *p) {
     p->rung = rung;
 }
 
+/* What the last digit of ql_text_bytes stands for. */
+static uint64_t last_digit(uint64_t bytes) {
+    return bytes >> 30 ? (1 << 30) / 100 : (1 << 20) / 10;
+}
+
+/* What is needed is rounded up, since it will be asked for, and what is allowed down. */
 static ql_err refuse(const ql_memory_question *q, ql_memory_plan *p) {
     char     need[32], have[32];
     bool     host = p->total <= q->limit;
-    uint64_t bytes = host ? p->host_total : p->total;
-    size_t   shown = bytes >> 30 ? (1 << 30) / 100 : (1 << 20) / 10; /* rounded up: it will be asked for */
-    ql_text_bytes(need, ql_align(bytes, shown));
-    ql_text_bytes(have, host ? q->host_limit : q->limit);
+    uint64_t bytes = host ? p->host_total : p->total, allowed = host ? q->host_limit : q->limit;
+    ql_text_bytes(need, ql_align(bytes, last_digit(bytes)));
+    ql_text_bytes(have, allowed - allowed % last_digit(allowed));
     ql_memory_plan_free(p);
     return ql_fail(QL_USAGE, "memory: at least %s is needed%s and %s is allowed; raise max_memory, shorten max_length (longest row: %lld tokens) or lower lora_r",
                    need, host ? " on the host" : "", have, (long long)q->longest_row);

@@ -98,7 +98,8 @@ const ql_key ql_keys[] = {
     {"run", "gradient_checkpointing", QL_KEY_TRISTATE, AT(gradient_checkpointing), .none = QL_AUTO, .automatic = true,
      .meaning = "Recompute activations instead of keeping them; auto: if memory is short. Changes no result."},
     {"run", "max_memory", QL_KEY_SIZE, AT(max_memory), .low = 1 << 20, .automatic = true,
-     .meaning = "Memory that a rank may use on its device."},
+     .meaning = "Memory that a rank may use on its device; auto: 80 % of what is free there (on a CPU within its "
+                "control groups, too), shared by the ranks of the machine."},
     /* optimiser */
     {"optimiser", "optim", QL_KEY_CHOICE, AT(optim), .initial = "adamw_torch", .decides = true,
      .choices = "adamw_torch|adamw_torch_fused|adamw|adamw_hf|adamw_apex_fused|paged_adamw|paged_adamw_32bit",

@@ -11,8 +11,9 @@ enum {
     TILE_COLS = QL_PANEL_COLS * 8, /* of the wider side    */
     RIGHT_AT = TILE_ROWS * TILE_COLS,
     PANEL_AT = RIGHT_AT + TILE_COLS * QL_DEPTH,
+    DROPPED_DEPTH = 128, /* tokens at a time where x is dropped: it lies beside, in the cache */
     DROPPED_AT = PANEL_AT + QL_PANEL_ROWS * QL_DEPTH,
-    NEEDED = DROPPED_AT + TILE_COLS * QL_DEPTH,
+    NEEDED = DROPPED_AT + TILE_COLS * DROPPED_DEPTH,
 };
 _Static_assert((int)NEEDED <= (int)QL_OWN_FLOATS, "the tile and its operands fit into a thread's scratch");
 
@@ -47,8 +48,9 @@ static operand operand_of(const weight_grad *w, bool is_left, float *scratch, in
 static void multiply_row(const weight_grad *w, float *scratch, int64_t from, int64_t to, int64_t row, int64_t rows,
                          int64_t col, int64_t cols) {
     const ql_simd *simd = w->cpu->simd;
-    for (int64_t t = from; t < to; t += QL_DEPTH) {
-        int64_t depth = ql_min(QL_DEPTH, to - t);
+    int64_t step = w->drop_x ? DROPPED_DEPTH : QL_DEPTH;
+    for (int64_t t = from; t < to; t += step) {
+        int64_t depth = ql_min(step, to - t);
         operand right = operand_of(w, false, scratch, t, depth, col, cols);
         simd->pack_right(&(ql_source){.data = right.at, .dtype = QL_F32, .cols = right.stride}, 0, depth, 0, cols,
                          scratch + RIGHT_AT);

@@ -9,11 +9,12 @@ enum {
     LONG = 512,
     RIGHT_AT = SHORT * LONG,
     LEFT_AT = RIGHT_AT + LONG * DEPTH / 2,
+    DROPPED_DEPTH = 128, /* tokens at a time where x is dropped: it lies beside, in the cache */
     DROPPED_AT = LEFT_AT + SHORT * DEPTH / 2,
-    NEEDED = DROPPED_AT + LONG * DEPTH,
+    NEEDED = DROPPED_AT + LONG * DROPPED_DEPTH,
 };
 _Static_assert((int)NEEDED <= (int)QL_OWN_FLOATS, "the tile and its operands fit into a thread's scratch");
-_Static_assert(DEPTH % QL_BF16_BLOCK == 0 && SHORT % QL_BF16_TILE_ROWS_MAX == 0 && LONG % QL_BF16_TILE_COLS_MAX == 0,
+_Static_assert(DEPTH % QL_BF16_BLOCK == 0 && DROPPED_DEPTH % QL_BF16_BLOCK == 0 && SHORT % QL_BF16_TILE_ROWS_MAX == 0 && LONG % QL_BF16_TILE_COLS_MAX == 0,
                "whole blocks and tiles");
 
 typedef struct {
@@ -51,8 +52,9 @@ static void multiply_row(const weight_grad *w, float *scratch, int64_t from, int
                          int64_t col, int64_t cols) {
     const ql_bf16_unit *unit = w->cpu->bf16;
     uint16_t *left = (uint16_t *)(void *)(scratch + LEFT_AT), *right = (uint16_t *)(void *)(scratch + RIGHT_AT);
-    for (int64_t t = from; t < to; t += DEPTH) {
-        int64_t depth = ql_min(DEPTH, to - t);
+    int64_t step = w->drop_x ? DROPPED_DEPTH : DEPTH;
+    for (int64_t t = from; t < to; t += step) {
+        int64_t depth = ql_min(step, to - t);
         operand short_side = operand_of(w, true, scratch, t, depth, row, rows);
         unit->pack->pack_left_columns(&unit->layout, short_side.at, short_side.stride, rows, depth, left);
         operand long_side = operand_of(w, false, scratch, t, depth, col, cols);

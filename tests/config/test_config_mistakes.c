@@ -86,6 +86,8 @@ static void out_of_range(void **state) {
         {"global_batch_size: 0\n", "c.yaml:4: global_batch_size is '0'; expected a whole number of at least 1"},
         {"gradient_accumulation_steps: 0\n",
          "c.yaml:4: gradient_accumulation_steps is '0'; expected a whole number from 1 to 1048576, or auto"},
+        {"per_device_train_batch_size: 4611686018427387904\n", /* products of it would overflow */
+         "c.yaml:4: per_device_train_batch_size is '4611686018427387904'; expected a whole number from 1 to 1048576, or auto"},
         {"seed: 99999999999999999999\n", "c.yaml:4: seed is '99999999999999999999'; expected a whole number of at least 0"},
         {"warmup_steps: 2.5\n", "c.yaml:4: warmup_steps is 2.5; expected a whole number, or a fraction below 1"},
         {"val_set_size: 2.5\n", "c.yaml:4: val_set_size is 2.5; expected a whole number of records, or a fraction below 1"},

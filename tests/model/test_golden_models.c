@@ -245,6 +245,10 @@ static void test_steps_allocate_nothing(void **state) {
     assert_int_equal(after.bytes_peak, before.bytes_now);
     assert_int_equal(after.bytes_peak, g.job.plan.arena_bytes);
     assert_int_equal(after.workspace, g.job.question.needs.workspace);
+    uint64_t data = ql_corpus_bytes(&g.job.train) + ql_row_set_bytes(&g.job.train, &g.job.train_rows) +
+                    ql_corpus_bytes(&g.job.eval) + ql_row_set_bytes(&g.job.eval, &g.job.eval_rows);
+    assert_int_equal(g.job.question.data_bytes, data);
+    assert_true(data > 0);
     golden_close(&g);
 }
 
