@@ -30,6 +30,14 @@ if grep -q $'\033' "$scratch/err"; then flunk "control characters on a pipe"; el
 expect_status "resolved configuration" 0 "$worker" "$out/config.yaml" output_dir="$scratch/again"
 if cmp -s "$out/adapter_model.safetensors" "$scratch/again/adapter_model.safetensors"; then pass "same bytes"; else flunk "the resolved configuration gives other bytes"; fi
 
+# Rows of evaluation that are longer than any row of training have room, too.
+printf '{"question": "1 + %d?", "answer": "%d"}\n' 1 2 2 3 3 4 >"$scratch/short.jsonl"
+long=(dataset="$scratch/short.jsonl" eval_dataset=examples/data/eval.jsonl packing=false max_steps=1)
+expect_status "long rows of evaluation" 0 "$worker" examples/demo.yaml "${long[@]}" output_dir="$scratch/long"
+in_training=$(grep -o '"eval_loss": [0-9.]*' "$scratch/long/metrics.jsonl" | tail -n 1)
+expect_status "the same afterwards" 0 "$worker" --eval --adapter "$scratch/long" examples/demo.yaml "${long[@]}"
+has "and the same loss" "${in_training:-no loss}" "$scratch/out"
+
 expect_status "plan" 0 "$qlora" plan examples/demo.yaml
 has "plan table" '^  total +[0-9.]+ [MG]iB' "$scratch/out"
 expect_status "plan as JSON" 0 "$worker" --plan --json examples/demo.yaml

@@ -205,6 +205,7 @@ static void test_ladder_of_an_absent_device(void **state) {
     s.q.device = "cuda";
     ok(ql_device_needs_of("cuda", 0, 1000, &s.q.needs));
     assert_false(s.q.needs.is_host);
+    assert_int_equal(s.q.needs.activation, 2); /* bf16 */
     int     rungs = check_ladder(&s);
     ql_rung rung[QL_RUNGS_MAX];
     assert_int_equal(ql_memory_ladder(&s.q, rung), rungs);
