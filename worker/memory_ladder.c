@@ -89,8 +89,8 @@ static int list_rungs(const ql_memory_question *q, ql_rung rung[QL_RUNGS_MAX]) {
     if (all_layers) l.now.deep_layers = q->graph->layers;
     push(&l, all_layers ? "recompute layers, as configured" : q->training ? "keep all that backward reads" : "as much as is good");
     recompute(&l, QL_RECOMPUTE_CHEAP, "recompute norms and gated activations");
-    recompute(&l, QL_RECOMPUTE_ATTENTION, "recompute attention");
     fewer_rows(&l, FEW_TOKENS);
+    recompute(&l, QL_RECOMPUTE_ATTENTION, "recompute attention");
     recompute(&l, QL_RECOMPUTE_LAYERS, "recompute whole layers");
     fewer_rows(&l, 1);
     fewer_logits(&l);

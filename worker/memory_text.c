@@ -56,9 +56,9 @@ static void put_ladder(const ql_memory_question *q, const ql_memory_plan *p, ql_
         if (!helps && !taken) continue;
         ql_str_printf(out, "%c %2d  %-38s %12s", taken ? '>' : ' ', rung[i].number, rung[i].name, ql_text_bytes(total, rung[i].total));
         if (i > 0)
-            ql_str_printf(out, "  saves %s; a step takes about %.1f %% longer",
-                          ql_text_bytes(saved, rung[i - 1].total - rung[i].total),
-                          100 * rung[i].extra_time);
+            ql_str_printf(out, "  saves %s; a step takes about %.1f %% longer%s",
+                          ql_text_bytes(saved, rung[i - 1].total - rung[i].total), 100 * rung[i].extra_time,
+                          rung[i].choice.paged_moments ? ", and the transfers" : "");
         ql_str_puts(out, "\n");
     }
 }
