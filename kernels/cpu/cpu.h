@@ -73,6 +73,14 @@ typedef struct {
 } ql_cpu_drop_place;
 void ql_cpu_drop(const ql_cpu *cpu, const ql_drop *d, int64_t token, int64_t tokens, int64_t cols, int64_t col, int64_t n,
                  const ql_cpu_drop_place *p);
+/* Columns [col, col + cols) of `width` of tokens from `token` on: where they lie or, where `d` drops them,
+ * in `beside`, cols floats from one to the next. */
+typedef struct {
+    const float *at;
+    int64_t      stride;
+} ql_cpu_rows;
+ql_cpu_rows ql_cpu_dropped_rows(const ql_cpu *cpu, const ql_drop *d, const float *x, int64_t width, int64_t token,
+                                int64_t tokens, int64_t col, int64_t cols, float *beside);
 ql_err ql_cpu_check_drop(const char *op, const ql_drop *d, int64_t tokens);
 /* These are called by ql_cpu_multiply and ql_cpu_weight_grad. */
 void ql_cpu_multiply_bf16(const ql_cpu *cpu, const ql_cpu_product *p);

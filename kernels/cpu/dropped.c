@@ -44,6 +44,14 @@ void ql_cpu_drop(const ql_cpu *cpu, const ql_drop *d, int64_t token, int64_t tok
     }
 }
 
+ql_cpu_rows ql_cpu_dropped_rows(const ql_cpu *cpu, const ql_drop *d, const float *x, int64_t width, int64_t token,
+                                int64_t tokens, int64_t col, int64_t cols, float *beside) {
+    const float *at = x + token * width + col;
+    if (!d) return (ql_cpu_rows){at, width};
+    ql_cpu_drop(cpu, d, token, tokens, width, col, cols, &(ql_cpu_drop_place){at, width, beside, cols, false});
+    return (ql_cpu_rows){beside, cols};
+}
+
 ql_err ql_cpu_check_drop(const char *op, const ql_drop *d, int64_t tokens) {
     const int32_t *start = ql_address(d->row_start);
     int64_t        rows = d->row_id.rows;

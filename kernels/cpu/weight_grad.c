@@ -28,22 +28,6 @@ typedef struct {
     int64_t packed_rows, rows, cols, tile_rows, tile_cols, tiles_across; /* rows <= cols */
 } weight_grad;
 
-/* Columns [col, col + cols) of `width` of tokens from `token` on: where they lie or, if they are x and
- * x is dropped, beside. */
-typedef struct {
-    const float *at;
-    int64_t stride;
-} operand;
-static operand operand_of(const weight_grad *w, bool is_left, float *scratch, int64_t token, int64_t tokens, int64_t col,
-                          int64_t cols) {
-    int64_t width = is_left ? w->rows : w->cols;
-    const float *at = (is_left ? w->left : w->right) + token * width + col;
-    if (!w->drop_x || is_left != w->transposed) return (operand){at, width};
-    float *beside = scratch + DROPPED_AT;
-    ql_cpu_drop(w->cpu, w->drop_x, token, tokens, width, col, cols, &(ql_cpu_drop_place){at, width, beside, cols, false});
-    return (operand){beside, cols};
-}
-
 /* The product of one packed row, [rows, cols] at `y`, y_stride TILE_COLS. */
 static void multiply_row(const weight_grad *w, float *scratch, int64_t from, int64_t to, int64_t row, int64_t rows,
                          int64_t col, int64_t cols) {
@@ -51,10 +35,12 @@ static void multiply_row(const weight_grad *w, float *scratch, int64_t from, int
     int64_t step = w->drop_x ? DROPPED_DEPTH : QL_DEPTH;
     for (int64_t t = from; t < to; t += step) {
         int64_t depth = ql_min(step, to - t);
-        operand right = operand_of(w, false, scratch, t, depth, col, cols);
+        ql_cpu_rows right = ql_cpu_dropped_rows(w->cpu, w->transposed ? NULL : w->drop_x, w->right, w->cols, t, depth, col,
+                                                cols, scratch + DROPPED_AT);
         simd->pack_right(&(ql_source){.data = right.at, .dtype = QL_F32, .cols = right.stride}, 0, depth, 0, cols,
                          scratch + RIGHT_AT);
-        operand left = operand_of(w, true, scratch, t, depth, row, rows);
+        ql_cpu_rows left = ql_cpu_dropped_rows(w->cpu, w->transposed ? w->drop_x : NULL, w->left, w->rows, t, depth, row,
+                                               rows, scratch + DROPPED_AT);
         simd->product_block(&(ql_product_block){.x = left.at,
                                                 .x_stride = left.stride,
                                                 .columns = true,

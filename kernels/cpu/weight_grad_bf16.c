@@ -31,22 +31,6 @@ typedef struct {
     int64_t tile_rows, tile_cols, tiles_across;
 } weight_grad;
 
-/* Columns [col, col + cols) of `width` of tokens from `token` on: where they lie or, if they are x and
- * x is dropped, beside. */
-typedef struct {
-    const float *at;
-    int64_t stride;
-} operand;
-static operand operand_of(const weight_grad *w, bool is_left, float *scratch, int64_t token, int64_t tokens, int64_t col,
-                          int64_t cols) {
-    int64_t width = is_left ? w->left_width : w->right_width;
-    const float *at = (is_left ? w->left : w->right) + token * width + col;
-    if (!w->drop_x || is_left != w->turned) return (operand){at, width};
-    float *beside = scratch + DROPPED_AT;
-    ql_cpu_drop(w->cpu, w->drop_x, token, tokens, width, col, cols, &(ql_cpu_drop_place){at, width, beside, cols, false});
-    return (operand){beside, cols};
-}
-
 /* The gradient of one packed row, [rows, cols] at `scratch`, LONG floats from row to row. */
 static void multiply_row(const weight_grad *w, float *scratch, int64_t from, int64_t to, int64_t row, int64_t rows,
                          int64_t col, int64_t cols) {
@@ -55,9 +39,11 @@ static void multiply_row(const weight_grad *w, float *scratch, int64_t from, int
     int64_t step = w->drop_x ? DROPPED_DEPTH : DEPTH;
     for (int64_t t = from; t < to; t += step) {
         int64_t depth = ql_min(step, to - t);
-        operand short_side = operand_of(w, true, scratch, t, depth, row, rows);
+        ql_cpu_rows short_side = ql_cpu_dropped_rows(w->cpu, w->turned ? w->drop_x : NULL, w->left, w->left_width, t, depth,
+                                                     row, rows, scratch + DROPPED_AT);
         unit->pack->pack_left_columns(&unit->layout, short_side.at, short_side.stride, rows, depth, left);
-        operand long_side = operand_of(w, false, scratch, t, depth, col, cols);
+        ql_cpu_rows long_side = ql_cpu_dropped_rows(w->cpu, w->turned ? NULL : w->drop_x, w->right, w->right_width, t, depth,
+                                                    col, cols, scratch + DROPPED_AT);
         ql_source source = {.data = long_side.at, .dtype = QL_F32, .cols = long_side.stride};
         unit->pack->pack_right(&unit->layout, &source, 0, depth, 0, cols, right);
         ql_bf16_product(unit, &(ql_bf16_block){.left = left,
