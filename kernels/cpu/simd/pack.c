@@ -70,10 +70,7 @@ static void decode(const ql_quant_view *q, int64_t first, int64_t n, float *y) {
     int shift = __builtin_ctz((unsigned)q->blocksize);
     for (int64_t end = first + n; first < end;) {
         int64_t block = first >> shift, stop = ql_min(end, (block + 1) << shift);
-        float   scale = q->absmax ? q->absmax[block]
-                                  : q->nested_code[q->absmax_q[block]] * q->nested_absmax[block / q->nested_blocksize] +
-                                      q->nested_offset;
-        decode_run(q, first, stop - first, scale, y);
+        decode_run(q, first, stop - first, ql_block_scale(q, block), y);
         y += stop - first;
         first = stop;
     }

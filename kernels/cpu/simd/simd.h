@@ -14,6 +14,12 @@ typedef struct {
     int64_t              cols;   /* elements from one row to the next  */
 } ql_source;
 
+/* What the codes of a 4-bit block are multiplied by, as ql_quant_scale, for inner loops. */
+static inline float ql_block_scale(const ql_quant_view *q, int64_t block) {
+    if (q->absmax) return q->absmax[block];
+    return q->nested_code[q->absmax_q[block]] * q->nested_absmax[block / q->nested_blocksize] + q->nested_offset;
+}
+
 /* Products are made of packed panels. The left operand: panels of tile_rows rows, each as
  * depth x tile_rows; the right one: panels of tile_cols columns, each as depth x tile_cols;
  * what is missing to a whole panel is zero. */
