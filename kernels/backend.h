@@ -3,14 +3,16 @@
 #include "kernels/ops.h"
 
 /* See ql_device_needs_of. Every kind that there is has one, compiled in or not. */
-typedef void ql_needs(int threads, int64_t largest_matrix, ql_device_needs *out);
+typedef void ql_needs(int threads, ql_dtype operands, int64_t largest_matrix, ql_device_needs *out);
 ql_needs     ql_cpu_needs, ql_cuda_needs;
 
 typedef struct {
+    int (*count)(char why[256]);
     ql_err (*open)(int ordinal, int threads, void **state);
     void (*close)(void *state);
     ql_err (*describe)(void *state, ql_device_info *out);
-    uint64_t (*workspace)(const void *state); /* bytes taken by `open` */
+    uint64_t (*workspace)(const void *state); /* bytes taken so far, buffers left out */
+    ql_err (*prepare)(void *state, uint64_t workspace);
     ql_err (*allocate)(void *state, size_t bytes, void **memory); /* zero-filled, 64-byte aligned */
     void (*release)(void *state, void *memory, size_t bytes);
     ql_err (*upload)(void *state, void *to, const void *from, size_t bytes);
@@ -18,6 +20,13 @@ typedef struct {
     ql_err (*copy)(void *state, void *to, const void *from, size_t bytes);
     ql_err (*zero)(void *state, void *memory, size_t bytes);
     ql_err (*sync)(void *state);
+    ql_err (*host_allocate)(void *state, size_t bytes, void **memory); /* zero-filled */
+    void (*host_release)(void *state, void *memory, size_t bytes);
+    ql_err (*send)(void *state, void *host, const void *from, size_t bytes);
+    ql_err (*fetch)(void *state, void *to, const void *host, size_t bytes);
+    ql_err (*await_transfers)(void *state);
+    ql_err (*mark)(void *state, int mark);
+    ql_err (*seconds_between)(void *state, int from, int to, double *seconds);
 } ql_memory_table;
 
 typedef struct {
@@ -28,7 +37,7 @@ typedef struct {
 
 typedef struct {
     const char     *kind; /* "cpu" */
-    bool            is_host; /* its memory is the host's */
+    bool            is_host; /* its memory is the host's; activations are f32, whatever the operands are */
     ql_memory_table memory;
     ql_ops_table    ops;
 } ql_backend;
@@ -51,5 +60,5 @@ static inline void *ql_address(ql_tensor t) {
 }
 
 extern const ql_backend ql_backend_cpu;
-/* All compiled-in back ends, NULL-terminated (backend.c: one row each). */
+/* All back ends of this program, NULL-terminated (device.c: one row each). */
 extern const ql_backend *const ql_backends[];

@@ -7,7 +7,9 @@
 
 #include <stdlib.h>
 
-const ql_backend *const ql_backends[] = {&ql_backend_cpu, NULL};
+/* A program has the accelerators that it was linked with; an absent one has no address and ends the list. */
+extern const ql_backend ql_backend_cuda __attribute__((weak));
+const ql_backend *const ql_backends[] = {&ql_backend_cpu, &ql_backend_cuda, NULL};
 
 /* All kinds that there are. Those that are not part of this build can be planned for. */
 static const struct {
@@ -40,11 +42,12 @@ static ql_err find_backend(const char *kind, const ql_backend **out) {
     return ql_fail(QL_USAGE, "device: %s: unknown; choose auto, cuda or cpu", kind);
 }
 
-ql_err ql_device_needs_of(const char *kind, int threads, int64_t largest_matrix, ql_device_needs *out) {
+ql_err ql_device_needs_of(const char *kind, int threads, ql_dtype operands, int64_t largest_matrix,
+                          ql_device_needs *out) {
     for (size_t i = 0; i < QL_LEN(known); i++)
         if (!strcmp(known[i].kind, kind)) {
             *out = (ql_device_needs){0};
-            known[i].needs(threads, largest_matrix, out);
+            known[i].needs(threads, operands, largest_matrix, out);
             return ql_ok();
         }
     return ql_fail(QL_USAGE, "device: %s: unknown; choose auto, cuda or cpu", kind);
@@ -63,13 +66,21 @@ const char *ql_device_preferred(void) {
     return "cpu";
 }
 
+ql_err ql_device_count(const char *kind, int *count, char why[256]) {
+    const ql_backend *backend = NULL;
+    QL_TRY(find_backend(kind, &backend));
+    why[0] = 0;
+    *count = backend->memory.count(why);
+    return ql_ok();
+}
+
 ql_err ql_device_open(const char *kind, int ordinal, int threads, ql_device **out) {
     const ql_backend *backend = NULL;
     QL_TRY(find_backend(kind, &backend));
     void *state = NULL;
     QL_TRY(backend->memory.open(ordinal, threads, &state));
     ql_device *d = QL_NEW(ql_device);
-    *d = (ql_device){.backend = backend, .state = state, .use.workspace = backend->memory.workspace(state)};
+    *d = (ql_device){.backend = backend, .state = state};
     *out = d;
     return ql_ok();
 }
@@ -83,6 +94,10 @@ void ql_device_close(ql_device *d) {
 
 ql_err ql_device_describe(ql_device *d, ql_device_info *out) {
     return d->backend->memory.describe(d->state, out);
+}
+
+ql_err ql_device_prepare(ql_device *d, const ql_device_needs *needs) {
+    return d->backend->memory.prepare(d->state, needs->workspace);
 }
 
 static ql_err take(ql_device *d, size_t bytes, void **memory) {
@@ -129,7 +144,9 @@ void ql_buffer_free(ql_device *d, ql_buffer *b) {
 }
 
 ql_memory_use ql_device_memory(const ql_device *d) {
-    return d->use;
+    ql_memory_use use = d->use;
+    use.workspace = d->backend->memory.workspace(d->state);
+    return use;
 }
 
 static ql_err check_inside(ql_tensor t) {
@@ -166,4 +183,35 @@ ql_err ql_sync(ql_device *d) {
 
 void *ql_host_address(ql_device *d, ql_tensor t) {
     return d->backend->is_host ? ql_address(t) : NULL;
+}
+
+ql_err ql_host_new(ql_device *d, size_t bytes, void **out) {
+    return d->backend->memory.host_allocate(d->state, bytes, out);
+}
+
+void ql_host_free(ql_device *d, void *memory, size_t bytes) {
+    if (memory) d->backend->memory.host_release(d->state, memory, bytes);
+}
+
+ql_err ql_send(ql_device *d, void *host, ql_tensor from) {
+    QL_TRY(check_inside(from));
+    return d->backend->memory.send(d->state, host, ql_address(from), ql_bytes(from));
+}
+
+ql_err ql_fetch(ql_device *d, ql_tensor to, const void *host) {
+    QL_TRY(check_inside(to));
+    return d->backend->memory.fetch(d->state, ql_address(to), host, ql_bytes(to));
+}
+
+ql_err ql_await_transfers(ql_device *d) {
+    return d->backend->memory.await_transfers(d->state);
+}
+
+ql_err ql_mark(ql_device *d, int mark) {
+    QL_CHECK(mark >= 0 && mark < QL_MARKS, QL_BUG, "mark %d of time", mark);
+    return d->backend->memory.mark(d->state, mark);
+}
+
+ql_err ql_seconds_between(ql_device *d, int from, int to, double *seconds) {
+    return d->backend->memory.seconds_between(d->state, from, to, seconds);
 }

@@ -36,7 +36,10 @@ static inline ql_tensor ql_rows(ql_tensor t, int64_t from, int64_t rows) {
 typedef struct {
     char     name[128];
     uint64_t bytes_total, bytes_free;
-    int      threads; /* CPU: threads used; else 0 */
+    int      threads;    /* CPU: threads used; else 0 */
+    int      capability; /* compute capability, 90 for 9.0; CPU: 0 */
+    char     id[48];     /* the same for all processes that see this device, whatever number they give it; CPU: "" */
+    char     driver[96]; /* versions of driver and libraries, for people; CPU: "" */
 } ql_device_info;
 
 /* The back ends that there are, compiled in or not: index 0, 1, ...; NULL beyond the last. */
@@ -44,6 +47,9 @@ const char *ql_device_kind(int index, bool *built);
 /* The first accelerator of this build, or "cpu". */
 const char *ql_device_preferred(void);
 
+/* How many of a kind this process can see. 0 with the reason in `why` (one line, no cure) when there is none
+ * or its driver cannot be used. QL_USAGE when the kind is unknown or not compiled in. */
+QL_RESULT ql_device_count(const char *kind, int *count, char why[256]);
 /* `kind`: "cpu" or another compiled-in back end. `threads` 0: as many as allowed CPUs.
  * QL_USAGE when the kind is unknown or not compiled in, or the device is absent. */
 QL_RESULT ql_device_open(const char *kind, int ordinal, int threads, ql_device **out);
@@ -54,13 +60,17 @@ QL_RESULT ql_device_describe(ql_device *d, ql_device_info *out);
  * run can be planned for a card that is not in this machine. */
 typedef struct {
     bool     is_host;    /* its memory is the host's: one limit counts for both              */
-    size_t   activation; /* bytes of an element of activations and of their gradients        */
+    ql_dtype activation; /* of activations and their gradients                               */
     uint64_t workspace;  /* of its kernels and libraries                                     */
     uint64_t outside;    /* taken by driver and libraries without asking us; an estimate     */
 } ql_device_needs;
-/* `threads`: of a CPU; `largest_matrix`: elements of the largest matrix that is kept in 4 bits.
- * QL_USAGE when there is no such kind. */
-QL_RESULT ql_device_needs_of(const char *kind, int threads, int64_t largest_matrix, ql_device_needs *out);
+/* `threads`: of a CPU; `operands`: of all products (ops.h); `largest_matrix`: elements of the largest frozen
+ * matrix. QL_USAGE when there is no such kind. */
+QL_RESULT ql_device_needs_of(const char *kind, int threads, ql_dtype operands, int64_t largest_matrix,
+                             ql_device_needs *out);
+/* Takes the workspace of `needs` at once; later nothing more is taken, and an operation that would need more
+ * is refused (QL_BUG). Without this call workspace is taken as operations ask for it. */
+QL_RESULT ql_device_prepare(ql_device *d, const ql_device_needs *needs);
 
 /* Takes `bytes` from the device at once, before any buffer. From then on buffers are cut from them,
  * and one that does not fit is refused (QL_BUG): a plan cannot be exceeded. A buffer that is freed
@@ -85,3 +95,24 @@ QL_RESULT ql_sync(ql_device *d);
 /* The address of a tensor where device memory is host memory, after ql_sync; else NULL. Lets the
  * exchange of gradients work in place on a CPU. */
 void *ql_host_address(ql_device *d, ql_tensor t);
+
+/* ---- what waits on the host ---- */
+
+/* Host memory that transfers reach while the device computes (page-locked where that matters), zero-filled.
+ * QL_TEMP when there is no room. */
+QL_RESULT ql_host_new(ql_device *d, size_t bytes, void **out);
+void      ql_host_free(ql_device *d, void *memory, size_t bytes);
+/* Queued beside the work: a transfer starts when the work queued before it is done, and transfers follow one
+ * another; the work goes on meanwhile. The host may touch `host` after ql_sync. */
+QL_RESULT ql_send(ql_device *d, void *host, ql_tensor from);
+QL_RESULT ql_fetch(ql_device *d, ql_tensor to, const void *host);
+/* Work queued from now on waits for all transfers queued so far. */
+QL_RESULT ql_await_transfers(ql_device *d);
+
+/* ---- time ---- */
+
+/* Remembers when the work queued so far is done; costs no waiting. 0 <= mark < QL_MARKS. */
+enum { QL_MARKS = 64 };
+QL_RESULT ql_mark(ql_device *d, int mark);
+/* Seconds from one mark to another, after ql_sync. */
+QL_RESULT ql_seconds_between(ql_device *d, int from, int to, double *seconds);

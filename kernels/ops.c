@@ -44,9 +44,19 @@ static ql_err check_weight(const char *op, const ql_weight *w, int64_t out, int6
     return w->quant ? check_quantised(op, w) : check("weight: data", w->data, ANY_FLOAT, out, in);
 }
 
-static ql_err check_operands(const char *op, ql_dtype t) {
-    QL_CHECK(t == QL_F32 || t == QL_BF16, QL_BUG, "%s: operands cannot be %s", op, ql_dtype_name(t));
+/* Activations have one type per device and run; on the host it is f32. */
+static ql_err check_activation(const ql_device *d, const char *op, ql_dtype t) {
+    bool fits = t == QL_F32 || (!d->backend->is_host && (t == QL_BF16 || t == QL_F16));
+    QL_CHECK(fits, QL_BUG, "%s: activations cannot be %s on this device", op, ql_dtype_name(t));
     return ql_ok();
+}
+#define ACTIVATION(op, t) QL_TRY(check_activation(d, op, (t).dtype))
+
+/* On the host f32 activations may be rounded to bf16 on their way into a product; elsewhere they are what they are. */
+static ql_err check_operands(const ql_device *d, const char *op, ql_dtype t, ql_dtype activation) {
+    bool fits = d->backend->is_host ? t == QL_F32 || t == QL_BF16 : t == activation;
+    QL_CHECK(fits, QL_BUG, "%s: operands cannot be %s", op, ql_dtype_name(t));
+    return check_activation(d, op, activation);
 }
 
 #define RUN(NAME) return d->backend->ops.NAME(d, a)
@@ -54,7 +64,8 @@ static ql_err check_operands(const char *op, ql_dtype t) {
 ql_err ql_embed(ql_device *d, const ql_embed_args *a) {
     CHECK("embed", table, ANY_FLOAT, a->table.rows, a->y.cols);
     CHECK("embed", ids, QL_I32, a->y.rows, 1);
-    CHECK("embed", y, QL_F32, a->ids.rows, a->table.cols);
+    ACTIVATION("embed", a->y);
+    CHECK("embed", y, a->y.dtype, a->ids.rows, a->table.cols);
     RUN(embed);
 }
 
@@ -67,16 +78,18 @@ static ql_err check_norm(const char *op, ql_tensor x, ql_tensor rstd, ql_tensor 
 }
 
 ql_err ql_rmsnorm(ql_device *d, const ql_rmsnorm_args *a) {
-    CHECK("rmsnorm", x, QL_F32, a->y.rows, a->y.cols);
-    CHECK("rmsnorm", y, QL_F32, a->x.rows, a->x.cols);
+    ACTIVATION("rmsnorm", a->x);
+    CHECK("rmsnorm", x, a->x.dtype, a->y.rows, a->y.cols);
+    CHECK("rmsnorm", y, a->x.dtype, a->x.rows, a->x.cols);
     QL_TRY(check_norm("rmsnorm", a->x, a->rstd, a->weight));
     RUN(rmsnorm);
 }
 
 ql_err ql_rmsnorm_grad(ql_device *d, const ql_rmsnorm_grad_args *a) {
-    CHECK("rmsnorm_grad", x, QL_F32, a->dy.rows, a->dy.cols);
-    CHECK("rmsnorm_grad", dy, QL_F32, a->x.rows, a->x.cols);
-    CHECK("rmsnorm_grad", dx, QL_F32, a->x.rows, a->x.cols);
+    ACTIVATION("rmsnorm_grad", a->x);
+    CHECK("rmsnorm_grad", x, a->x.dtype, a->dy.rows, a->dy.cols);
+    CHECK("rmsnorm_grad", dy, a->x.dtype, a->x.rows, a->x.cols);
+    CHECK("rmsnorm_grad", dx, a->x.dtype, a->x.rows, a->x.cols);
     QL_TRY(check_norm("rmsnorm_grad", a->x, a->rstd, a->weight));
     RUN(rmsnorm_grad);
 }
@@ -89,12 +102,17 @@ static ql_err check_drop(const char *op, const ql_drop *drop, int64_t tokens) {
     return ql_ok();
 }
 
+/* Logits keep the full sum. */
+static int y_type(const ql_matmul_args *a) {
+    return a->y.dtype == QL_F32 && !a->accumulate ? QL_F32 : (int)a->x.dtype;
+}
+
 ql_err ql_matmul(ql_device *d, const ql_matmul_args *a) {
-    QL_TRY(check_operands("matmul", a->operands));
+    QL_TRY(check_operands(d, "matmul", a->operands, a->x.dtype));
     int64_t left = a->x.cols, right = a->y.cols;
     QL_TRY(check_weight("matmul", a->weight, a->transposed ? left : right, a->transposed ? right : left));
-    CHECK("matmul", x, QL_F32, a->y.rows, left);
-    CHECK("matmul", y, QL_F32, a->x.rows, right);
+    CHECK("matmul", x, a->x.dtype, a->y.rows, left);
+    CHECK("matmul", y, y_type(a), a->x.rows, right);
     QL_CHECK(!ql_present(a->bias) || (!a->transposed && !a->accumulate), QL_BUG,
              "matmul: a bias goes with neither a transposed nor an accumulated product");
     if (ql_present(a->bias)) CHECK("matmul", bias, ANY_FLOAT, 1, right);
@@ -106,26 +124,30 @@ ql_err ql_matmul(ql_device *d, const ql_matmul_args *a) {
 }
 
 ql_err ql_weight_grad(ql_device *d, const ql_weight_grad_args *a) {
-    QL_TRY(check_operands("weight_grad", a->operands));
+    QL_TRY(check_operands(d, "weight_grad", a->operands, a->x.dtype));
     CHECK("weight_grad", sum, QL_I64, a->dy.cols, a->x.cols);
-    CHECK("weight_grad", dy, QL_F32, a->x.rows, a->sum.rows);
-    CHECK("weight_grad", x, QL_F32, a->dy.rows, a->sum.cols);
+    CHECK("weight_grad", dy, a->x.dtype, a->x.rows, a->sum.rows);
+    CHECK("weight_grad", x, a->x.dtype, a->dy.rows, a->sum.cols);
     CHECK("weight_grad", row_start, QL_I32, ql_max(1, a->row_start.rows), 1);
     CHECK("weight_grad", overflow, QL_I32, 1, 1);
+    QL_CHECK(a->shift >= 0 && a->shift < (d->backend->is_host ? 1 : QL_GRAD_BITS), QL_BUG,
+             "weight_grad: a shift of %d bits", a->shift);
     if (a->drop_x) QL_TRY(check_drop("weight_grad", a->drop_x, a->x.rows));
     RUN(weight_grad);
 }
 
 ql_err ql_dropout(ql_device *d, const ql_dropout_args *a) {
-    CHECK("dropout", x, QL_F32, a->y.rows, a->y.cols);
-    CHECK("dropout", y, QL_F32, a->x.rows, a->x.cols);
+    ACTIVATION("dropout", a->x);
+    CHECK("dropout", x, a->x.dtype, a->y.rows, a->y.cols);
+    CHECK("dropout", y, a->x.dtype, a->x.rows, a->x.cols);
     QL_TRY(check_drop("dropout", &a->drop, a->x.rows));
     RUN(dropout);
 }
 
 ql_err ql_rope(ql_device *d, const ql_rope_args *a) {
-    CHECK("rope", x, QL_F32, a->y.rows, a->y.cols);
-    CHECK("rope", y, QL_F32, a->x.rows, a->x.cols);
+    ACTIVATION("rope", a->x);
+    CHECK("rope", x, a->x.dtype, a->y.rows, a->y.cols);
+    CHECK("rope", y, a->x.dtype, a->x.rows, a->x.cols);
     CHECK("rope", positions, QL_I32, a->x.rows, 1);
     CHECK("rope", cos, QL_F32, a->sin.rows, a->sin.cols);
     CHECK("rope", sin, QL_F32, a->cos.rows, a->cos.cols);
@@ -148,19 +170,19 @@ static ql_err check_heads(const char *op, ql_tensor q, ql_tensor k, int64_t head
     return ql_ok();
 }
 
-static ql_err check_rounding(const char *op, ql_dtype operands, float scale) {
-    QL_TRY(check_operands(op, operands));
+static ql_err check_rounding(const ql_device *d, const char *op, ql_dtype operands, ql_dtype activation, float scale) {
+    QL_TRY(check_operands(d, op, operands, activation));
     QL_CHECK(operands == QL_F32 || scale > 0.0f, QL_BUG, "%s: scale %g is not positive", op, (double)scale);
     return ql_ok();
 }
 
 ql_err ql_attention(ql_device *d, const ql_attention_args *a) {
-    QL_TRY(check_rounding("attention", a->operands, a->scale));
-    CHECK("attention", q, QL_F32, a->o.rows, a->o.cols);
-    CHECK("attention", o, QL_F32, a->q.rows, a->q.cols);
+    QL_TRY(check_rounding(d, "attention", a->operands, a->q.dtype, a->scale));
+    CHECK("attention", q, a->q.dtype, a->o.rows, a->o.cols);
+    CHECK("attention", o, a->q.dtype, a->q.rows, a->q.cols);
     CHECK("attention", lse, QL_F32, a->q.rows, a->heads);
-    CHECK("attention", k, QL_F32, a->v.rows, a->v.cols);
-    CHECK("attention", v, QL_F32, a->k.rows, a->k.cols);
+    CHECK("attention", k, a->q.dtype, a->v.rows, a->v.cols);
+    CHECK("attention", v, a->q.dtype, a->k.rows, a->k.cols);
     CHECK("attention", q_start, QL_I32, ql_max(1, a->k_start.rows), 1);
     CHECK("attention", k_start, QL_I32, ql_max(1, a->q_start.rows), 1);
     QL_TRY(check_heads("attention", a->q, a->k, a->heads, a->kv_heads, a->window));
@@ -168,17 +190,17 @@ ql_err ql_attention(ql_device *d, const ql_attention_args *a) {
 }
 
 ql_err ql_attention_grad(ql_device *d, const ql_attention_grad_args *a) {
-    QL_TRY(check_rounding("attention_grad", a->operands, a->scale));
-    CHECK("attention_grad", q, QL_F32, a->o.rows, a->o.cols);
-    CHECK("attention_grad", o, QL_F32, a->q.rows, a->q.cols);
-    CHECK("attention_grad", d_o, QL_F32, a->q.rows, a->q.cols);
-    CHECK("attention_grad", dq, QL_F32, a->q.rows, a->q.cols);
+    QL_TRY(check_rounding(d, "attention_grad", a->operands, a->q.dtype, a->scale));
+    CHECK("attention_grad", q, a->q.dtype, a->o.rows, a->o.cols);
+    CHECK("attention_grad", o, a->q.dtype, a->q.rows, a->q.cols);
+    CHECK("attention_grad", d_o, a->q.dtype, a->q.rows, a->q.cols);
+    CHECK("attention_grad", dq, a->q.dtype, a->q.rows, a->q.cols);
     CHECK("attention_grad", lse, QL_F32, a->q.rows, a->heads);
     CHECK("attention_grad", delta, QL_F32, a->q.rows, a->heads);
-    CHECK("attention_grad", k, QL_F32, a->v.rows, a->v.cols);
-    CHECK("attention_grad", v, QL_F32, a->k.rows, a->k.cols);
-    CHECK("attention_grad", dk, QL_F32, a->k.rows, a->k.cols);
-    CHECK("attention_grad", dv, QL_F32, a->k.rows, a->k.cols);
+    CHECK("attention_grad", k, a->q.dtype, a->v.rows, a->v.cols);
+    CHECK("attention_grad", v, a->q.dtype, a->k.rows, a->k.cols);
+    CHECK("attention_grad", dk, a->q.dtype, a->k.rows, a->k.cols);
+    CHECK("attention_grad", dv, a->q.dtype, a->k.rows, a->k.cols);
     CHECK("attention_grad", q_start, QL_I32, ql_max(1, a->k_start.rows), 1);
     CHECK("attention_grad", k_start, QL_I32, ql_max(1, a->q_start.rows), 1);
     QL_TRY(check_heads("attention_grad", a->q, a->k, a->heads, a->kv_heads, a->window));
@@ -186,52 +208,57 @@ ql_err ql_attention_grad(ql_device *d, const ql_attention_grad_args *a) {
 }
 
 ql_err ql_swiglu(ql_device *d, const ql_swiglu_args *a) {
-    CHECK("swiglu", y, QL_F32, a->gate.rows, a->gate.cols);
-    CHECK("swiglu", gate, QL_F32, a->y.rows, a->y.cols);
-    CHECK("swiglu", up, QL_F32, a->y.rows, a->y.cols);
+    ACTIVATION("swiglu", a->gate);
+    CHECK("swiglu", y, a->gate.dtype, a->gate.rows, a->gate.cols);
+    CHECK("swiglu", gate, a->gate.dtype, a->y.rows, a->y.cols);
+    CHECK("swiglu", up, a->gate.dtype, a->y.rows, a->y.cols);
     RUN(swiglu);
 }
 
 ql_err ql_swiglu_grad(ql_device *d, const ql_swiglu_grad_args *a) {
-    CHECK("swiglu_grad", dy, QL_F32, a->gate.rows, a->gate.cols);
-    CHECK("swiglu_grad", gate, QL_F32, a->dy.rows, a->dy.cols);
-    CHECK("swiglu_grad", up, QL_F32, a->dy.rows, a->dy.cols);
-    CHECK("swiglu_grad", dgate, QL_F32, a->dy.rows, a->dy.cols);
-    CHECK("swiglu_grad", dup, QL_F32, a->dy.rows, a->dy.cols);
+    ACTIVATION("swiglu_grad", a->gate);
+    CHECK("swiglu_grad", dy, a->gate.dtype, a->gate.rows, a->gate.cols);
+    CHECK("swiglu_grad", gate, a->gate.dtype, a->dy.rows, a->dy.cols);
+    CHECK("swiglu_grad", up, a->gate.dtype, a->dy.rows, a->dy.cols);
+    CHECK("swiglu_grad", dgate, a->gate.dtype, a->dy.rows, a->dy.cols);
+    CHECK("swiglu_grad", dup, a->gate.dtype, a->dy.rows, a->dy.cols);
     RUN(swiglu_grad);
 }
 
 ql_err ql_add(ql_device *d, const ql_add_args *a) {
-    CHECK("add", y, QL_F32, a->a.rows, a->a.cols);
-    CHECK("add", a, QL_F32, a->y.rows, a->y.cols);
-    CHECK("add", b, QL_F32, a->y.rows, a->y.cols);
+    ACTIVATION("add", a->a);
+    CHECK("add", y, a->a.dtype, a->a.rows, a->a.cols);
+    CHECK("add", a, a->a.dtype, a->y.rows, a->y.cols);
+    CHECK("add", b, a->a.dtype, a->y.rows, a->y.cols);
     RUN(add);
 }
 
 ql_err ql_gather(ql_device *d, const ql_gather_args *a) {
-    CHECK("gather", y, QL_F32, a->index.rows, a->x.cols);
-    CHECK("gather", x, QL_F32, a->x.rows, a->y.cols);
+    ACTIVATION("gather", a->x);
+    CHECK("gather", y, a->x.dtype, a->index.rows, a->x.cols);
+    CHECK("gather", x, a->x.dtype, a->x.rows, a->y.cols);
     CHECK("gather", index, QL_I32, a->y.rows, 1);
     RUN(gather);
 }
 
 ql_err ql_scatter(ql_device *d, const ql_scatter_args *a) {
-    CHECK("scatter", y, QL_F32, a->index.rows, a->x.cols);
-    CHECK("scatter", x, QL_F32, a->x.rows, a->y.cols);
+    ACTIVATION("scatter", a->x);
+    CHECK("scatter", y, a->x.dtype, a->index.rows, a->x.cols);
+    CHECK("scatter", x, a->x.dtype, a->x.rows, a->y.cols);
     CHECK("scatter", index, QL_I32, a->y.rows, 1);
     RUN(scatter);
 }
 
 ql_err ql_logprob(ql_device *d, const ql_logprob_args *a) {
-    QL_TRY(check_operands("logprob", a->operands));
+    QL_TRY(check_operands(d, "logprob", a->operands, a->h.dtype));
     QL_CHECK(a->head, QL_BUG, "logprob: the head is absent");
     QL_TRY(check_weight("logprob", a->head, a->logits.cols, a->h.cols));
-    CHECK("logprob", h, QL_F32, a->targets.rows, a->head->in);
+    CHECK("logprob", h, a->h.dtype, a->targets.rows, a->head->in);
     CHECK("logprob", targets, QL_I32, a->h.rows, 1);
     CHECK("logprob", logp, QL_F32, a->h.rows, 1);
     CHECK("logprob", logits, QL_F32, ql_max(1, a->logits.rows), a->head->out);
     if (ql_present(a->dh)) {
-        CHECK("logprob", dh, QL_F32, a->h.rows, a->h.cols);
+        CHECK("logprob", dh, a->h.dtype, a->h.rows, a->h.cols);
         CHECK("logprob", coef, QL_F32, a->h.rows, 1);
     }
     RUN(logprob);

@@ -1,7 +1,9 @@
 /* The operations: everything that a training step, an evaluation or a generation computes.
  *
  * Shapes are [rows, cols]. N tokens, the packed rows of a micro-batch one after another.
- * Activations and gradients are f32 on the CPU. Every result for a token depends only on its
+ * `act` is the one element type of activations and of their gradients: f32 on the CPU; elsewhere f32,
+ * bf16 or f16, as chosen for the run (ql_device_needs), and all of it is read as f32, computed in f32, and
+ * rounded once, to the nearest, when it is stored. Every result for a token depends only on its
  * own packed row, and every sum has one order, so that neither the other rows of a micro-batch
  * nor threads nor the vector width change a bit (design: "How exactness works").
  *
@@ -11,9 +13,9 @@
 #pragma once
 #include "kernels/weight.h"
 
-/* y[i,:] = table[ids[i],:] as f32. */
+/* y[i,:] = table[ids[i],:] as act. */
 typedef struct {
-    ql_tensor y;     /* f32 [N, H]             */
+    ql_tensor y;     /* act [N, H]             */
     ql_tensor table; /* f32|bf16|f16 [V, H]    */
     ql_tensor ids;   /* i32 [N, 1], each < V   */
 } ql_embed_args;
@@ -21,20 +23,23 @@ typedef struct {
 /* RMSNorm, of Zhang & Sennrich 2019, over groups of `weight.cols` columns: one group for a
  * layer norm, one per head for q/k norms. y = x * rstd * w, rstd = 1/sqrt(mean(x^2) + eps). */
 typedef struct {
-    ql_tensor y;      /* f32 [N, G*width], may be x    */
+    ql_tensor y;      /* act [N, G*width], may be x    */
     ql_tensor rstd;   /* f32 [N, G]                    */
-    ql_tensor x;      /* f32 [N, G*width]              */
+    ql_tensor x;      /* act [N, G*width]              */
     ql_tensor weight; /* f32|bf16|f16 [1, width]       */
     float     eps;
 } ql_rmsnorm_args;
 typedef struct {
-    ql_tensor dx, dy, x; /* f32 [N, G*width]; dx may be dy */
+    ql_tensor dx, dy, x; /* act [N, G*width]; dx may be dy */
     ql_tensor rstd;      /* f32 [N, G]                     */
     ql_tensor weight;    /* [1, width]                     */
     bool      accumulate;
 } ql_rmsnorm_grad_args;
 
-/* What the operands of a matrix product are before they are multiplied; its sums are f32 always.
+/* What the operands of a matrix product are before they are multiplied; its sums are f32 always. Where
+ * activations are not f32 the operands are of their type, and so are decoded weights and adapters by the time
+ * they are multiplied; an element is then a sum over k in an order that is fixed for a kind of device and a
+ * shape of the weight, whatever the number of rows. On the CPU:
  *
  * QL_F32 (0): what they are. Each element is ONE chain of fused multiply-adds in ascending k.
  *
@@ -65,12 +70,12 @@ typedef struct {
  * Each y element is summed in the order of its `operands`, starting from the old y (accumulate),
  * else from bias, else from 0; alpha multiplies x first, rounded once. */
 typedef struct {
-    ql_tensor        y, x; /* f32 */
+    ql_tensor        y, x; /* act; y may be f32 unless it accumulates */
     const ql_weight *weight;
     ql_tensor        bias; /* f32|bf16|f16 [1, out], absent: none */
     float            alpha;
     bool             transposed, accumulate;
-    ql_dtype         operands; /* QL_F32 or QL_BF16 */
+    ql_dtype         operands; /* see above */
     const ql_drop   *drop_x;   /* NULL, or forward: x is dropped before anything else is done to it         */
     const ql_drop   *drop_y;   /* NULL, or backward, accumulating: y += drop(alpha * x W), made from 0 first */
 } ql_matmul_args;
@@ -78,21 +83,23 @@ typedef struct {
 /* Gradient of a trained matrix, exactly summable. For each packed row r of the micro-batch the
  * matrix  G_r[o,i] = sum over its tokens t, ascending, of dy[t,o] * x[t,i]  (from 0, in the order
  * of `operands`, k being the token of the row) is rounded to nearest at scale 2^QL_GRAD_BITS and
- * added to sum[o,i] as an integer.
+ * added to sum[o,i] as an integer. Other back ends may cut rows into pieces of a fixed number of tokens and
+ * round and add each piece's matrix.
  * A value outside +-2^62 or not a number sets `*overflow` to 1. */
 enum { QL_GRAD_BITS = 40 };
 typedef struct {
     ql_tensor sum;       /* i64 [out, in]                      */
-    ql_tensor dy, x;     /* f32 [N, out], [N, in]              */
+    ql_tensor dy, x;     /* act [N, out], [N, in]              */
     ql_tensor row_start; /* i32 [R + 1, 1], first token of each packed row, last = N */
     ql_tensor overflow;  /* i32 [1, 1]                         */
     ql_dtype  operands;  /* QL_F32 or QL_BF16                  */
     const ql_drop *drop_x; /* NULL, or x is dropped first      */
+    int       shift;     /* G_r is multiplied by 2^-shift before it is rounded, as a scaled loss asks for; on the CPU 0 */
 } ql_weight_grad_args;
 
 /* y = drop(x), or y += drop(x); y may be x. Products drop their operands themselves. */
 typedef struct {
-    ql_tensor y, x; /* f32 [N, C] */
+    ql_tensor y, x; /* act [N, C] */
     ql_drop   drop;
     bool      accumulate;
 } ql_dropout_args;
@@ -101,7 +108,7 @@ typedef struct {
  *   y[c] = x[c]*cos - x[c+rotary/2]*sin,  y[c+rotary/2] = x[c+rotary/2]*cos + x[c]*sin.
  * `inverse` negates sin: the backward pass. Columns >= rotary are copied. */
 typedef struct {
-    ql_tensor y, x;      /* f32 [N, heads*head_dim], y may be x */
+    ql_tensor y, x;      /* act [N, heads*head_dim], y may be x */
     ql_tensor cos, sin;  /* f32 [positions, rotary/2]           */
     ql_tensor positions; /* i32 [N, 1], each < positions        */
     int64_t   head_dim;
@@ -130,16 +137,16 @@ typedef struct {
  * query does not see take part with weight 0, which changes no finite sum but the sign of a zero, and
  * zeros of results are +0. So it does not show how the work is cut. */
 typedef struct {
-    ql_tensor o, lse; /* f32 [N, heads*hd], [N, heads]                                */
-    ql_tensor q;      /* f32 [N, heads*hd]                                            */
-    ql_tensor k, v;   /* f32 [Nk, kv_heads*hd]                                        */
+    ql_tensor o, lse; /* act [N, heads*hd], f32 [N, heads]                            */
+    ql_tensor q;      /* act [N, heads*hd]                                            */
+    ql_tensor k, v;   /* act [Nk, kv_heads*hd]                                        */
     ql_tensor q_start, k_start; /* i32 [D + 1, 1]                                     */
     int64_t   heads, kv_heads, window;
     float     scale;
     ql_dtype  operands; /* QL_F32 or QL_BF16                                          */
 } ql_attention_args;
 typedef struct {
-    ql_tensor dq, dk, dv, d_o; /* f32, shapes of q, k, v, o; outputs are replaced      */
+    ql_tensor dq, dk, dv, d_o; /* act, shapes of q, k, v, o; outputs are replaced      */
     ql_tensor q, k, v, o, lse;
     ql_tensor delta;           /* f32 [N, heads] scratch: sum over a head of d_o * o   */
     ql_tensor q_start, k_start;
@@ -150,10 +157,10 @@ typedef struct {
 
 /* y = silu(gate) * up, silu(z) = z / (1 + exp(-z)) (Shazeer 2020). */
 typedef struct {
-    ql_tensor y, gate, up; /* f32 [N, F] */
+    ql_tensor y, gate, up; /* act [N, F] */
 } ql_swiglu_args;
 typedef struct {
-    ql_tensor dgate, dup;      /* f32 [N, F]; may be gate, up */
+    ql_tensor dgate, dup;      /* act [N, F]; may be gate, up */
     ql_tensor dy, gate, up;
 } ql_swiglu_grad_args;
 
@@ -164,8 +171,8 @@ typedef struct {
 
 /* y[i,:] = x[index[i],:]; and the reverse: x = 0, x[index[i],:] = y[i,:], indices distinct. */
 typedef struct {
-    ql_tensor y;     /* f32 [M, C] */
-    ql_tensor x;     /* f32 [N, C] */
+    ql_tensor y;     /* act [M, C] */
+    ql_tensor x;     /* act [N, C] */
     ql_tensor index; /* i32 [M, 1], each < N */
 } ql_gather_args;
 
@@ -177,8 +184,8 @@ typedef struct {
  * own. */
 typedef struct {
     ql_tensor        logp;    /* f32 [M, 1]                       */
-    ql_tensor        dh;      /* f32 [M, H] or absent             */
-    ql_tensor        h;       /* f32 [M, H]                       */
+    ql_tensor        dh;      /* act [M, H] or absent             */
+    ql_tensor        h;       /* act [M, H]                       */
     const ql_weight *head;    /* [V, H]                           */
     ql_tensor        targets; /* i32 [M, 1], each < V             */
     ql_tensor        coef;    /* f32 [M, 1], needed with dh       */

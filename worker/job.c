@@ -106,7 +106,7 @@ static void warn_of_length(const ql_job *j) {
                 (long long)longest_row(j), (long long)j->model.config.max_positions);
 }
 
-static int64_t largest_quantised(const ql_model *m) {
+static int64_t largest_frozen(const ql_model *m) {
     int64_t most = 0;
     for (size_t i = 0; i < m->graph.slots; i++)
         if (m->weight[i].quant) most = ql_max(most, m->weight[i].out * m->weight[i].in);
@@ -149,7 +149,7 @@ ql_err ql_job_plan(ql_job *j, ql_job_purpose purpose) {
                                        .recompute = j->config.gradient_checkpointing,
                                        .training = training,
                                        .host_limit = UINT64_MAX};
-    QL_TRY(ql_device_needs_of(j->device_kind, j->threads, largest_quantised(&j->model), &j->question.needs));
+    QL_TRY(ql_device_needs_of(j->device_kind, j->threads, j->operands, largest_frozen(&j->model), &j->question.needs));
     QL_TRY(memory_limit(j, &j->question.limit));
     ask_about_data(j, &j->question);
     return ql_memory_plan_make(&j->question, &j->plan);

@@ -52,7 +52,7 @@ static void make_schedules(const ql_memory_question *q, const ql_memory_choice *
                          .recompute = c->recompute,
                          .deep_layers = c->deep_layers,
                          .logit_rows = p->choice.logit_rows,
-                         .element = q->needs.activation,
+                         .element = ql_dtype_size(q->needs.activation),
                          .host_borders = c->host_borders};
     ql_plan_make(q->graph, &r, &p->score);
     p->run_bytes = p->score.bytes;

@@ -25,6 +25,7 @@ typedef struct {
     float              *own;  /* threads times QL_OWN_FLOATS  */
     uint16_t           *left; /* QL_LEFT_HALVES, behind `own` */
     size_t              scratch_bytes;
+    double              mark[QL_MARKS]; /* times */
 } ql_cpu;
 
 static inline ql_cpu *ql_cpu_of(ql_device *d) { return d->state; }

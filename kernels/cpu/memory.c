@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 /* Zero-filled pages; large pieces ask for huge pages, which make products a few percent faster. */
@@ -57,10 +58,16 @@ static size_t scratch_bytes(int threads) {
     return (size_t)threads * QL_OWN_FLOATS * sizeof(float) + QL_LEFT_HALVES * sizeof(uint16_t);
 }
 
-void ql_cpu_needs(int threads, int64_t largest_matrix, ql_device_needs *out) {
+void ql_cpu_needs(int threads, ql_dtype operands, int64_t largest_matrix, ql_device_needs *out) {
+    (void)operands;       /* rounded panel by panel */
     (void)largest_matrix; /* decoded panel by panel */
-    *out = (ql_device_needs){.is_host = true, .activation = sizeof(float)};
+    *out = (ql_device_needs){.is_host = true, .activation = QL_F32};
     out->workspace = scratch_bytes(threads > 0 ? threads : ql_cpu_allowed_threads());
+}
+
+static int cpu_count(char why[256]) {
+    (void)why;
+    return 1;
 }
 
 static ql_err cpu_open(int ordinal, int threads, void **state) {
@@ -99,6 +106,13 @@ static uint64_t cpu_workspace(const void *state) {
     return ((const ql_cpu *)state)->scratch_bytes;
 }
 
+/* All of it is taken by `open`, which knows its threads. */
+static ql_err cpu_prepare(void *state, uint64_t workspace) {
+    QL_CHECK(workspace == cpu_workspace(state), QL_BUG, "device: cpu: a workspace of %llu bytes was planned",
+             (unsigned long long)workspace);
+    return ql_ok();
+}
+
 static ql_err cpu_transfer(void *state, void *to, const void *from, size_t bytes) {
     (void)state;
     if (bytes) memmove(to, from, bytes);
@@ -116,18 +130,42 @@ static ql_err cpu_sync(void *state) {
     return ql_ok();
 }
 
+static ql_err cpu_send(void *state, void *host, const void *from, size_t bytes) {
+    return cpu_transfer(state, host, from, bytes);
+}
+
+static ql_err cpu_mark(void *state, int mark) {
+    ((ql_cpu *)state)->mark[mark] = ql_seconds();
+    return ql_ok();
+}
+
+static ql_err cpu_seconds_between(void *state, int from, int to, double *seconds) {
+    const ql_cpu *cpu = state;
+    *seconds = cpu->mark[to] - cpu->mark[from];
+    return ql_ok();
+}
+
 #define QL_CPU_ENTRY(NAME) .NAME = ql_cpu_##NAME,
 const ql_backend ql_backend_cpu = {.kind = "cpu",
                                    .is_host = true,
-                                   .memory = {.open = cpu_open,
+                                   .memory = {.count = cpu_count,
+                                              .open = cpu_open,
                                               .close = cpu_close,
                                               .describe = cpu_describe,
                                               .workspace = cpu_workspace,
+                                              .prepare = cpu_prepare,
                                               .allocate = cpu_allocate,
                                               .release = cpu_release,
                                               .upload = cpu_transfer,
                                               .download = cpu_transfer,
                                               .copy = cpu_transfer,
                                               .zero = cpu_zero,
-                                              .sync = cpu_sync},
+                                              .sync = cpu_sync,
+                                              .host_allocate = cpu_allocate,
+                                              .host_release = cpu_release,
+                                              .send = cpu_send,
+                                              .fetch = cpu_transfer,
+                                              .await_transfers = cpu_sync,
+                                              .mark = cpu_mark,
+                                              .seconds_between = cpu_seconds_between},
                                    .ops = {QL_OPS(QL_CPU_ENTRY)}};

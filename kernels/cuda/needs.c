@@ -2,18 +2,16 @@
  * planned for a card that is not there. */
 #include "kernels/backend.h"
 
-enum {
-    HALF = 2, /* bytes of bf16 and fp16 */
-    DECODED_AT_ONCE = 2, /* a matrix is decoded while the one before it is multiplied */
-};
 static const uint64_t mib = 1 << 20;
 
-/* The workspace of cuBLASLt is what NVIDIA advises for sm_90. A context takes 300 to 500 MiB, NCCL's
- * channels some 200 more; both are outside of what we allocate. */
-void ql_cuda_needs(int threads, int64_t largest_matrix, ql_device_needs *out) {
+/* cuBLASLt's workspace is what NVIDIA advises for sm_90; the least scratch serves reductions and the choice of
+ * algorithms. A context takes 300 to 500 MiB, NCCL's channels some 200 more; both are outside of what we
+ * allocate. 32 MiB of cuBLASLt, 32 of trials: QL_CUDA_LT_BYTES, QL_CUDA_TRIAL_BYTES. */
+void ql_cuda_needs(int threads, ql_dtype operands, int64_t largest_matrix, ql_device_needs *out) {
     (void)threads;
-    out->is_host = false;
-    out->activation = HALF;
-    out->workspace = 32 * mib + (uint64_t)(DECODED_AT_ONCE * HALF * largest_matrix);
-    out->outside = 700 * mib;
+    uint64_t decoded = (uint64_t)largest_matrix * ql_dtype_size(operands);
+    *out = (ql_device_needs){.is_host = false,
+                             .activation = operands,
+                             .workspace = 64 * mib + (decoded > 16 * mib ? decoded : 16 * mib),
+                             .outside = 700 * mib};
 }

@@ -39,7 +39,7 @@ static void open_subject(const char *name, bool training, subject *s) {
                                 .training = training,
                                 .limit = UINT64_MAX,
                                 .host_limit = UINT64_MAX};
-    ok(ql_device_needs_of("cpu", 2, 0, &s->q.needs));
+    ok(ql_device_needs_of("cpu", 2, QL_F32, 0, &s->q.needs));
     free(folder);
 }
 
@@ -203,9 +203,9 @@ static void test_ladder_of_an_absent_device(void **state) {
     subject s;
     open_subject("llama3-rope", true, &s);
     s.q.device = "cuda";
-    ok(ql_device_needs_of("cuda", 0, 1000, &s.q.needs));
+    ok(ql_device_needs_of("cuda", 0, QL_BF16, 1000, &s.q.needs));
     assert_false(s.q.needs.is_host);
-    assert_int_equal(s.q.needs.activation, 2); /* bf16 */
+    assert_int_equal(s.q.needs.activation, QL_BF16);
     int     rungs = check_ladder(&s);
     ql_rung rung[QL_RUNGS_MAX];
     assert_int_equal(ql_memory_ladder(&s.q, rung), rungs);

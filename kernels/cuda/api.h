@@ -1,0 +1,57 @@
+/* What the .cu files export: functions that queue one kernel, or a few, on a stream. Shared by C17 host
+ * code and CUDA C++. Pointers are device addresses, matrices dense and row-major unless a stride is given;
+ * `type` and the like are a ql_dtype. They return what the launch returned. Launching nothing because
+ * there is nothing to do is a success. */
+#pragma once
+#include <cuda_runtime_api.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ql_dtype, for files that cannot include device.h; product.c proves them equal. */
+enum { QL_K_F32, QL_K_BF16, QL_K_F16 };
+
+/* Dropout, as ql_drop of ops.h with addresses; `rows` packed rows, row_start[rows + 1]. NULL: none. */
+typedef struct {
+    const int32_t *row_start, *row_id;
+    int32_t        rows;
+    uint64_t       key;
+    uint32_t       step, site;
+    float          p;
+} ql_k_drop;
+
+/* ---- decode.cu ---- */
+
+/* A matrix in 4-bit blocks, as ql_weight of kernels/weight.h with addresses. `data` is 4-byte aligned, and y of
+ * what decodes it 16-byte. */
+typedef struct {
+    const uint8_t *data;
+    int64_t        count; /* elements */
+    int32_t        block_shift; /* log2 of the elements of a block, 5 or more */
+    const void    *absmax; /* f32, or u8 when nested */
+    const float   *code;   /* [16] */
+    const float   *nested_absmax, *nested_code; /* NULL: not nested; [256] */
+    int32_t        nested_blocksize;
+    float          nested_offset;
+} ql_k_blocks;
+/* y[count] = the matrix's elements, rounded from f32 to y's type once. */
+cudaError_t ql_k_decode(void *y, int type, const ql_k_blocks *q, cudaStream_t stream);
+/* y[rows, cols]: each row becomes x[cols]. With one row: a conversion. */
+cudaError_t ql_k_spread(void *y, int y_type, const void *x, int x_type, int64_t rows, int64_t cols, cudaStream_t stream);
+
+/* ---- rows.cu ---- */
+
+/* ---- flat.cu ---- */
+
+/* ---- softmax.cu ---- */
+
+/* ---- adapter.cu ---- */
+
+/* ---- attention.cu ---- */
+
+#ifdef __cplusplus
+}
+#endif
