@@ -6,6 +6,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cuda/api.h"
+#include "kernels/cuda/native.h"
 
 typedef struct ql_cuda_products ql_cuda_products; /* product.c: algorithms chosen so far */
 
@@ -25,10 +26,6 @@ typedef struct {
 } ql_cuda;
 
 static inline ql_cuda *ql_cuda_of(ql_device *d) { return d->state; }
-
-/* Turns an answer of driver, runtime or launch into a verdict. `doing`: "starting rmsnorm". Faults of the
- * device are QL_TEMP and say what to do. */
-QL_RESULT ql_cuda_verdict(cudaError_t e, const char *doing);
 
 /* Scratch of an operation, 256-byte aligned, valid until the next operation asks; queued work of an earlier
  * operation may still use the same bytes, in order. QL_BUG when ql_device_prepare promised less. */

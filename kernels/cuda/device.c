@@ -255,6 +255,18 @@ static ql_err cuda_seconds_between(void *state, int from, int to, double *second
     return ql_ok();
 }
 
+cudaStream_t ql_cuda_work_stream(ql_device *d) {
+    return ql_cuda_of(d)->work;
+}
+
+int ql_cuda_ordinal(ql_device *d) {
+    return ql_cuda_of(d)->ordinal;
+}
+
+void *ql_cuda_address(ql_tensor t) {
+    return ql_address(t);
+}
+
 #define ENTRY(NAME) .NAME = ql_cuda_##NAME,
 extern const ql_backend ql_backend_cuda;
 const ql_backend        ql_backend_cuda = {.kind = "cuda",
