@@ -25,6 +25,23 @@ typedef struct {
 
 /* ---- decode.cu ---- */
 
+/* A matrix in 4-bit blocks, as ql_weight of kernels/weight.h with addresses. `data` is 4-byte aligned, and y of
+ * what decodes it 16-byte. */
+typedef struct {
+    const uint8_t *data;
+    int64_t        count; /* elements */
+    int32_t        block_shift; /* log2 of the elements of a block, 5 or more */
+    const void    *absmax; /* f32, or u8 when nested */
+    const float   *code;   /* [16] */
+    const float   *nested_absmax, *nested_code; /* NULL: not nested; [256] */
+    int32_t        nested_blocksize;
+    float          nested_offset;
+} ql_k_blocks;
+/* y[count] = the matrix's elements, rounded from f32 to y's type once. */
+cudaError_t ql_k_decode(void *y, int type, const ql_k_blocks *q, cudaStream_t stream);
+/* y[rows, cols]: each row becomes x[cols]. With one row: a conversion. */
+cudaError_t ql_k_spread(void *y, int y_type, const void *x, int x_type, int64_t rows, int64_t cols, cudaStream_t stream);
+
 /* ---- rows.cu ---- */
 
 /* y[i,:] = x[index[i],:] as y_type, or with `scatter`  y[index[i],:] = x[i,:]; `rows` indices below `limit`. A wrong
