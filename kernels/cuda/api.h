@@ -44,6 +44,26 @@ cudaError_t ql_k_spread(void *y, int y_type, const void *x, int x_type, int64_t 
 
 /* ---- rows.cu ---- */
 
+/* y[i,:] = x[index[i],:] as y_type, or with `scatter`  y[index[i],:] = x[i,:]; `rows` indices below `limit`. A wrong
+ * one touches nothing beyond x and y: the row is not-a-number, or left out. */
+cudaError_t ql_k_move_rows(void *y, int y_type, const void *x, int x_type, const int32_t *index, int64_t limit,
+                           int64_t rows, int64_t cols, bool scatter, cudaStream_t stream);
+/* x[groups, width]. */
+cudaError_t ql_k_rmsnorm(void *y, float *rstd, const void *x, int type, const void *weight, int weight_type,
+                         int64_t groups, int64_t width, float eps, cudaStream_t stream);
+cudaError_t ql_k_rmsnorm_grad(void *dx, const void *dy, const void *x, int type, const float *rstd, const void *weight,
+                              int weight_type, int64_t groups, int64_t width, bool accumulate, cudaStream_t stream);
+/* cosine, sine [angles, half]; a wrong position gives not-a-number. */
+cudaError_t ql_k_rope(void *y, const void *x, int type, const float *cosine, const float *sine, const int32_t *positions,
+                      int64_t angles, int64_t tokens, int64_t heads, int64_t head_dim, int64_t half, bool inverse,
+                      cudaStream_t stream);
+cudaError_t ql_k_swiglu(void *y, const void *gate, const void *up, int type, int64_t n, cudaStream_t stream);
+cudaError_t ql_k_swiglu_grad(void *dgate, void *dup, const void *dy, const void *gate, const void *up, int type, int64_t n,
+                             cudaStream_t stream);
+cudaError_t ql_k_add(void *y, const void *a, const void *b, int type, int64_t n, cudaStream_t stream);
+cudaError_t ql_k_dropout(void *y, const void *x, int type, const ql_k_drop *drop, int64_t tokens, int64_t cols,
+                         bool accumulate, cudaStream_t stream);
+
 /* ---- flat.cu ---- */
 
 /* ---- softmax.cu ---- */
