@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kernels/adamw.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -66,7 +68,19 @@ cudaError_t ql_k_dropout(void *y, const void *x, int type, const ql_k_drop *drop
 
 /* ---- flat.cu ---- */
 
+/* The same bits as on the CPU, all three. `unit`: 2^-QL_GRAD_BITS; `block`: QL_NORM_BLOCK. */
+cudaError_t ql_k_grad_mean(float *g, const int64_t *sum, int64_t n, double unit, double count, cudaStream_t stream);
+cudaError_t ql_k_sum_squares(double *partial, const float *x, int64_t n, int block, cudaStream_t stream);
+cudaError_t ql_k_adamw(float *p, float *m, float *v, const float *g, int64_t n, const ql_adamw_scalars *s,
+                       cudaStream_t stream);
+
 /* ---- softmax.cu ---- */
+
+/* logp[i] = logits[i, targets[i]] - log(sum(exp(logits[i,:]))). With coef (else NULL) each row of logits is then
+ * replaced by coef[i] * d logp[i] / d logits[i,:], as `vocabulary` elements of `type` from where the row began. A
+ * wrong target gives not-a-number. */
+cudaError_t ql_k_logprob(float *logp, float *logits, int type, const int32_t *targets, const float *coef, int64_t rows,
+                         int64_t vocabulary, cudaStream_t stream);
 
 /* ---- adapter.cu ---- */
 

@@ -27,6 +27,17 @@ typedef struct {
 
 static inline ql_cuda *ql_cuda_of(ql_device *d) { return d->state; }
 
+/* Dropout as kernels are told of it. */
+static inline ql_k_drop ql_cuda_drop_of(const ql_drop *d) {
+    return (ql_k_drop){.row_start = ql_address(d->row_start),
+                       .row_id = ql_address(d->row_id),
+                       .rows = (int32_t)d->row_id.rows,
+                       .key = d->key,
+                       .step = d->step,
+                       .site = d->site,
+                       .p = d->p};
+}
+
 /* Scratch of an operation, 256-byte aligned, valid until the next operation asks; queued work of an earlier
  * operation may still use the same bytes, in order. QL_BUG when ql_device_prepare promised less. */
 enum { QL_CUDA_LT_BYTES = 32 << 20, QL_CUDA_TRIAL_BYTES = 32 << 20 };
