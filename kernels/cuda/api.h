@@ -25,7 +25,44 @@ typedef struct {
 
 /* ---- decode.cu ---- */
 
+/* A matrix in 4-bit blocks, as ql_weight of kernels/weight.h with addresses. `data` is 4-byte aligned, and y of
+ * what decodes it 16-byte. */
+typedef struct {
+    const uint8_t *data;
+    int64_t        count; /* elements */
+    int32_t        block_shift; /* log2 of the elements of a block, 5 or more */
+    const void    *absmax; /* f32, or u8 when nested */
+    const float   *code;   /* [16] */
+    const float   *nested_absmax, *nested_code; /* NULL: not nested; [256] */
+    int32_t        nested_blocksize;
+    float          nested_offset;
+} ql_k_blocks;
+/* y[count] = the matrix's elements, rounded from f32 to y's type once. */
+cudaError_t ql_k_decode(void *y, int type, const ql_k_blocks *q, cudaStream_t stream);
+/* y[rows, cols]: each row becomes x[cols]. With one row: a conversion. */
+cudaError_t ql_k_spread(void *y, int y_type, const void *x, int x_type, int64_t rows, int64_t cols, cudaStream_t stream);
+
 /* ---- rows.cu ---- */
+
+/* y[i,:] = x[index[i],:] as y_type, or with `scatter`  y[index[i],:] = x[i,:]; `rows` indices below `limit`. A wrong
+ * one touches nothing beyond x and y: the row is not-a-number, or left out. */
+cudaError_t ql_k_move_rows(void *y, int y_type, const void *x, int x_type, const int32_t *index, int64_t limit,
+                           int64_t rows, int64_t cols, bool scatter, cudaStream_t stream);
+/* x[groups, width]. */
+cudaError_t ql_k_rmsnorm(void *y, float *rstd, const void *x, int type, const void *weight, int weight_type,
+                         int64_t groups, int64_t width, float eps, cudaStream_t stream);
+cudaError_t ql_k_rmsnorm_grad(void *dx, const void *dy, const void *x, int type, const float *rstd, const void *weight,
+                              int weight_type, int64_t groups, int64_t width, bool accumulate, cudaStream_t stream);
+/* cosine, sine [angles, half]; a wrong position gives not-a-number. */
+cudaError_t ql_k_rope(void *y, const void *x, int type, const float *cosine, const float *sine, const int32_t *positions,
+                      int64_t angles, int64_t tokens, int64_t heads, int64_t head_dim, int64_t half, bool inverse,
+                      cudaStream_t stream);
+cudaError_t ql_k_swiglu(void *y, const void *gate, const void *up, int type, int64_t n, cudaStream_t stream);
+cudaError_t ql_k_swiglu_grad(void *dgate, void *dup, const void *dy, const void *gate, const void *up, int type, int64_t n,
+                             cudaStream_t stream);
+cudaError_t ql_k_add(void *y, const void *a, const void *b, int type, int64_t n, cudaStream_t stream);
+cudaError_t ql_k_dropout(void *y, const void *x, int type, const ql_k_drop *drop, int64_t tokens, int64_t cols,
+                         bool accumulate, cudaStream_t stream);
 
 /* ---- flat.cu ---- */
 
