@@ -30,6 +30,9 @@ static inline ql_cuda *ql_cuda_of(ql_device *d) { return d->state; }
  * device are QL_TEMP and say what to do. */
 QL_RESULT ql_cuda_verdict(cudaError_t e, const char *doing);
 
+/* All that is known of a GPU without opening it (look.c). */
+QL_RESULT ql_cuda_look(int ordinal, ql_device_info *out);
+
 /* Scratch of an operation, 256-byte aligned, valid until the next operation asks; queued work of an earlier
  * operation may still use the same bytes, in order. QL_BUG when ql_device_prepare promised less. */
 enum { QL_CUDA_LT_BYTES = 32 << 20, QL_CUDA_TRIAL_BYTES = 32 << 20 };
