@@ -84,7 +84,25 @@ cudaError_t ql_k_logprob(float *logp, float *logits, int type, const int32_t *ta
 
 /* ---- adapter.cu ---- */
 
-/* ---- attention.cu ---- */
+/* ---- attention_*.cu ---- */
+
+/* ql_attention_args and ql_attention_grad_args of ops.h. q, o, d_o, dq: [queries, heads * head_dim] of `type`;
+ * k, v, dk, dv: [keys, kv_heads * head_dim]; lse, delta: f32 [queries, heads]; q_start, k_start:
+ * [documents + 1]. Forward reads nothing of d_o, dq, dk, dv, delta. window 0: all keys. */
+typedef struct {
+    const void    *q, *k, *v, *d_o;
+    void          *o, *dq, *dk, *dv;
+    float         *lse, *delta;
+    const int32_t *q_start, *k_start;
+    int32_t        documents, queries, keys, heads, kv_heads, head_dim, window;
+    float          scale;
+    int            type;
+} ql_k_attention_args;
+cudaError_t ql_k_attention(const ql_k_attention_args *a, cudaStream_t s);          /* bf16, f16 */
+cudaError_t ql_k_attention_f32(const ql_k_attention_args *a, cudaStream_t s);
+cudaError_t ql_k_attention_delta(const ql_k_attention_args *a, cudaStream_t s);    /* any type; before the next two */
+cudaError_t ql_k_attention_grad(const ql_k_attention_args *a, cudaStream_t s);     /* bf16, f16 */
+cudaError_t ql_k_attention_grad_f32(const ql_k_attention_args *a, cudaStream_t s);
 
 #ifdef __cplusplus
 }
