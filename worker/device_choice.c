@@ -29,6 +29,19 @@ static bool is_built(const char *wanted) {
     return true; /* unknown: opening it says so */
 }
 
+/* Tensor cores know bf16 since compute capability 8.0. */
+static ql_err operands_on_gpu(ql_job *j) {
+    const char    *wanted = j->config.bnb_4bit_compute_dtype;
+    ql_device_info info = {.capability = 90}; /* of a card that is not there */
+    if (j->device) QL_TRY(ql_device_describe(j->device, &info));
+    bool has_bf16 = info.capability >= 80;
+    j->operands = !strcmp(wanted, "float32") ? QL_F32 : has_bf16 && strcmp(wanted, "float16") ? QL_BF16 : QL_F16;
+    QL_CHECK(has_bf16 || strcmp(wanted, "bfloat16"), QL_USAGE,
+             "bnb_4bit_compute_dtype: bfloat16: %s has no arithmetic for it (compute capability %d.%d); use float16 or auto",
+             info.name, info.capability / 10, info.capability % 10);
+    return ql_ok();
+}
+
 /* auto means the same on every CPU, whatever it is good at: the choice decides bits. */
 static ql_dtype operands_on_cpu(const char *compute_dtype) {
     if (!strcmp(compute_dtype, "bfloat16")) return QL_BF16;
@@ -45,11 +58,12 @@ ql_err ql_choose_device(ql_job *j, const char *kind, int threads, bool only_plan
         kind = ql_device_preferred();
         if (!strcmp(kind, "cpu")) ql_info("device: auto: this build has no accelerator back end; computing on the CPU");
     }
-    j->operands = operands_on_cpu(j->config.bnb_4bit_compute_dtype);
     j->device_kind = kind;
     j->threads = threads;
-    if (only_planning && !is_built(kind)) return ql_ok();
-    return ql_device_open(kind, 0, threads, &j->device);
+    if (!only_planning || is_built(kind)) QL_TRY(ql_device_open(kind, 0, threads, &j->device));
+    if (strcmp(kind, "cpu")) return operands_on_gpu(j);
+    j->operands = operands_on_cpu(j->config.bnb_4bit_compute_dtype);
+    return ql_ok();
 }
 
 static ql_err describe_device(const char *kind, bool json, ql_str *line) {

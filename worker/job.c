@@ -109,7 +109,7 @@ static void warn_of_length(const ql_job *j) {
 static int64_t largest_frozen(const ql_model *m) {
     int64_t most = 0;
     for (size_t i = 0; i < m->graph.slots; i++)
-        if (m->weight[i].quant) most = ql_max(most, m->weight[i].out * m->weight[i].in);
+        most = ql_max(most, m->weight[i].out * m->weight[i].in);
     return most;
 }
 
@@ -195,6 +195,7 @@ static void forget_text(ql_job *j) {
 ql_err ql_job_load(ql_job *j, ql_job_purpose purpose) {
     forget_text(j);
     j->objective = &ql_objective_sft;
+    QL_TRY(ql_device_prepare(j->device, &j->question.needs));
     QL_TRY(ql_device_reserve(j->device, j->plan.arena_bytes));
     QL_TRY(ql_model_load(&j->model, j->device, longest_row(j)));
     QL_TRY(start_adapter(j, purpose));
@@ -234,6 +235,7 @@ ql_err ql_job_run_host_batch(ql_job *j, bool training, uint32_t step) {
                 .arena = j->arena,
                 .weights = j->model.weight,
                 .sites = j->has_adapter ? j->adapter.sites : NULL,
+                .act = j->question.needs.activation,
                 .operands = j->operands,
                 .rope_cos = j->model.rope_cos,
                 .rope_sin = j->model.rope_sin,

@@ -17,7 +17,7 @@ static ql_tensor logits_of(const ql_run *r, const ql_weight *head, int64_t rows)
 
 /* Matrix number `which` of [targets, hidden] in the head's scratch. */
 static ql_tensor target_rows(const ql_run *r, const ql_operands *o, int which) {
-    ql_tensor t = o->scratch;
+    ql_tensor t = ql_as_activation(r, o->scratch);
     t.cols = o->in[0].cols;
     t.offset += (size_t)which * (size_t)(o->scratch.rows * ql_pad_columns(t.cols)) * sizeof(float);
     t.rows = r->batch->targets;

@@ -30,23 +30,24 @@ static ql_err forward(ql_run *r, const ql_node *n, const ql_operands *o) {
     if (!adapted(r, n)) return ql_ok();
     const ql_site *site = &r->sites[n->site];
     ql_drop        drop = drop_of(r, site);
-    QL_TRY(multiply(r, (ql_matmul_args){.y = o->saved,
+    ql_tensor      u = ql_as_activation(r, o->saved);
+    QL_TRY(multiply(r, (ql_matmul_args){.y = u,
                                         .x = o->in[0],
                                         .weight = &site->a,
                                         .alpha = site->scale,
                                         .drop_x = r->dropout > 0 ? &drop : NULL}));
     return multiply(r,
-                    (ql_matmul_args){.y = o->out, .x = o->saved, .weight = &site->b, .alpha = 1, .accumulate = true});
+                    (ql_matmul_args){.y = o->out, .x = u, .weight = &site->b, .alpha = 1, .accumulate = true});
 }
 
 static ql_err backward_adapter(ql_run *r, const ql_node *n, const ql_operands *o) {
     const ql_site *site = &r->sites[n->site];
     ql_drop        drop = drop_of(r, site), *dropped = r->dropout > 0 ? &drop : NULL;
-    ql_tensor      du = o->scratch;
-    du.cols = o->saved.cols;
+    ql_tensor      u = ql_as_activation(r, o->saved), du = ql_as_activation(r, o->scratch);
+    du.cols = u.cols;
     ql_weight_grad_args grad = {.sum = site->sum_b,
                                 .dy = o->d_out,
-                                .x = o->saved,
+                                .x = u,
                                 .row_start = r->batch->row_start,
                                 .overflow = r->overflow,
                                 .operands = r->operands};

@@ -1,12 +1,8 @@
 #include "worker/graph/run.h"
 
-ql_tensor ql_run_view(const ql_run *r, size_t offset, int64_t width) {
-    return (ql_tensor){r->arena, offset, QL_F32, r->batch->tokens, width};
-}
-
-static ql_tensor place(const ql_run *r, int64_t at, int64_t width) {
+static ql_tensor place(const ql_run *r, int64_t at, int64_t width, ql_dtype type) {
     if (at == QL_ABSENT) return (ql_tensor){0};
-    return ql_run_view(r, (size_t)at, width);
+    return (ql_tensor){r->arena, (size_t)at, type, r->batch->tokens, width};
 }
 
 static int64_t width_of(const ql_run *r, ql_value v) {
@@ -16,16 +12,16 @@ static int64_t width_of(const ql_run *r, ql_value v) {
 static ql_operands operands_of(const ql_run *r, const ql_plan_step *s, const ql_node *n) {
     ql_operands o = {0};
     for (int i = 0; i < QL_MAX_INPUTS; i++) {
-        o.in[i] = place(r, s->in[i], width_of(r, n->in[i]));
-        o.d_in[i] = place(r, s->d_in[i], width_of(r, n->in[i]));
+        o.in[i] = place(r, s->in[i], width_of(r, n->in[i]), r->act);
+        o.d_in[i] = place(r, s->d_in[i], width_of(r, n->in[i]), r->act);
         o.accumulate[i] = s->accumulate[i];
     }
-    o.out = place(r, s->out, width_of(r, n->out));
-    o.saved = place(r, s->saved, width_of(r, n->saved));
-    o.d_out = place(r, s->d_out, width_of(r, n->out));
+    o.out = place(r, s->out, width_of(r, n->out), r->act);
+    o.saved = place(r, s->saved, width_of(r, n->saved), QL_F32);
+    o.d_out = place(r, s->d_out, width_of(r, n->out), r->act);
     if (s->scratch != QL_ABSENT) {
         int64_t width = n->rule->scratch(r->graph, n, s->backward);
-        o.scratch = place(r, s->scratch, width);
+        o.scratch = place(r, s->scratch, width, QL_F32);
     }
     return o;
 }

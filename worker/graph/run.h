@@ -24,7 +24,7 @@ typedef struct {
 
 /* Keys and values of one growing text, for generation. */
 typedef struct {
-    ql_tensor *k, *v;      /* per attention node, in graph order: f32 [capacity, kv width] */
+    ql_tensor *k, *v;      /* per attention node, in graph order: act [capacity, kv width] */
     int64_t    length;     /* tokens before this batch                                  */
     ql_tensor  k_start;    /* i32 [2, 1]: 0, length + tokens                            */
     int        next_layer; /* which attention node runs next; reset by the caller       */
@@ -37,7 +37,8 @@ struct ql_run {
     ql_buffer       *arena;   /* plan->bytes                                            */
     const ql_weight *weights; /* per slot; vectors are dense [1, n]                     */
     const ql_site   *sites;   /* NULL: the adapter is off                               */
-    ql_dtype         operands; /* of all products, attention's too: QL_F32 or QL_BF16    */
+    ql_dtype         act;      /* of activations: ql_device_needs                        */
+    ql_dtype         operands; /* of all products, attention's too                       */
     ql_tensor        rope_cos, rope_sin;
     ql_tensor        overflow; /* i32 [1, 1]: set by a gradient that does not fit        */
     /* of this micro-batch */
@@ -51,5 +52,9 @@ struct ql_run {
 /* Executes the schedule of the plan. With a training plan: adds the gradient of
  * sum(coef * log p) to the sites' sums. Fills batch->logp. */
 QL_RESULT ql_run_batch(ql_run *r);
-/* For rules: the device batch's view of [tokens, width] starting at an arena offset. */
-ql_tensor ql_run_view(const ql_run *r, size_t offset, int64_t width);
+/* For rules: the same place for elements of an activation. What is saved and scratch have room for f32, and come
+ * as such. */
+static inline ql_tensor ql_as_activation(const ql_run *r, ql_tensor t) {
+    t.dtype = r->act;
+    return t;
+}

@@ -1,5 +1,6 @@
 #include "worker/model/load.h"
 
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -252,7 +253,7 @@ static ql_err load_slots(ql_model *m, ql_base_cache *cache, int threads) {
 ql_err ql_load_weights(ql_model *m) {
     ql_device_info info;
     QL_TRY(ql_device_describe(m->device, &info));
-    int threads = info.threads > 0 ? info.threads : 1;
+    int threads = info.threads > 0 ? info.threads : omp_get_max_threads();
     for (size_t i = 0; i < m->graph.slots; i++) attach(&m->weight[i], m->buffer);
     ql_base_cache *cache = ql_base_cache_open(m, threads);
     ql_err         e = load_slots(m, cache, threads);

@@ -108,13 +108,14 @@ static ql_tensor take(ql_buffer *b, size_t *at, ql_dtype t, int64_t rows, int64_
 static ql_err open_cache(generator *g) {
     const ql_graph *graph = &g->job.model.graph;
     size_t          layers = 0, at = 0;
+    ql_dtype        act = g->job.question.needs.activation;
     g->k = QL_NEW_ARRAY(ql_tensor, graph->nodes);
     g->v = QL_NEW_ARRAY(ql_tensor, graph->nodes);
     for (size_t i = 0; i < graph->nodes; i++) {
         const ql_node *n = &graph->node[i];
         if (n->rule != &ql_rule_attention) continue;
-        g->k[layers] = take(NULL, &at, QL_F32, capacity_of(g), graph->value[n->in[1]].width);
-        g->v[layers++] = take(NULL, &at, QL_F32, capacity_of(g), graph->value[n->in[2]].width);
+        g->k[layers] = take(NULL, &at, act, capacity_of(g), graph->value[n->in[1]].width);
+        g->v[layers++] = take(NULL, &at, act, capacity_of(g), graph->value[n->in[2]].width);
     }
     QL_TRY(ql_buffer_new(g->job.device, at, &g->cache_memory));
     for (size_t i = 0; i < layers; i++) g->k[i].buffer = g->v[i].buffer = g->cache_memory;
@@ -149,7 +150,11 @@ static ql_err set_up(generator *g, const arguments *a, int threads) {
         QL_TRY(ql_adapter_open(j->device, &shape, false, &j->adapter));
         QL_TRY(ql_adapter_read(&j->adapter, j->config.adapter_name_or_path));
     }
-    ql_plan_request r = {.purpose = QL_PLAN_GENERATE, .max_tokens = (int64_t)g->prompt_tokens, .logit_rows = 1};
+    QL_TRY(ql_device_needs_of(j->device_kind, threads, j->operands, 0, &j->question.needs));
+    ql_plan_request r = {.purpose = QL_PLAN_GENERATE,
+                         .max_tokens = (int64_t)g->prompt_tokens,
+                         .logit_rows = 1,
+                         .element = ql_dtype_size(j->question.needs.activation)};
     ql_plan_make(&j->model.graph, &r, &g->plan);
     QL_TRY(ql_buffer_new(j->device, g->plan.bytes, &j->arena));
     g->logits = QL_NEW_ARRAY(float, (size_t)j->model.config.vocab_size);
@@ -191,6 +196,7 @@ static ql_err advance(generator *g, int64_t n) {
                 .arena = j->arena,
                 .weights = j->model.weight,
                 .sites = j->has_adapter ? j->adapter.sites : NULL,
+                .act = j->question.needs.activation,
                 .operands = j->operands,
                 .rope_cos = j->model.rope_cos,
                 .rope_sin = j->model.rope_sin,
