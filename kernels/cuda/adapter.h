@@ -73,8 +73,9 @@ static __device__ __forceinline__ piece piece_of(const int32_t *row_start, int32
 }
 static inline int64_t slots_for(int64_t tokens, int32_t rows) { return tokens / QL_K_ADAPTER_PIECE + rows; }
 
-/* 2^(QL_GRAD_BITS - shift) */
-static __device__ __host__ __forceinline__ float scale_of(int shift) { return static_cast<float>(static_cast<int64_t>(1) << (40 - shift)); }
+static __device__ __host__ __forceinline__ float scale_of(int shift) {
+    return static_cast<float>(static_cast<int64_t>(1) << (QL_K_GRAD_BITS - shift));
+}
 
 /* *sum += round(value * scale), to the nearest, ties to even. `scale` is a power of two, so the product is exact. What
  * is not a number or beyond +-2^62 is left out; that, or a sum beyond +-2^62, sets *overflow. */
