@@ -38,6 +38,9 @@ static inline ql_k_drop ql_cuda_drop_of(const ql_drop *d) {
                        .p = d->p};
 }
 
+/* All that is known of a GPU without opening it (look.c). */
+QL_RESULT ql_cuda_look(int ordinal, ql_device_info *out);
+
 /* Scratch of an operation, 256-byte aligned, valid until the next operation asks; queued work of an earlier
  * operation may still use the same bytes, in order. QL_BUG when ql_device_prepare promised less. */
 enum { QL_CUDA_LT_BYTES = 32 << 20, QL_CUDA_TRIAL_BYTES = 32 << 20 };
