@@ -160,6 +160,7 @@ ql_err ql_job_plan(ql_job *j, ql_job_purpose purpose) {
 static ql_err take_buffers(ql_job *j) {
     int64_t tokens = j->plan.micro_tokens, rows = j->plan.choice.micro_rows;
     QL_TRY(ql_buffer_new(j->device, j->plan.run_bytes, &j->arena));
+    if (j->plan.train.host_bytes > 0) QL_TRY(ql_host_new(j->device, j->plan.train.host_bytes, &j->borders));
     QL_TRY(ql_batch_open(j->device, tokens, rows, &j->batch));
     ql_host_batch_open(tokens, rows, &j->host);
     j->coef = QL_NEW_ARRAY(float, (size_t)tokens);
@@ -206,6 +207,7 @@ ql_err ql_job_load(ql_job *j, ql_job_purpose purpose) {
 void ql_job_close(ql_job *j) {
     ql_host_batch_close(&j->host);
     ql_batch_close(&j->batch);
+    if (j->device) ql_host_free(j->device, j->borders, j->plan.train.host_bytes);
     if (j->device) ql_buffer_free(j->device, j->arena);
     free(j->coef);
     free(j->step_rows);
@@ -233,6 +235,7 @@ ql_err ql_job_run_host_batch(ql_job *j, bool training, uint32_t step) {
                 .graph = &j->model.graph,
                 .plan = training ? &j->plan.train : &j->plan.score,
                 .arena = j->arena,
+                .host = j->borders,
                 .weights = j->model.weight,
                 .sites = j->has_adapter ? j->adapter.sites : NULL,
                 .act = j->question.needs.activation,

@@ -32,6 +32,7 @@ typedef struct {
     ql_memory_question question; /* of which `plan` is the answer */
     ql_memory_plan plan;
     ql_buffer     *arena;    /* in which the plan's schedules run */
+    void          *borders;  /* host memory of the training plan; NULL: it needs none */
     ql_batch_buffers batch;
     ql_host_batch    host;
     float           *coef;   /* [micro_tokens] */

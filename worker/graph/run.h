@@ -35,6 +35,7 @@ struct ql_run {
     const ql_graph  *graph;
     const ql_plan   *plan;
     ql_buffer       *arena;   /* plan->bytes                                            */
+    void            *host;    /* plan->host_bytes, of ql_host_new; NULL where nothing waits there */
     const ql_weight *weights; /* per slot; vectors are dense [1, n]                     */
     const ql_site   *sites;   /* NULL: the adapter is off                               */
     ql_dtype         act;      /* of activations: ql_device_needs                        */
