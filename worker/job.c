@@ -180,7 +180,7 @@ static ql_err start_adapter(ql_job *j, ql_job_purpose purpose) {
     if (!j->has_adapter) return ql_ok();
     const ql_config *c = &j->config;
     ql_adapter_shape shape = j->adapter.shape;
-    QL_TRY(ql_adapter_open(j->device, &shape, purpose == QL_JOB_TRAIN, &j->adapter));
+    QL_TRY(ql_adapter_open(j->device, &shape, purpose == QL_JOB_TRAIN, j->plan.choice.paged_moments, &j->adapter));
     if (c->adapter_name_or_path) return ql_adapter_read(&j->adapter, c->adapter_name_or_path);
     return ql_adapter_init(&j->adapter, c->seed, c->init_lora_weights);
 }

@@ -98,17 +98,14 @@ static ql_err update(ql_job *j, int64_t step, ql_step_result *out) {
     QL_TRY(norm_of_gradient(j, &out->grad_norm));
     double clip = 1;
     if (c->max_grad_norm > 0) clip = fmin(1, c->max_grad_norm / (out->grad_norm + 1e-6));
-    return ql_adamw(j->device, &(ql_adamw_args){.p = a->value,
-                                                 .m = a->moment1,
-                                                 .v = a->moment2,
-                                                 .g = a->gradient,
-                                                 .lr = out->rate,
-                                                 .beta1 = c->adam_beta1,
-                                                 .beta2 = c->adam_beta2,
-                                                 .eps = c->adam_epsilon,
-                                                 .weight_decay = c->weight_decay,
-                                                 .clip = clip,
-                                                 .step = step + 1});
+    ql_tensor room = {.buffer = j->arena, .dtype = QL_U8, .rows = 1, .cols = (int64_t)j->plan.run_bytes};
+    return ql_adapter_update(a, room, &(ql_adamw_args){.lr = out->rate,
+                                                       .beta1 = c->adam_beta1,
+                                                       .beta2 = c->adam_beta2,
+                                                       .eps = c->adam_epsilon,
+                                                       .weight_decay = c->weight_decay,
+                                                       .clip = clip,
+                                                       .step = step + 1});
 }
 
 /* One attempt at the gradients of this rank's rows, and what has come of it on all ranks. */

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kernels/adamw.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -44,13 +46,63 @@ cudaError_t ql_k_spread(void *y, int y_type, const void *x, int x_type, int64_t 
 
 /* ---- rows.cu ---- */
 
+/* y[i,:] = x[index[i],:] as y_type, or with `scatter`  y[index[i],:] = x[i,:]; `rows` indices below `limit`. A wrong
+ * one touches nothing beyond x and y: the row is not-a-number, or left out. */
+cudaError_t ql_k_move_rows(void *y, int y_type, const void *x, int x_type, const int32_t *index, int64_t limit,
+                           int64_t rows, int64_t cols, bool scatter, cudaStream_t stream);
+/* x[groups, width]. */
+cudaError_t ql_k_rmsnorm(void *y, float *rstd, const void *x, int type, const void *weight, int weight_type,
+                         int64_t groups, int64_t width, float eps, cudaStream_t stream);
+cudaError_t ql_k_rmsnorm_grad(void *dx, const void *dy, const void *x, int type, const float *rstd, const void *weight,
+                              int weight_type, int64_t groups, int64_t width, bool accumulate, cudaStream_t stream);
+/* cosine, sine [angles, half]; a wrong position gives not-a-number. */
+cudaError_t ql_k_rope(void *y, const void *x, int type, const float *cosine, const float *sine, const int32_t *positions,
+                      int64_t angles, int64_t tokens, int64_t heads, int64_t head_dim, int64_t half, bool inverse,
+                      cudaStream_t stream);
+cudaError_t ql_k_swiglu(void *y, const void *gate, const void *up, int type, int64_t n, cudaStream_t stream);
+cudaError_t ql_k_swiglu_grad(void *dgate, void *dup, const void *dy, const void *gate, const void *up, int type, int64_t n,
+                             cudaStream_t stream);
+cudaError_t ql_k_add(void *y, const void *a, const void *b, int type, int64_t n, cudaStream_t stream);
+cudaError_t ql_k_dropout(void *y, const void *x, int type, const ql_k_drop *drop, int64_t tokens, int64_t cols,
+                         bool accumulate, cudaStream_t stream);
+
 /* ---- flat.cu ---- */
+
+/* The same bits as on the CPU, all three. `unit`: 2^-QL_GRAD_BITS; `block`: QL_NORM_BLOCK. */
+cudaError_t ql_k_grad_mean(float *g, const int64_t *sum, int64_t n, double unit, double count, cudaStream_t stream);
+cudaError_t ql_k_sum_squares(double *partial, const float *x, int64_t n, int block, cudaStream_t stream);
+cudaError_t ql_k_adamw(float *p, float *m, float *v, const float *g, int64_t n, const ql_adamw_scalars *s,
+                       cudaStream_t stream);
 
 /* ---- softmax.cu ---- */
 
+/* logp[i] = logits[i, targets[i]] - log(sum(exp(logits[i,:]))). With coef (else NULL) each row of logits is then
+ * replaced by coef[i] * d logp[i] / d logits[i,:], as `vocabulary` elements of `type` from where the row began. A
+ * wrong target gives not-a-number. */
+cudaError_t ql_k_logprob(float *logp, float *logits, int type, const int32_t *targets, const float *coef, int64_t rows,
+                         int64_t vocabulary, cudaStream_t stream);
+
 /* ---- adapter.cu ---- */
 
-/* ---- attention.cu ---- */
+/* ---- attention_*.cu ---- */
+
+/* ql_attention_args and ql_attention_grad_args of ops.h. q, o, d_o, dq: [queries, heads * head_dim] of `type`;
+ * k, v, dk, dv: [keys, kv_heads * head_dim]; lse, delta: f32 [queries, heads]; q_start, k_start:
+ * [documents + 1]. Forward reads nothing of d_o, dq, dk, dv, delta. window 0: all keys. */
+typedef struct {
+    const void    *q, *k, *v, *d_o;
+    void          *o, *dq, *dk, *dv;
+    float         *lse, *delta;
+    const int32_t *q_start, *k_start;
+    int32_t        documents, queries, keys, heads, kv_heads, head_dim, window;
+    float          scale;
+    int            type;
+} ql_k_attention_args;
+cudaError_t ql_k_attention(const ql_k_attention_args *a, cudaStream_t s);          /* bf16, f16 */
+cudaError_t ql_k_attention_f32(const ql_k_attention_args *a, cudaStream_t s);
+cudaError_t ql_k_attention_delta(const ql_k_attention_args *a, cudaStream_t s);    /* any type; before the next two */
+cudaError_t ql_k_attention_grad(const ql_k_attention_args *a, cudaStream_t s);     /* bf16, f16 */
+cudaError_t ql_k_attention_grad_f32(const ql_k_attention_args *a, cudaStream_t s);
 
 #ifdef __cplusplus
 }

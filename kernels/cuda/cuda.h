@@ -6,6 +6,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cuda/api.h"
+#include "kernels/cuda/native.h"
 
 typedef struct ql_cuda_products ql_cuda_products; /* product.c: algorithms chosen so far */
 
@@ -26,9 +27,19 @@ typedef struct {
 
 static inline ql_cuda *ql_cuda_of(ql_device *d) { return d->state; }
 
-/* Turns an answer of driver, runtime or launch into a verdict. `doing`: "starting rmsnorm". Faults of the
- * device are QL_TEMP and say what to do. */
-QL_RESULT ql_cuda_verdict(cudaError_t e, const char *doing);
+/* Dropout as kernels are told of it. */
+static inline ql_k_drop ql_cuda_drop_of(const ql_drop *d) {
+    return (ql_k_drop){.row_start = ql_address(d->row_start),
+                       .row_id = ql_address(d->row_id),
+                       .rows = (int32_t)d->row_id.rows,
+                       .key = d->key,
+                       .step = d->step,
+                       .site = d->site,
+                       .p = d->p};
+}
+
+/* All that is known of a GPU without opening it (look.c). */
+QL_RESULT ql_cuda_look(int ordinal, ql_device_info *out);
 
 /* Scratch of an operation, 256-byte aligned, valid until the next operation asks; queued work of an earlier
  * operation may still use the same bytes, in order. QL_BUG when ql_device_prepare promised less. */
