@@ -42,6 +42,7 @@ struct ql_run {
     ql_dtype         operands; /* of all products, attention's too                       */
     ql_tensor        rope_cos, rope_sin;
     ql_tensor        overflow; /* i32 [1, 1]: set by a gradient that does not fit        */
+    int              loss_scale; /* batch->coef is multiplied by 2^this: sums of gradients are not */
     /* of this micro-batch */
     const ql_device_batch *batch;
     ql_kv_cache           *cache; /* NULL unless generating                             */
