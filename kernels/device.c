@@ -74,6 +74,13 @@ ql_err ql_device_count(const char *kind, int *count, char why[256]) {
     return ql_ok();
 }
 
+ql_err ql_device_look(const char *kind, int ordinal, ql_device_info *out) {
+    const ql_backend *backend = NULL;
+    QL_TRY(find_backend(kind, &backend));
+    *out = (ql_device_info){0};
+    return backend->memory.look(ordinal, out);
+}
+
 ql_err ql_device_open(const char *kind, int ordinal, int threads, ql_device **out) {
     const ql_backend *backend = NULL;
     QL_TRY(find_backend(kind, &backend));

@@ -27,6 +27,20 @@ typedef struct {
 
 static inline ql_cuda *ql_cuda_of(ql_device *d) { return d->state; }
 
+/* Dropout as kernels are told of it. */
+static inline ql_k_drop ql_cuda_drop_of(const ql_drop *d) {
+    return (ql_k_drop){.row_start = ql_address(d->row_start),
+                       .row_id = ql_address(d->row_id),
+                       .rows = (int32_t)d->row_id.rows,
+                       .key = d->key,
+                       .step = d->step,
+                       .site = d->site,
+                       .p = d->p};
+}
+
+/* All that is known of a GPU without opening it (look.c). */
+QL_RESULT ql_cuda_look(int ordinal, ql_device_info *out);
+
 /* Scratch of an operation, 256-byte aligned, valid until the next operation asks; queued work of an earlier
  * operation may still use the same bytes, in order. QL_BUG when ql_device_prepare promised less. */
 enum { QL_CUDA_LT_BYTES = 32 << 20, QL_CUDA_TRIAL_BYTES = 32 << 20 };
@@ -54,6 +68,10 @@ QL_RESULT ql_cuda_decoded(ql_cuda *c, const ql_weight *w, ql_dtype type, void *s
 QL_RESULT ql_cuda_decoded_to_scratch(ql_cuda *c, const ql_weight *w, ql_dtype type, const void **out);
 
 /* Products with a dense f32 matrix of an adapter, and all that drop something (adapter.c). */
+QL_RESULT ql_cuda_adapter_matmul(ql_cuda *c, const ql_matmul_args *a);
+
+/* ql_matmul with an adapter's matrix: dense, f32, small on one side; y of the type of x, no bias (adapter.c). Dropout is
+ * done here alone. alpha multiplies the finished sums, not x. */
 QL_RESULT ql_cuda_adapter_matmul(ql_cuda *c, const ql_matmul_args *a);
 
 #define QL_CUDA_DECLARE(NAME) ql_err ql_cuda_##NAME(ql_device *d, const ql_##NAME##_args *a);

@@ -82,7 +82,7 @@ float rounded_to(cudaDataType type, float value) {
 
 constexpr int64_t tile_rows = 16, tile_columns = 6;
 typedef float     lanes __attribute__((vector_size(32)));
-typedef float     stored_lanes __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float     packed_lanes __attribute__((vector_size(32), aligned(4))); /* as a vector of floats holds them */
 constexpr int     lanes_of_rows = tile_rows / 8;
 
 struct Tile {
@@ -117,31 +117,28 @@ std::vector<float> pack_b(const Product &p) {
 }
 
 /* sum = the products at k = from, from + step, ... < to. */
-inline __attribute__((always_inline)) void sum_any(Tile &sum, const float *a, const float *b, int64_t from, int64_t to,
+inline __attribute__((always_inline)) void sum_any(Tile &sum, const packed_lanes *a, const float *b, int64_t from, int64_t to,
                                                    int64_t step) {
     Tile s = {};
-    for (int64_t k = from; k < to; k += step) {
-        const stored_lanes *column = reinterpret_cast<const stored_lanes *>(a + k * tile_rows);
+    for (int64_t k = from; k < to; k += step)
         for (int64_t j = 0; j < tile_columns; j++)
-            for (int64_t i = 0; i < lanes_of_rows; i++) s.at[j][i] += column[i] * b[k * tile_columns + j];
-    }
+            for (int64_t i = 0; i < lanes_of_rows; i++) s.at[j][i] += a[k * lanes_of_rows + i] * b[k * tile_columns + j];
     sum = s;
 }
-typedef void sum_function(Tile &sum, const float *a, const float *b, int64_t from, int64_t to, int64_t step);
-void         sum_plain(Tile &sum, const float *a, const float *b, int64_t from, int64_t to, int64_t step) {
+void sum_plain(Tile &sum, const packed_lanes *a, const float *b, int64_t from, int64_t to, int64_t step) {
     sum_any(sum, a, b, from, to, step);
 }
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) void sum_avx2(Tile &sum, const float *a, const float *b, int64_t from, int64_t to,
+__attribute__((target("avx2"))) void sum_avx2(Tile &sum, const packed_lanes *a, const float *b, int64_t from, int64_t to,
                                               int64_t step) {
     sum_any(sum, a, b, from, to, step);
 }
-sum_function *const sum_range = __builtin_cpu_supports("avx2") ? sum_avx2 : sum_plain; /* the same bits */
+const auto sum_range = __builtin_cpu_supports("avx2") ? sum_avx2 : sum_plain; /* the same bits */
 #else
-sum_function *const sum_range = sum_plain;
+const auto sum_range = sum_plain;
 #endif
 
-void sum_part(Tile &sum, const Product &p, const float *a, const float *b, int64_t part) {
+void sum_part(Tile &sum, const Product &p, const packed_lanes *a, const float *b, int64_t part) {
     const int64_t parts = p.order.parts, stretch = (p.k + parts - 1) / parts;
     if (p.order.interleaved) sum_range(sum, a, b, part, p.k, parts);
     else sum_range(sum, a, b, std::min(part * stretch, p.k), std::min((part + 1) * stretch, p.k), 1);
@@ -155,7 +152,7 @@ void finish_element(const Product &p, int64_t i, int64_t j, float sum) {
 }
 
 /* The tile whose upper left element is (i0, j0). */
-void multiply_tile(const Product &p, const float *a, const float *b, int64_t i0, int64_t j0) {
+void multiply_tile(const Product &p, const packed_lanes *a, const float *b, int64_t i0, int64_t j0) {
     Tile           total = {}, part;
     const int64_t  rows = std::min(tile_rows, p.m - i0), columns = std::min(tile_columns, p.n - j0);
     for (int64_t n = 0; n < p.order.parts; n++) {
@@ -189,10 +186,11 @@ size_t element_size(cudaDataType type) {
 }
 
 void multiply(const Product &p) {
-    const std::vector<float> a = pack_a(p), b = pack_b(p);
+    const std::vector<float> packed = pack_a(p), b = pack_b(p);
+    const auto              *a = reinterpret_cast<const packed_lanes *>(packed.data());
     for (int64_t i = 0; i < p.m; i += tile_rows)
         for (int64_t j = 0; j < p.n; j += tile_columns)
-            multiply_tile(p, a.data() + i * p.k, b.data() + j * p.k,
+            multiply_tile(p, a + i / tile_rows * p.k * lanes_of_rows, b.data() + j / tile_columns * p.k * tile_columns,
                           i, j);
 }
 
