@@ -3,6 +3,8 @@
 #include "base/random.h"
 #include "tests/cuda/rig.h"
 
+#include <math.h>
+
 enum { ROWS_MOST = 8, SITE = 3, STEP = 7 };
 
 /* An adapter [in] -> [rank] -> [out] at work on packed rows of these lengths. */
