@@ -55,9 +55,9 @@ cudaError_t ql_k_rmsnorm(void *y, float *rstd, const void *x, int type, const vo
                          int64_t groups, int64_t width, float eps, cudaStream_t stream);
 cudaError_t ql_k_rmsnorm_grad(void *dx, const void *dy, const void *x, int type, const float *rstd, const void *weight,
                               int weight_type, int64_t groups, int64_t width, bool accumulate, cudaStream_t stream);
-/* cosine, sine [angles, half]; a wrong position gives not-a-number. */
+/* cosine, sine [angles, pairs]; a wrong position gives not-a-number. */
 cudaError_t ql_k_rope(void *y, const void *x, int type, const float *cosine, const float *sine, const int32_t *positions,
-                      int64_t angles, int64_t tokens, int64_t heads, int64_t head_dim, int64_t half, bool inverse,
+                      int64_t angles, int64_t tokens, int64_t heads, int64_t head_dim, int64_t pairs, bool inverse,
                       cudaStream_t stream);
 cudaError_t ql_k_swiglu(void *y, const void *gate, const void *up, int type, int64_t n, cudaStream_t stream);
 cudaError_t ql_k_swiglu_grad(void *dgate, void *dup, const void *dy, const void *gate, const void *up, int type, int64_t n,
