@@ -70,6 +70,7 @@ static ql_err note_step(trainer *t, const ql_step_result *r) {
     ql_line_number(&line, "loss", r->loss);
     ql_line_number(&line, "grad_norm", r->grad_norm);
     ql_line_number(&line, "learning_rate", r->rate);
+    if (r->loss_scale > 0) ql_line_number(&line, "loss_scale", r->loss_scale);
     ql_line_int(&line, "target_tokens", r->targets);
     ql_line_int(&line, "num_input_tokens_seen", t->done.tokens_seen);
     ql_line_number(&line, "step_seconds", r->seconds);

@@ -89,6 +89,7 @@ __global__ void __launch_bounds__(backward_tiles<T, HD>::THREADS) attention_dkv(
         const auto v = rows_of(static_cast<const T *>(a.v), at.key, at.keys, a.kv_heads, kv_head, a.head_dim);
         copy_tile<T, HD, tiles::OWN, tiles::THREADS>(shared.own(0), k, at.from);
         copy_tile<T, HD, tiles::OWN, tiles::THREADS>(shared.own(1), v, at.from);
+        copy_async_commit();
     }
     /* The queries that see any key of the tile. */
     const int last_key = min(at.from + tiles::OWN, at.keys) - 1;
@@ -197,6 +198,7 @@ __global__ void __launch_bounds__(backward_tiles<T, HD>::THREADS) attention_dq(c
         const auto d_o = rows_of(static_cast<const T *>(a.d_o), at.query, at.queries, a.heads, head, a.head_dim);
         copy_tile<T, HD, tiles::OWN, tiles::THREADS>(shared.own(0), q, at.from);
         copy_tile<T, HD, tiles::OWN, tiles::THREADS>(shared.own(1), d_o, at.from);
+        copy_async_commit();
     }
     const int first = at.from + at.hidden, last = min(at.from + tiles::OWN, at.queries) - 1 + at.hidden; /* own keys */
     const int begin = a.window && first >= a.window ? (first - a.window + 1) / PASSING * PASSING : 0;

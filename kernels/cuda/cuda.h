@@ -70,6 +70,10 @@ QL_RESULT ql_cuda_decoded_to_scratch(ql_cuda *c, const ql_weight *w, ql_dtype ty
 /* Products with a dense f32 matrix of an adapter, and all that drop something (adapter.c). */
 QL_RESULT ql_cuda_adapter_matmul(ql_cuda *c, const ql_matmul_args *a);
 
+/* ql_matmul with an adapter's matrix: dense, f32, small on one side; y of the type of x, no bias (adapter.c). Dropout is
+ * done here alone. alpha multiplies the finished sums, not x. */
+QL_RESULT ql_cuda_adapter_matmul(ql_cuda *c, const ql_matmul_args *a);
+
 #define QL_CUDA_DECLARE(NAME) ql_err ql_cuda_##NAME(ql_device *d, const ql_##NAME##_args *a);
 QL_OPS(QL_CUDA_DECLARE)
 #undef QL_CUDA_DECLARE

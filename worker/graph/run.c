@@ -26,12 +26,23 @@ static ql_operands operands_of(const ql_run *r, const ql_plan_step *s, const ql_
     return o;
 }
 
+static ql_err transfer(const ql_run *r, const ql_plan_step *s) {
+    if (s->kind == QL_STEP_AWAIT) return ql_await_transfers(r->device);
+    ql_tensor here = place(r, s->out, width_of(r, r->graph->node[s->node].out), r->act);
+    char     *there = (char *)r->host + s->host;
+    return s->kind == QL_STEP_SEND ? ql_send(r->device, there, here) : ql_fetch(r->device, here, there);
+}
+
+static ql_err compute(ql_run *r, const ql_plan_step *s) {
+    const ql_node *n = &r->graph->node[s->node];
+    ql_operands    o = operands_of(r, s, n);
+    return s->backward ? n->rule->backward(r, n, &o) : n->rule->forward(r, n, &o);
+}
+
 ql_err ql_run_batch(ql_run *r) {
     for (size_t i = 0; i < r->plan->steps; i++) {
         const ql_plan_step *s = &r->plan->step[i];
-        const ql_node      *n = &r->graph->node[s->node];
-        ql_operands         o = operands_of(r, s, n);
-        QL_TRY(s->backward ? n->rule->backward(r, n, &o) : n->rule->forward(r, n, &o));
+        QL_TRY(s->kind == QL_STEP_COMPUTE ? compute(r, s) : transfer(r, s));
     }
     return ql_ok();
 }
