@@ -38,6 +38,7 @@ typedef struct {
     ql_plan_request request;
     ql_plan_step   *step;
     size_t          steps, steps_capacity;
+    size_t          head_step;   /* which of them is the head                             */
     size_t          bytes;       /* of the arena                                          */
     size_t          kept_bytes;  /* of it: activations kept for backward                  */
     size_t          host_bytes;  /* of what waits on the host                             */
