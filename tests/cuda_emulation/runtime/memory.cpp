@@ -11,6 +11,7 @@
 
 #include "call.h"
 #include "device.h"
+#include "settings.h"
 #include "stream.h"
 #include "tests/cuda_emulation/emulation.h"
 #include "tests/cuda_emulation/sanitizer.h"
@@ -117,7 +118,14 @@ bool fill(char *block, size_t bytes) {
     return true;
 }
 
-/* Says whose mistake it is when freed memory is touched; leaves other faults to whoever handled them. */
+void protect_devices(int rights) {
+    for (const auto &entry : allocations)
+        if (entry.second.where == Where::device) mprotect(entry.second.block, entry.second.block_bytes, rights);
+}
+int accesses; /* DeviceAccess that live */
+
+/* Says whose mistake it is when freed memory is touched, or a device's memory by the host; leaves other
+ * faults to whoever handled them. */
 struct sigaction previous_action;
 void             on_fault(int, siginfo_t *info, void *) {
     auto next = freed.upper_bound(number(info->si_addr));
@@ -126,6 +134,8 @@ void             on_fault(int, siginfo_t *info, void *) {
         if (number(info->si_addr) - block->first < block->second)
             fail("%s uses memory that was freed", running_operation());
     }
+    const Allocation *a = find(info->si_addr);
+    if (a && a->where == Where::device && accesses == 0) fail("the host uses the memory of a device");
     sigaction(SIGSEGV, &previous_action, nullptr);
 }
 
@@ -146,10 +156,12 @@ void watch_freed_memory() {
 }
 
 void check_at_exit() {
+    DeviceAccess access;
     check_guards("something");
 }
 
 char *allocate(size_t bytes, Where kind) {
+    DeviceAccess      access;
     static const bool registered = atexit(check_at_exit) == 0;
     (void)registered;
     watch_freed_memory();
@@ -174,6 +186,7 @@ char *allocate(size_t bytes, Where kind) {
 /* The device's work is waited for, as the driver does; but if it still touches this memory, the caller
  * relied on that, and is told. */
 void release(const Allocation &a) {
+    DeviceAccess access;
     check_guards_of(a, "something");
     for_guards(a, open_to_sanitizer);
     freed[number(a.block)] = a.block_bytes;
@@ -209,6 +222,14 @@ bool is_inside(const void *address, size_t bytes) {
 
 bool is_device_memory(const void *address, size_t bytes) {
     return where(address) == Where::device && is_inside(address, bytes);
+}
+
+DeviceAccess::DeviceAccess() {
+    if (settings().host_is_kept_out && accesses++ == 0) protect_devices(PROT_READ | PROT_WRITE);
+}
+
+DeviceAccess::~DeviceAccess() {
+    if (settings().host_is_kept_out && --accesses == 0) protect_devices(PROT_NONE);
 }
 
 void check_guards(const char *after) {

@@ -43,11 +43,11 @@ Driver read_driver() {
     fail("QL_EMU_DRIVER: '%s' is neither old nor none", value.c_str());
 }
 
-bool read_deferred() {
-    const std::string value = variable("QL_EMU_STREAMS", "immediate");
-    if (value != "immediate" && value != "deferred")
-        fail("QL_EMU_STREAMS: '%s' is neither immediate nor deferred", value.c_str());
-    return value == "deferred";
+/* Whether the variable is the second of two words; the first is what it is when not set. */
+bool read_choice(const char *name, const char *usual, const char *other) {
+    const std::string value = variable(name, usual);
+    if (value != usual && value != other) fail("%s: '%s' is neither %s nor %s", name, value.c_str(), usual, other);
+    return value == other;
 }
 
 void read_others(Settings &s) {
@@ -106,7 +106,9 @@ void read_settings() {
     s.memory = read_sizes("QL_EMU_MEMORY", "8GiB");
     s.taken = read_sizes("QL_EMU_MEMORY_TAKEN", "0");
     s.uuids = split(variable("QL_EMU_UUIDS", ""), ',');
-    s.deferred = read_deferred();
+    s.deferred = read_choice("QL_EMU_STREAMS", "immediate", "deferred");
+    s.host_is_kept_out = read_choice("QL_EMU_HOST_ACCESS", "allowed", "forbidden");
+    s.calls = variable("QL_EMU_CALLS", "");
     read_others(s);
     read_faults(s);
     current = s;

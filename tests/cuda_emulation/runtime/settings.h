@@ -26,6 +26,8 @@ struct Settings {
     bool                     deferred;
     Others                   others;
     uint64_t                 seed;
+    bool                     host_is_kept_out; /* of the memory of devices */
+    std::string              calls; /* a file that is told how often what was called; "": none */
     std::vector<Fault>       faults;
 };
 const Settings &settings();

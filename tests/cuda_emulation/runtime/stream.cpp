@@ -90,7 +90,8 @@ bool advance(CUstream_st &s) {
     if (CUstream_st *other = blocker(s)) return advance(*other);
     Operation &first = s.queue.front();
     running = first.name;
-    const bool done = first.step();
+    DeviceAccess access;
+    const bool   done = first.step();
     if (done) check_guards(running);
     running = "the host";
     if (done) s.queue.pop_front();

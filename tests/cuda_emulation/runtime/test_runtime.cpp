@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 extern "C" {
@@ -212,6 +213,24 @@ static void using_freed_memory(void **) {
         ok(cudaFree(p));
         require(cudaFree(p) == cudaErrorInvalidValue);
     });
+}
+
+static void the_host_is_kept_out(void **) {
+    auto body = [](bool peeps) {
+        unsigned char *p, *q, found = 0;
+        ok(cudaMalloc(&p, 100));
+        ok(cudaMalloc(&q, 40 << 20));
+        ok(launch_write(p, 0, 1, nullptr));
+        ok(cudaMemcpy(q + (40 << 20) - 1, p, 1, cudaMemcpyDeviceToDevice));
+        ok(cudaMemcpy(&found, q + (40 << 20) - 1, 1, cudaMemcpyDeviceToHost));
+        require(found == 1);
+        if (peeps) require(*p == 1);
+        ok(cudaFree(p));
+    };
+    in_good_child({}, [&] { body(true); });
+    in_good_child({{"QL_EMU_HOST_ACCESS", "forbidden"}}, [&] { body(false); });
+    outcome o = in_child({{"QL_EMU_HOST_ACCESS", "forbidden"}}, [&] { body(true); });
+    assert_outcome(o, emulation::failed_status, "the host uses the memory of a device");
 }
 
 static void copies_are_checked(void **) {
@@ -489,6 +508,22 @@ static void a_kernel_that_dies_is_noticed_later(void **) {
     });
 }
 
+static void calls_are_counted(void **) {
+    char path[] = "/tmp/emulated_calls_XXXXXX", told[256] = "";
+    int  file = mkstemp(path);
+    assert_true(file >= 0);
+    in_good_child({{"QL_EMU_CALLS", path}}, [] {
+        void *p;
+        for (int i = 0; i < 3; i++) ok(cudaMalloc(&p, 8));
+        ok(launch_nothing(1, 1, 0));
+    });
+    assert_true(read(file, told, sizeof told - 1) > 0);
+    close(file);
+    unlink(path);
+    assert_non_null(strstr(told, "cudaMalloc 3\n"));
+    assert_non_null(strstr(told, "launch 1\n"));
+}
+
 int main(void) {
     const CMUnitTest tests[] = {
         cmocka_unit_test(a_device_is_there),
@@ -501,6 +536,7 @@ int main(void) {
         cmocka_unit_test(fresh_memory_is_not_a_number),
         cmocka_unit_test(writing_beside_memory),
         cmocka_unit_test(using_freed_memory),
+        cmocka_unit_test(the_host_is_kept_out),
         cmocka_unit_test(copies_are_checked),
         cmocka_unit_test(launches_have_limits),
         cmocka_unit_test(shared_memory_by_capability),
@@ -515,6 +551,7 @@ int main(void) {
         cmocka_unit_test(the_nth_allocation_fails),
         cmocka_unit_test(a_final_error_stays),
         cmocka_unit_test(a_kernel_that_dies_is_noticed_later),
+        cmocka_unit_test(calls_are_counted),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
