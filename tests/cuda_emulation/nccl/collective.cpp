@@ -14,24 +14,24 @@ static_assert(collective_tag + serials * tags <= last_tag);
 
 /* Stands before the data: ranks that do not do the same would wait for each other or mix up memory. */
 struct Label {
-    long   number;
-    int    what, type, op, root;
+    long number;
+    int what, type, op, root;
     size_t count;
 };
 
 struct Run {
     std::shared_ptr<Members> members;
-    Collective               c;
-    long                     number; /* 1, 2, ... */
-    bool                     started;
-    Traffic                  traffic;
-    std::vector<char *>      told; /* by rank; null: nothing from there */
+    Collective c;
+    long number; /* 1, 2, ... */
+    bool started;
+    Traffic traffic;
+    std::vector<char *> told; /* by rank; null: nothing from there */
 
     size_t bytes() const { return c.count * element_size(c.type); }
-    Label  label() const { return {number, c.what, c.type, c.op, c.root, c.count}; }
-    int    tag() const { return collective_tag + members->serial % serials * tags + static_cast<int>(number % tags); }
-    bool   sends() const { return c.what == Collective::all_reduce || members->rank == c.root; }
-    bool   receives_from(int rank) const { return c.what == Collective::all_reduce || rank == c.root; }
+    Label label() const { return {number, c.what, c.type, c.op, c.root, c.count}; }
+    int tag() const { return collective_tag + members->serial % serials * tags + static_cast<int>(number % tags); }
+    bool sends() const { return c.what == Collective::all_reduce || members->rank == c.root; }
+    bool receives_from(int rank) const { return c.what == Collective::all_reduce || rank == c.root; }
 
     void start();
     void check_labels() const;
@@ -41,7 +41,7 @@ struct Run {
 
 void Run::start() {
     started = true;
-    const Label       mine = label();
+    const Label mine = label();
     std::vector<char> message(sizeof mine + bytes());
     memset(message.data(), 0, sizeof mine);
     memcpy(message.data(), &mine, sizeof mine);
@@ -61,8 +61,8 @@ void Run::check_labels() const {
         if (!told[r]) continue;
         Label theirs;
         memcpy(&theirs, told[r], sizeof theirs);
-        if (theirs.number != mine.number || theirs.what != mine.what || theirs.type != mine.type || theirs.op != mine.op ||
-            theirs.root != mine.root || theirs.count != mine.count)
+        if (theirs.number != mine.number || theirs.what != mine.what || theirs.type != mine.type ||
+            theirs.op != mine.op || theirs.root != mine.root || theirs.count != mine.count)
             fail("NCCL: collective %ld is not the same on ranks %d and %zu", number, members->rank, r);
     }
 }
@@ -78,8 +78,10 @@ void Run::finish() {
     memcpy(own.data(), c.from, bytes());
     for (int r = 0; r < members->ranks; r++) {
         const char *from = r == members->rank ? own.data() : told[static_cast<size_t>(r)] + sizeof(Label);
-        if (r == 0) memcpy(c.to, from, bytes());
-        else combine(c.to, from, c.count, c.type, c.op);
+        if (r == 0)
+            memcpy(c.to, from, bytes());
+        else
+            combine(c.to, from, c.count, c.type, c.op);
     }
 }
 

@@ -10,7 +10,7 @@ constexpr int mark = 0x716c6e63, serials = 1000;
 enum : int { hello_tag = first_tag, roster_tag = first_tag + serials };
 
 struct Hello {
-    int    rank, ranks;
+    int rank, ranks;
     Member who;
 };
 
@@ -54,8 +54,10 @@ void Meeting::gather() {
     for (const char *data : told) {
         Hello h;
         memcpy(&h, data, sizeof h);
-        if (h.ranks == ranks && h.rank >= 0 && h.rank < ranks) all[static_cast<size_t>(h.rank)] = h.who;
-        else text = "a rank of another communicator came to the meeting";
+        if (h.ranks == ranks && h.rank >= 0 && h.rank < ranks)
+            all[static_cast<size_t>(h.rank)] = h.who;
+        else
+            text = "a rank of another communicator came to the meeting";
     }
     for (const Member &m : all)
         if (m.world_rank != me.world_rank)

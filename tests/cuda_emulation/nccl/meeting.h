@@ -11,9 +11,9 @@
 namespace emulation {
 
 struct Member {
-    int           world_rank, version;
+    int world_rank, version;
     unsigned long host;
-    cudaUUID_t    device;
+    cudaUUID_t device;
 };
 
 /* What ncclUniqueId holds. */
@@ -22,26 +22,26 @@ struct MeetingPlace {
 };
 MeetingPlace new_meeting_place();
 ncclUniqueId pack(const MeetingPlace &p);
-bool         unpack(const ncclUniqueId &id, MeetingPlace *p); /* false: not one of ours */
+bool unpack(const ncclUniqueId &id, MeetingPlace *p); /* false: not one of ours */
 
 class Meeting {
   public:
     Meeting(const MeetingPlace &place, int rank, int ranks, const Member &me);
     /* ncclInProgress until all are there; then whether they may work together. Does not wait. */
-    ncclResult_t                advance();
+    ncclResult_t advance();
     const std::vector<Member> &members() const { return all; } /* by rank */
-    const std::string          &complaint() const { return text; }
+    const std::string &complaint() const { return text; }
 
   private:
-    void         gather();
+    void gather();
     ncclResult_t judge();
-    MeetingPlace        place;
-    int                 rank, ranks;
-    Member              me;
+    MeetingPlace place;
+    int rank, ranks;
+    Member me;
     std::vector<Member> all;
-    std::string         text;
+    std::string text;
     std::vector<char *> told; /* of the others, at the root; at others one: of all */
-    Traffic             hellos, rosters;
+    Traffic hellos, rosters;
     enum { gathering, distributing, over } phase;
 };
 

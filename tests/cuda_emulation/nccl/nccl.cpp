@@ -26,7 +26,7 @@ namespace {
 
 struct Queued {
     cudaStream_t stream;
-    Step         step;
+    Step step;
 };
 
 enum class Stage { meeting, idle, launching, ending, ended };
@@ -37,11 +37,11 @@ enum class Stage { meeting, idle, launching, ending, ended };
 struct ncclComm {
     std::shared_ptr<emulation::Members> members;
     std::unique_ptr<emulation::Meeting> meeting;
-    emulation::Stage                    stage;
-    bool                                blocking, connected;
-    int                                 polls, device;
-    std::vector<emulation::Queued>      queued; /* by a launch that is in progress */
-    cudaStream_t                        stream; /* of the last collective */
+    emulation::Stage stage;
+    bool blocking, connected;
+    int polls, device;
+    std::vector<emulation::Queued> queued; /* by a launch that is in progress */
+    cudaStream_t stream;                   /* of the last collective */
 };
 
 namespace emulation {
@@ -56,7 +56,7 @@ ncclResult_t complain(ncclResult_t result, const std::string &text) {
 
 const struct {
     ncclResult_t result;
-    const char  *name, *text;
+    const char *name, *text;
 } results[] = {
     {ncclSuccess, "ncclSuccess", "no error"},
     {ncclUnhandledCudaError, "ncclUnhandledCudaError", "unhandled cuda error (run with NCCL_DEBUG=INFO for details)"},
@@ -78,7 +78,7 @@ ncclResult_t fault(const char *call) {
 }
 
 unsigned long this_host() {
-    char          name[256] = "host";
+    char name[256] = "host";
     unsigned long hash = 5381;
     gethostname(name, sizeof name - 1);
     for (const char *c = name; *c; c++) hash = hash * 33 + static_cast<unsigned char>(*c);
@@ -120,17 +120,17 @@ ncclResult_t advance(ncclComm &comm) {
     Members &m = *comm.members;
     if (m.error != ncclSuccess) return m.error;
     switch (comm.stage) {
-    case Stage::meeting: return advance_meeting(comm);
-    case Stage::launching:
-        if (comm.polls-- > 0) return ncclInProgress;
-        comm.stage = Stage::idle;
-        return launch(comm, comm.queued);
-    case Stage::ending:
-        if (m.outstanding > 0) poke(comm.stream);
-        if (comm.polls-- > 0 || m.outstanding > 0) return ncclInProgress;
-        comm.stage = Stage::ended;
-        return ncclSuccess;
-    default: return ncclSuccess;
+        case Stage::meeting: return advance_meeting(comm);
+        case Stage::launching:
+            if (comm.polls-- > 0) return ncclInProgress;
+            comm.stage = Stage::idle;
+            return launch(comm, comm.queued);
+        case Stage::ending:
+            if (m.outstanding > 0) poke(comm.stream);
+            if (comm.polls-- > 0 || m.outstanding > 0) return ncclInProgress;
+            comm.stage = Stage::ended;
+            return ncclSuccess;
+        default: return ncclSuccess;
     }
 }
 
@@ -147,7 +147,8 @@ ncclResult_t check_idle(ncclComm_t comm) {
     if (comm->members->error != ncclSuccess) return comm->members->error;
     if (comm->stage == Stage::ended) return complain(ncclInvalidArgument, "the communicator was finalized");
     if (comm->stage != Stage::idle)
-        return complain(ncclInvalidArgument, "Attempt to use communicator before the previous operation returned ncclSuccess");
+        return complain(ncclInvalidArgument,
+                        "Attempt to use communicator before the previous operation returned ncclSuccess");
     return ncclSuccess;
 }
 
@@ -165,14 +166,14 @@ ncclResult_t begin_launch(ncclComm &comm, std::vector<Queued> list) {
 
 struct Grouped {
     ncclComm_t comm;
-    Queued     queued;
+    Queued queued;
 };
-thread_local int                  group_depth;
+thread_local int group_depth;
 thread_local std::vector<Grouped> group;
 
 ncclResult_t submit(const char *call, ncclComm_t comm, cudaStream_t stream, const Collective &c) {
     std::lock_guard<std::recursive_mutex> lock(runtime_mutex());
-    ncclResult_t                          result = fault(call);
+    ncclResult_t result = fault(call);
     if (result == ncclSuccess) result = check_idle(comm);
     if (result != ncclSuccess) return result;
     const size_t bytes = c.count * element_size(c.type);
@@ -194,12 +195,14 @@ ncclResult_t submit(const char *call, ncclComm_t comm, cudaStream_t stream, cons
 ncclResult_t end_group() {
     ncclResult_t result = ncclSuccess;
     while (!group.empty()) {
-        ncclComm_t           comm = group.front().comm;
-        std::vector<Queued>  mine;
+        ncclComm_t comm = group.front().comm;
+        std::vector<Queued> mine;
         std::vector<Grouped> others;
         for (Grouped &g : group) {
-            if (g.comm == comm) mine.push_back(std::move(g.queued));
-            else others.push_back(std::move(g));
+            if (g.comm == comm)
+                mine.push_back(std::move(g.queued));
+            else
+                others.push_back(std::move(g));
         }
         group = std::move(others);
         const ncclResult_t one = begin_launch(*comm, std::move(mine));
@@ -228,10 +231,11 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *out, int ranks, ncclUniqueId id,
     const ncclResult_t wanted = fault("ncclCommInitRankConfig");
     if (wanted != ncclSuccess) return wanted;
     const ncclConfig_t sound = NCCL_CONFIG_INITIALIZER;
-    MeetingPlace       place;
+    MeetingPlace place;
     if (config && (config->size != sound.size || config->magic != sound.magic))
         return complain(ncclInvalidArgument, "ncclConfig_t was not made by NCCL_CONFIG_INITIALIZER");
-    if (!out || rank < 0 || rank >= ranks || !unpack(id, &place)) return complain(ncclInvalidArgument, "bad rank or id");
+    if (!out || rank < 0 || rank >= ranks || !unpack(id, &place))
+        return complain(ncclInvalidArgument, "bad rank or id");
     if (ranks > world_size()) fail("NCCL between %d ranks needs MPI with as many; there are %d", ranks, world_size());
     int device;
     if (cudaGetDevice(&device) != cudaSuccess) return complain(ncclUnhandledCudaError, "no device");
@@ -241,8 +245,9 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *out, int ranks, ncclUniqueId id,
     members->serial = place.serial;
     members->plan = read_nccl_plan(world_rank());
     const Member me = {world_rank(), members->plan.version, this_host(), here().uuid};
-    auto *comm = new ncclComm{members, nullptr, Stage::meeting, !config || config->blocking != 0, false, members->plan.polls,
-                              device,  {},      nullptr};
+    auto *comm =
+        new ncclComm{members, nullptr, Stage::meeting, !config || config->blocking != 0, false, members->plan.polls,
+                     device,  {},      nullptr};
     if (!members->plan.init_hang) comm->meeting = std::make_unique<Meeting>(place, rank, ranks, me);
     *out = comm;
     return wait_if_blocking(*comm);
@@ -254,7 +259,7 @@ ncclResult_t ncclCommInitRank(ncclComm_t *comm, int ranks, ncclUniqueId id, int 
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *error) {
     std::lock_guard<std::recursive_mutex> lock(runtime_mutex());
-    const ncclResult_t                    wanted = fault("ncclCommGetAsyncError");
+    const ncclResult_t wanted = fault("ncclCommGetAsyncError");
     if (wanted != ncclSuccess) return wanted;
     if (!comm) return complain(ncclInvalidArgument, "no communicator");
     *error = advance(*comm);
@@ -263,7 +268,7 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *error) {
 
 ncclResult_t ncclCommFinalize(ncclComm_t comm) {
     std::lock_guard<std::recursive_mutex> lock(runtime_mutex());
-    const ncclResult_t                    busy = check_idle(comm);
+    const ncclResult_t busy = check_idle(comm);
     if (busy != ncclSuccess) return busy;
     comm->stage = Stage::ending;
     comm->polls = comm->members->plan.polls;
@@ -312,8 +317,8 @@ const char *ncclGetLastError(ncclComm_t) {
     return last_text.c_str();
 }
 
-ncclResult_t ncclAllReduce(const void *from, void *to, size_t count, ncclDataType_t type, ncclRedOp_t op, ncclComm_t comm,
-                           cudaStream_t stream) {
+ncclResult_t ncclAllReduce(const void *from, void *to, size_t count, ncclDataType_t type, ncclRedOp_t op,
+                           ncclComm_t comm, cudaStream_t stream) {
     return submit("ncclAllReduce", comm, stream, {Collective::all_reduce, from, to, count, type, op, 0});
 }
 

@@ -4,8 +4,8 @@
 namespace emulation {
 
 struct NcclPlan {
-    int  version;     /* version=21300: what ncclGetVersion says */
-    int  polls;       /* polls=N: how often at least "in progress" is the answer to a call that takes time */
+    int version;      /* version=21300: what ncclGetVersion says */
+    int polls;        /* polls=N: how often at least "in progress" is the answer to a call that takes time */
     bool init_hang;   /* init_hang: never meets the others */
     bool init_error;  /* init_error: fails while it meets the others */
     long hang;        /* hang:n: from its n-th collective on (1, 2, ...) it does nothing; 0: never */

@@ -16,22 +16,24 @@ extern "C" {
 
 /* `variables`: "NAME=value ..." for the ranks. */
 static void expect(const std::string &variables, int n, const char *act, int status, const char *text) {
-    char    self[4096];
+    char self[4096];
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     assert_true(length > 0);
     self[length] = 0;
-    const std::string command = "exec 2>&1; " + variables + " QL_EMU_DEVICES=" + std::to_string(n) + " timeout 120 " MPIEXEC " -np " +
-                                std::to_string(n) + " '" + self + "' " + act;
+    const std::string command = "exec 2>&1; " + variables + " QL_EMU_DEVICES=" + std::to_string(n) +
+                                " timeout 120 " MPIEXEC " -np " + std::to_string(n) + " '" + self + "' " + act;
     FILE *pipe = popen(command.c_str(), "r");
     assert_non_null(pipe);
     std::string said;
-    char        piece[4096];
+    char piece[4096];
     for (size_t got; (got = fread(piece, 1, sizeof piece, pipe)) > 0;) said.append(piece, got);
     int ended = pclose(pipe);
     if (!WIFEXITED(ended) || WEXITSTATUS(ended) != status || !strstr(said.c_str(), text))
         fail_msg("%s\nexit %d instead of %d, said:\n%s", command.c_str(), WEXITSTATUS(ended), status, said.c_str());
 }
-static void expect(const std::string &variables, int n, const char *act) { expect(variables, n, act, 0, ""); }
+static void expect(const std::string &variables, int n, const char *act) {
+    expect(variables, n, act, 0, "");
+}
 
 static const char *const both[] = {"QL_EMU_STREAMS=immediate", "QL_EMU_STREAMS=deferred"};
 

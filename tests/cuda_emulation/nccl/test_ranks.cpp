@@ -16,9 +16,11 @@
 
 /* For a build with sanitizers: MPI keeps memory until the end. */
 extern "C" const char *__asan_default_options(void);
-const char *__asan_default_options(void) { return "detect_leaks=0"; }
+const char *__asan_default_options(void) {
+    return "detect_leaks=0";
+}
 
-static int          rank, ranks;
+static int rank, ranks;
 static cudaStream_t stream;
 
 #define require(condition) require_at((condition), #condition, __LINE__)
@@ -93,25 +95,21 @@ static void part(ncclComm_t comm) {
 
 /* ---- sums ---- */
 
-template <typename T>
-static T *on_device(const std::vector<T> &data) {
+template <typename T> static T *on_device(const std::vector<T> &data) {
     T *p;
     ok(cudaMalloc(reinterpret_cast<void **>(&p), data.size() * sizeof(T) + 1));
     ok(cudaMemcpy(p, data.data(), data.size() * sizeof(T), cudaMemcpyHostToDevice));
     return p;
 }
-template <typename T>
-static std::vector<T> on_host(const T *p, size_t n) {
+template <typename T> static std::vector<T> on_host(const T *p, size_t n) {
     std::vector<T> data(n);
     ok(cudaMemcpy(data.data(), p, n * sizeof(T), cudaMemcpyDeviceToHost));
     return data;
 }
-template <typename T>
-static T element(int of_rank, size_t i) {
+template <typename T> static T element(int of_rank, size_t i) {
     return static_cast<T>((i * 2654435761u) % 1000003) * static_cast<T>(of_rank + 1) - static_cast<T>(7 * of_rank);
 }
-template <typename T>
-static std::vector<T> elements(int of_rank, size_t n) {
+template <typename T> static std::vector<T> elements(int of_rank, size_t n) {
     std::vector<T> data(n);
     for (size_t i = 0; i < n; i++) data[i] = element<T>(of_rank, i);
     return data;
@@ -127,7 +125,9 @@ static void check_reduction(ncclComm_t comm, ncclDataType_t type, ncclRedOp_t op
         T wanted = element<T>(0, i);
         for (int r = 1; r < ranks; r++) {
             T next = element<T>(r, i);
-            wanted = op == ncclSum ? wanted + next : op == ncclMax ? (next > wanted ? next : wanted) : (next < wanted ? next : wanted);
+            wanted = op == ncclSum   ? wanted + next
+                     : op == ncclMax ? (next > wanted ? next : wanted)
+                                     : (next < wanted ? next : wanted);
         }
         require(got[i] == wanted);
     }
@@ -137,7 +137,7 @@ static void check_reduction(ncclComm_t comm, ncclDataType_t type, ncclRedOp_t op
 
 static void reductions() {
     ncclComm_t comm = meet();
-    int        count, me, device;
+    int count, me, device;
     ok(ncclCommCount(comm, &count));
     ok(ncclCommUserRank(comm, &me));
     ok(ncclCommCuDevice(comm, &device));
@@ -165,7 +165,7 @@ static void broadcasts() {
 
 /* Several sums queued at once, and in a group. */
 static void buckets() {
-    ncclComm_t             comm = meet();
+    ncclComm_t comm = meet();
     std::vector<int64_t *> bucket;
     for (int i = 0; i < 6; i++) bucket.push_back(on_device(elements<int64_t>(rank + i, 50)));
     ok(ncclGroupStart());
@@ -184,7 +184,7 @@ static void buckets() {
 /* Nothing is queued before the first collective has been asked about; in between other calls are refused. */
 static void progress_is_asked_for() {
     ncclComm_t comm;
-    int        asked;
+    int asked;
     ok(try_to_meet(&comm, &asked));
     require(asked > 3);
     int64_t *p = on_device(elements<int64_t>(rank, 5));
@@ -254,7 +254,7 @@ static void it_fails_at_the_meeting() {
 /* The third sum of rank 1 comes to nothing. */
 static void third_sum(ncclResult_t mine, ncclResult_t of_others) {
     ncclComm_t comm = meet();
-    int64_t   *p = on_device(elements<int64_t>(rank, 5));
+    int64_t *p = on_device(elements<int64_t>(rank, 5));
     for (int i = 1; i <= 2; i++) {
         ok(settle(comm, ncclAllReduce(p, p, 5, ncclInt64, ncclSum, comm, stream)));
         ok(wait_for_stream(comm));
@@ -264,12 +264,16 @@ static void third_sum(ncclResult_t mine, ncclResult_t of_others) {
     ok(ncclCommAbort(comm));
     ok(cudaStreamSynchronize(stream)); /* no longer waits for anybody */
 }
-static void a_rank_hangs() { third_sum(ncclInProgress, ncclInProgress); }
-static void an_error_on_the_way() { third_sum(ncclRemoteError, ncclInProgress); }
+static void a_rank_hangs() {
+    third_sum(ncclInProgress, ncclInProgress);
+}
+static void an_error_on_the_way() {
+    third_sum(ncclRemoteError, ncclInProgress);
+}
 
 static void different_sums() {
     ncclComm_t comm = meet();
-    int64_t   *p = on_device(elements<int64_t>(rank, 5));
+    int64_t *p = on_device(elements<int64_t>(rank, 5));
     ok(settle(comm, ncclAllReduce(p, p, 5, ncclInt64, rank == 1 ? ncclSum : ncclMax, comm, stream)));
     wait_for_stream(comm);
     _exit(0);
@@ -277,7 +281,7 @@ static void different_sums() {
 
 static void memory_of_the_host() {
     ncclComm_t comm = meet();
-    int64_t    p[5];
+    int64_t p[5];
     (void)ncclAllReduce(p, p, 5, ncclInt64, ncclSum, comm, stream);
 }
 

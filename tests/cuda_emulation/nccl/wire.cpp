@@ -58,8 +58,8 @@ char *Traffic::receive(int from, int tag, size_t bytes) {
 
 bool Traffic::arrived(bool *error) {
     int done = 1;
-    *error = !requests.empty() && MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done,
-                                              MPI_STATUSES_IGNORE) != MPI_SUCCESS;
+    *error = !requests.empty() &&
+             MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE) != MPI_SUCCESS;
     if (done && !*error) requests.clear();
     return done && !*error;
 }

@@ -18,15 +18,15 @@ class Traffic {
     Traffic() = default;
     Traffic(const Traffic &) = delete;
     ~Traffic();
-    void  send(int to, int tag, const void *data, size_t bytes);
+    void send(int to, int tag, const void *data, size_t bytes);
     char *receive(int from, int tag, size_t bytes); /* the place where it will lie */
     /* Whether all have arrived. `error`: MPI says that they cannot. */
     bool arrived(bool *error);
 
   private:
-    char                           *keep(size_t bytes);
+    char *keep(size_t bytes);
     std::vector<std::vector<char> *> kept;
-    std::vector<MPI_Request>         requests;
+    std::vector<MPI_Request> requests;
 };
 
 } // namespace emulation

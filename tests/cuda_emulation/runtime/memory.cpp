@@ -25,15 +25,15 @@ constexpr size_t lazily = size_t(32) << 20; /* from here on memory is not filled
 constexpr size_t tile = size_t(16) << 20;
 
 struct Allocation {
-    char  *begin;
+    char *begin;
     size_t bytes;
-    char  *block; /* with guards, whole pages */
+    char *block; /* with guards, whole pages */
     size_t block_bytes;
-    Where  where;
-    int    device;
+    Where where;
+    int device;
 };
 std::map<uintptr_t, Allocation> allocations; /* by where they begin */
-std::map<uintptr_t, size_t>     freed;       /* blocks */
+std::map<uintptr_t, size_t> freed;           /* blocks */
 
 uintptr_t number(const void *address) {
     return reinterpret_cast<uintptr_t>(address);
@@ -80,7 +80,7 @@ void write_guards(const Allocation &a) {
 void check_guards_of(const Allocation &a, const char *after) {
     for_guards(a, [&](char *from, char *to) {
         open_to_sanitizer(from, to);
-        const char  *pattern = guard_pattern(from);
+        const char *pattern = guard_pattern(from);
         const size_t bytes = static_cast<size_t>(to - from);
         if (memcmp(from, pattern, bytes)) {
             const char *wrong = from;
@@ -127,7 +127,7 @@ int accesses; /* DeviceAccess that live */
 /* Says whose mistake it is when freed memory is touched, or a device's memory by the host; leaves other
  * faults to whoever handled them. */
 struct sigaction previous_action;
-void             on_fault(int, siginfo_t *info, void *) {
+void on_fault(int, siginfo_t *info, void *) {
     auto next = freed.upper_bound(number(info->si_addr));
     if (next != freed.begin()) {
         auto block = std::prev(next);
@@ -144,7 +144,7 @@ void watch_freed_memory() {
     if (done) return;
     done = true;
     static char stack[64 << 10];
-    stack_t     s = {};
+    stack_t s = {};
     s.ss_sp = stack;
     s.ss_size = sizeof stack;
     stack_t present;
@@ -161,7 +161,7 @@ void check_at_exit() {
 }
 
 char *allocate(size_t bytes, Where kind) {
-    DeviceAccess      access;
+    DeviceAccess access;
     static const bool registered = atexit(check_at_exit) == 0;
     (void)registered;
     watch_freed_memory();
@@ -170,7 +170,8 @@ char *allocate(size_t bytes, Where kind) {
     a.block_bytes = (guard + bytes + guard + page - 1) / page * page;
     a.where = kind;
     a.device = current_device();
-    void *block = mmap(nullptr, a.block_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *block =
+        mmap(nullptr, a.block_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (block == MAP_FAILED) return nullptr;
     a.block = static_cast<char *>(block);
     a.begin = a.block + guard;
@@ -192,7 +193,8 @@ void release(const Allocation &a) {
     freed[number(a.block)] = a.block_bytes;
     mprotect(a.block, a.block_bytes, PROT_NONE);
     finish_all_work();
-    if (mmap(a.block, a.block_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+    if (mmap(a.block, a.block_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) ==
+        MAP_FAILED)
         fail("memory could not be given back");
     allocations.erase(number(a.begin));
 }

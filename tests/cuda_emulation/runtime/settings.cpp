@@ -16,12 +16,12 @@ const char *variable(const char *name, const char *otherwise) {
 
 /* "8GiB", "512MiB", "65536". */
 uint64_t read_bytes(const char *where, const std::string &text) {
-    char    *end = nullptr;
+    char *end = nullptr;
     uint64_t number = strtoull(text.c_str(), &end, 10);
     if (end == text.c_str()) fail("%s: '%s' is no number of bytes", where, text.c_str());
     static const struct {
         const char *unit;
-        int         shift;
+        int shift;
     } units[] = {{"", 0}, {"KiB", 10}, {"MiB", 20}, {"GiB", 30}};
     for (const auto &u : units)
         if (!strcmp(end, u.unit)) return number << u.shift;
@@ -53,8 +53,10 @@ bool read_choice(const char *name, const char *usual, const char *other) {
 void read_others(Settings &s) {
     const std::string value = variable("QL_EMU_OTHER_STREAMS", "last");
     s.seed = 0;
-    if (value == "last") s.others = Others::last;
-    else if (value == "first") s.others = Others::first;
+    if (value == "last")
+        s.others = Others::last;
+    else if (value == "first")
+        s.others = Others::first;
     else {
         s.others = Others::chance;
         s.seed = static_cast<uint64_t>(read_number("QL_EMU_OTHER_STREAMS", value));
@@ -73,7 +75,7 @@ void read_faults(Settings &s) {
 }
 
 Settings current;
-bool     known;
+bool known;
 
 } // namespace
 
