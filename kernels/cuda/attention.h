@@ -93,7 +93,7 @@ static __device__ __forceinline__ void copy_tile(T *tile, const head_rows<const 
     const int  down = (int)threadIdx.x / ACROSS, column = (int)threadIdx.x % ACROSS * 8;
     const bool is_aligned = m.columns % 8 == 0;
     if (down >= DOWN) return;
-#pragma unroll 4 /* all at once would need too many registers */
+#pragma unroll 1 /* more at once need too many registers */
     for (int pass = 0; pass < PASSES; pass++) {
         const int row = down + pass * DOWN;
         if (ROWS % DOWN != 0 && row >= ROWS) break;
