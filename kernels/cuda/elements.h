@@ -9,8 +9,8 @@
 
 static __device__ __forceinline__ float bits_to_float(uint32_t word, int, float) { return __uint_as_float(word); }
 template <typename T>
-static __device__ __forceinline__ float bits_to_float(uint32_t word, int half, T) {
-    uint16_t bits = static_cast<uint16_t>(word >> 16 * half);
+static __device__ __forceinline__ float bits_to_float(uint32_t word, int upper, T) {
+    uint16_t bits = static_cast<uint16_t>(word >> 16 * upper);
     return to_float(*reinterpret_cast<const T *>(&bits));
 }
 

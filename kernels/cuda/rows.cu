@@ -170,17 +170,17 @@ cudaError_t ql_k_rmsnorm_grad(void *dx, const void *dy, const void *x, int type,
 template <typename T>
 static __global__ void __launch_bounds__(THREADS, 4)
     rope(T *y, const T *x, const float *cosine, const float *sine, const int32_t *positions, int64_t angles, int heads,
-         int head_dim, int half, float sign, bool aligned) {
+         int head_dim, int pairs, float sign, bool aligned) {
     constexpr int N = lanes_of<T>::count;
     int64_t       token = blockIdx.x, width = static_cast<int64_t>(heads) * head_dim, position = positions[token];
     bool          known = position >= 0 && position < angles;
-    int           pieces = (half + N - 1) / N, seen = known ? half : 0;
-    cosine += known ? position * half : 0;
-    sine += known ? position * half : 0;
+    int           pieces = (pairs + N - 1) / N, seen = known ? pairs : 0;
+    cosine += known ? position * pairs : 0;
+    sine += known ? position * pairs : 0;
     for (int i = threadIdx.x; i < heads * pieces; i += blockDim.x) {
         int     c = i % pieces * N;
         int64_t head = token * width + static_cast<int64_t>(i / pieces) * head_dim;
-        fetched<T, N>     low = fetch<N>(x + head, c, half, aligned), high = fetch<N>(x + head + half, c, half, aligned);
+        fetched<T, N>     low = fetch<N>(x + head, c, pairs, aligned), high = fetch<N>(x + head + pairs, c, pairs, aligned);
         fetched<float, N> cos = fetch<N>(cosine, c, seen, aligned), sin = fetch<N>(sine, c, seen, aligned);
         float             a[N], b[N];
 #pragma unroll
@@ -189,29 +189,29 @@ static __global__ void __launch_bounds__(THREADS, 4)
             a[k] = known ? __fsub_rn(__fmul_rn(low.at(k), cos.at(k)), __fmul_rn(high.at(k), s)) : NAN;
             b[k] = known ? fmaf(low.at(k), s, __fmul_rn(high.at(k), cos.at(k))) : NAN;
         }
-        store<N>(y + head, a, c, half, aligned);
-        store<N>(y + head + half, b, c, half, aligned);
+        store<N>(y + head, a, c, pairs, aligned);
+        store<N>(y + head + pairs, b, c, pairs, aligned);
     }
-    int rest = x == y ? 0 : head_dim - 2 * half;
+    int rest = x == y ? 0 : head_dim - 2 * pairs;
     for (int i = threadIdx.x; i < heads * rest; i += blockDim.x) {
-        int64_t at = token * width + static_cast<int64_t>(i / rest) * head_dim + 2 * half + i % rest;
+        int64_t at = token * width + static_cast<int64_t>(i / rest) * head_dim + 2 * pairs + i % rest;
         y[at] = x[at];
     }
 }
 
 cudaError_t ql_k_rope(void *y, const void *x, int type, const float *cosine, const float *sine, const int32_t *positions,
-                      int64_t angles, int64_t tokens, int64_t heads, int64_t head_dim, int64_t half, bool inverse,
+                      int64_t angles, int64_t tokens, int64_t heads, int64_t head_dim, int64_t pairs, bool inverse,
                       cudaStream_t stream) {
     if (tokens * heads == 0) return cudaSuccess;
     return by_type(type, [&](auto zero) {
         using T = decltype(zero);
         constexpr int N = lanes_of<T>::count;
-        bool          aligned = half % N == 0 && head_dim % N == 0 && aligned16(y) && aligned16(x) && aligned16(cosine) &&
+        bool          aligned = pairs % N == 0 && head_dim % N == 0 && aligned16(y) && aligned16(x) && aligned16(cosine) &&
                        aligned16(sine);
-        int64_t pieces = heads * ((half + N - 1) / N), rest = heads * (head_dim - 2 * half);
+        int64_t pieces = heads * ((pairs + N - 1) / N), rest = heads * (head_dim - 2 * pairs);
         return QL_LAUNCH((rope<T>), static_cast<unsigned>(tokens), threads_for(pieces > rest ? pieces : rest), 0, stream,
                          static_cast<T *>(y), static_cast<const T *>(x), cosine, sine, positions, angles,
-                         static_cast<int>(heads), static_cast<int>(head_dim), static_cast<int>(half),
+                         static_cast<int>(heads), static_cast<int>(head_dim), static_cast<int>(pairs),
                          inverse ? -1.0f : 1.0f, aligned);
     });
 }

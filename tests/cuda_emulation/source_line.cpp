@@ -12,8 +12,7 @@ constexpr int line_at = 48;
 static bool is_of_a_header(const std::string &line) {
     return line.find("/include/cuda_") != std::string::npos || line.find("language.h") != std::string::npos;
 }
-/* From the root of the sources on. */
-static std::string shortened(const std::string &path) {
+std::string short_path(const std::string &path) {
     for (const char *folder : {"/kernels/", "/tests/"}) {
         size_t at = path.rfind(folder);
         if (at != std::string::npos) return path.substr(at + 1);
@@ -41,9 +40,9 @@ static std::string looked_up(uint64_t return_address) {
 }
 
 std::string source_line(uint64_t site) {
-    if (!(site >> line_at)) return shortened(looked_up(site));
+    if (!(site >> line_at)) return short_path(looked_up(site));
     const char *file = reinterpret_cast<const char *>(site & ((1ull << line_at) - 1));
-    return shortened(file) + ":" + std::to_string(site >> line_at);
+    return short_path(file) + ":" + std::to_string(site >> line_at);
 }
 
 } // namespace emulation

@@ -14,6 +14,8 @@ namespace emulation {
 inline uint64_t site_of(place at) { return static_cast<uint64_t>(at.line) << 48 | reinterpret_cast<uint64_t>(at.file); }
 inline uint64_t site_of(const void *return_address) { return reinterpret_cast<uint64_t>(return_address); }
 
+/* "kernels/cuda/x.cu", wherever the sources lie. */
+std::string short_path(const std::string &path);
 /* "kernels/cuda/x.cu:12". An address is looked up by addr2line, if there is one. */
 std::string source_line(uint64_t site);
 

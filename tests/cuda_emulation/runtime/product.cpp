@@ -82,6 +82,7 @@ float rounded_to(cudaDataType type, float value) {
 
 constexpr int64_t tile_rows = 16, tile_columns = 6;
 typedef float     lanes __attribute__((vector_size(32)));
+typedef float     packed_lanes __attribute__((vector_size(32), aligned(4))); /* as a vector of floats holds them */
 constexpr int     lanes_of_rows = tile_rows / 8;
 
 struct Tile {
@@ -89,10 +90,10 @@ struct Tile {
 };
 
 /* Panels: of a, k x tile_rows; of b, k x tile_columns; the outer ends are filled with zeros. */
-std::vector<lanes> pack_a(const Product &p) {
+std::vector<float> pack_a(const Product &p) {
     const int64_t      panels = (p.m + tile_rows - 1) / tile_rows;
-    std::vector<lanes> packed(static_cast<size_t>(panels * p.k * lanes_of_rows));
-    float             *to = reinterpret_cast<float *>(packed.data());
+    std::vector<float> packed(static_cast<size_t>(panels * p.k * tile_rows));
+    float             *to = packed.data();
     for (int64_t panel = 0; panel < panels; panel++)
         for (int64_t k = 0; k < p.k; k++)
             for (int64_t i = panel * tile_rows; i < (panel + 1) * tile_rows; i++) {
@@ -116,7 +117,7 @@ std::vector<float> pack_b(const Product &p) {
 }
 
 /* sum = the products at k = from, from + step, ... < to. */
-inline __attribute__((always_inline)) void sum_any(Tile &sum, const lanes *a, const float *b, int64_t from, int64_t to,
+inline __attribute__((always_inline)) void sum_any(Tile &sum, const packed_lanes *a, const float *b, int64_t from, int64_t to,
                                                    int64_t step) {
     Tile s = {};
     for (int64_t k = from; k < to; k += step)
@@ -124,11 +125,11 @@ inline __attribute__((always_inline)) void sum_any(Tile &sum, const lanes *a, co
             for (int64_t i = 0; i < lanes_of_rows; i++) s.at[j][i] += a[k * lanes_of_rows + i] * b[k * tile_columns + j];
     sum = s;
 }
-void sum_plain(Tile &sum, const lanes *a, const float *b, int64_t from, int64_t to, int64_t step) {
+void sum_plain(Tile &sum, const packed_lanes *a, const float *b, int64_t from, int64_t to, int64_t step) {
     sum_any(sum, a, b, from, to, step);
 }
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) void sum_avx2(Tile &sum, const lanes *a, const float *b, int64_t from, int64_t to,
+__attribute__((target("avx2"))) void sum_avx2(Tile &sum, const packed_lanes *a, const float *b, int64_t from, int64_t to,
                                               int64_t step) {
     sum_any(sum, a, b, from, to, step);
 }
@@ -137,7 +138,7 @@ const auto sum_range = __builtin_cpu_supports("avx2") ? sum_avx2 : sum_plain; /*
 const auto sum_range = sum_plain;
 #endif
 
-void sum_part(Tile &sum, const Product &p, const lanes *a, const float *b, int64_t part) {
+void sum_part(Tile &sum, const Product &p, const packed_lanes *a, const float *b, int64_t part) {
     const int64_t parts = p.order.parts, stretch = (p.k + parts - 1) / parts;
     if (p.order.interleaved) sum_range(sum, a, b, part, p.k, parts);
     else sum_range(sum, a, b, std::min(part * stretch, p.k), std::min((part + 1) * stretch, p.k), 1);
@@ -151,7 +152,7 @@ void finish_element(const Product &p, int64_t i, int64_t j, float sum) {
 }
 
 /* The tile whose upper left element is (i0, j0). */
-void multiply_tile(const Product &p, const lanes *a, const float *b, int64_t i0, int64_t j0) {
+void multiply_tile(const Product &p, const packed_lanes *a, const float *b, int64_t i0, int64_t j0) {
     Tile           total = {}, part;
     const int64_t  rows = std::min(tile_rows, p.m - i0), columns = std::min(tile_columns, p.n - j0);
     for (int64_t n = 0; n < p.order.parts; n++) {
@@ -185,11 +186,11 @@ size_t element_size(cudaDataType type) {
 }
 
 void multiply(const Product &p) {
-    const std::vector<lanes> a = pack_a(p);
-    const std::vector<float> b = pack_b(p);
+    const std::vector<float> packed = pack_a(p), b = pack_b(p);
+    const auto              *a = reinterpret_cast<const packed_lanes *>(packed.data());
     for (int64_t i = 0; i < p.m; i += tile_rows)
         for (int64_t j = 0; j < p.n; j += tile_columns)
-            multiply_tile(p, a.data() + i / tile_rows * p.k * lanes_of_rows, b.data() + j / tile_columns * p.k * tile_columns,
+            multiply_tile(p, a + i / tile_rows * p.k * lanes_of_rows, b.data() + j / tile_columns * p.k * tile_columns,
                           i, j);
 }
 
