@@ -29,6 +29,7 @@ typedef struct {
     ql_err (*await_transfers)(void *state);
     ql_err (*mark)(void *state, int mark);
     ql_err (*seconds_between)(void *state, int from, int to, double *seconds);
+    void (*range)(void *state, const char *name); /* NULL: no profiler asks */
 } ql_memory_table;
 
 typedef struct {

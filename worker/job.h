@@ -39,6 +39,7 @@ typedef struct {
     float           *coef;   /* [micro_tokens] */
     const ql_objective *objective;
     ql_loss_scale    loss_scale; /* part of the state, as the adapter is */
+    bool             has_updated; /* a step of this process has queued its update */
 } ql_job;
 
 typedef enum { QL_JOB_TRAIN, QL_JOB_EVAL } ql_job_purpose;

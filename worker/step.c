@@ -28,6 +28,7 @@ static void add_row(ql_job *j, int64_t row, int64_t index_in_step) {
 
 static ql_err run_and_count(ql_job *j, int64_t step, ql_step_result *out) {
     QL_TRY(ql_job_run_host_batch(j, true, (uint32_t)step));
+    for (ql_phase p = QL_PHASE_FORWARD; p <= QL_PHASE_BACKWARD; p++) QL_TRY(ql_phase_add(j->device, p, out->phase_seconds));
     int64_t loss = ql_loss_sum(j->objective, j->batch.logp, j->host.targets);
     bool    fits = loss != INT64_MAX && !__builtin_add_overflow(out->loss_fixed, loss, &out->loss_fixed);
     if (!fits) out->loss_fixed = INT64_MAX;
@@ -94,18 +95,22 @@ static ql_err norm_of_gradient(ql_job *j, double *norm) {
 static ql_err update(ql_job *j, int64_t step, ql_step_result *out) {
     const ql_config *c = &j->config;
     ql_adapter      *a = &j->adapter;
+    QL_TRY(ql_phase_begin(j->device, QL_PHASE_UPDATE));
     QL_TRY(ql_grad_mean(j->device, &(ql_grad_mean_args){.g = a->gradient, .sum = a->sum, .count = (double)out->targets}));
     QL_TRY(norm_of_gradient(j, &out->grad_norm));
+    QL_TRY(ql_phase_add(j->device, QL_PHASE_EXCHANGE, out->phase_seconds));
     double clip = 1;
     if (c->max_grad_norm > 0) clip = fmin(1, c->max_grad_norm / (out->grad_norm + 1e-6));
     ql_tensor room = {.buffer = j->arena, .dtype = QL_U8, .rows = 1, .cols = (int64_t)j->plan.run_bytes};
-    return ql_adapter_update(a, room, &(ql_adamw_args){.lr = out->rate,
+    QL_TRY(ql_adapter_update(a, room, &(ql_adamw_args){.lr = out->rate,
                                                        .beta1 = c->adam_beta1,
                                                        .beta2 = c->adam_beta2,
                                                        .eps = c->adam_epsilon,
                                                        .weight_decay = c->weight_decay,
                                                        .clip = clip,
-                                                       .step = step + 1});
+                                                       .step = step + 1}));
+    j->has_updated = true;
+    return ql_phase_end(j->device, QL_PHASE_UPDATE);
 }
 
 /* One attempt at the gradients of this rank's rows, and what has come of it on all ranks. */
@@ -115,11 +120,9 @@ static ql_err compute(ql_job *j, int64_t step, const int64_t *rows, int64_t n, q
     if (!ql_bad(e)) e = ql_zero(j->device, j->adapter.overflow);
     if (!ql_bad(e)) e = run_own_rows(j, step, rows, n, out);
     QL_TRY(ql_agree(j->world, e, "the forward and backward pass"));
-    double start = ql_seconds();
+    QL_TRY(ql_phase_begin(j->device, QL_PHASE_EXCHANGE));
     QL_TRY(exchange_counts(j, out, fits));
-    if (*fits) QL_TRY(exchange_gradients(j));
-    out->exchange_seconds += ql_seconds() - start;
-    return ql_ok();
+    return *fits ? exchange_gradients(j) : ql_ok();
 }
 
 /* Gradients that float16 cannot hold are made again from the same rows, with a lower loss scale: no row is lost, and a step
@@ -147,6 +150,7 @@ ql_err ql_step_on_rows(ql_job *j, const ql_schedule *s, int64_t step, const int6
     double start = ql_seconds();
     *out = (ql_step_result){.rate = ql_schedule_rate(s, step)};
     ql_err e = compute_until_it_fits(j, step, rows, n, out);
+    if (!ql_bad(e) && j->has_updated) e = ql_phase_add(j->device, QL_PHASE_UPDATE, out->phase_seconds);
     if (!ql_bad(e)) e = update(j, step, out);
     out->rows = n;
     out->loss = out->targets ? ldexp((double)out->loss_fixed, -QL_LOSS_BITS) / (double)out->targets : 0;

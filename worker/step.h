@@ -3,6 +3,7 @@
  * rank makes the same update. In float16 the loss is scaled (loss_scale.h), and gradients that do not
  * fit are made again. */
 #pragma once
+#include "worker/graph/phase.h"
 #include "worker/job.h"
 #include "worker/optim/schedule.h"
 
@@ -14,7 +15,9 @@ typedef struct {
     double  rate;
     double  epoch;     /* after the step                                               */
     double  loss_scale; /* that the gradients were made with; 0: not scaled             */
-    double  seconds, exchange_seconds;
+    double  seconds;
+    double  phase_seconds[QL_PHASES]; /* on the device. Nobody waits for an update, so that its time is known one step
+                                         later: this is the last step's, 0 in the first step of a process */
 } ql_step_result;
 
 /* Collective. Step `step` counts from 0. QL_DATA on all ranks when a loss or gradient is not finite or does

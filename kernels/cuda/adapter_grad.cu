@@ -121,7 +121,7 @@ template <typename T, int TILES>
 static __global__ void __launch_bounds__(THREADS, 2) grad(gradient<T> g, unsigned wide_tiles, unsigned narrow_tiles) {
     using B = buffers<T, TILES>;
     QL_DYNAMIC_SHARED(T, shared);
-    tile b;
+    tile b = {};
     b.tokens = piece_of(g.row_start, g.rows, blockIdx.x / wide_tiles / narrow_tiles);
     if (b.tokens.begin >= b.tokens.end) return;
     b.wide = static_cast<int64_t>(blockIdx.x % wide_tiles) * WIDE;

@@ -99,8 +99,8 @@ static __global__ void __launch_bounds__(THREADS) narrow(product<T> p, const uin
     const int     warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
     const int64_t token = static_cast<int64_t>(blockIdx.x / groups) * (M * 16), group = blockIdx.x % groups, mine = lane % 4 * 8;
     const T      *x[2 * M];
-    row_drop      rows[2 * M];
-    uint64_t      first[2 * M];
+    row_drop      rows[2 * M] = {};
+    uint64_t      first[2 * M] = {};
 #pragma unroll
     for (int r = 0; r < 2 * M; r++) {
         int64_t at = token + r * 8 + lane / 4;

@@ -77,11 +77,11 @@ static __device__ __forceinline__ void multiply_round(float sum[M][TILES][4], co
 
 /* The finished 8 neighbours that begin at a token's column, added to `old`. */
 template <typename T, bool DROPS>
-static __device__ __forceinline__ void finish(const product<T> &p, const float sum[4][4], int half, int64_t token, int64_t col,
+static __device__ __forceinline__ void finish(const product<T> &p, const float sum[4][4], int high, int64_t token, int64_t col,
                                               const uint4 &old) {
     float value[8];
 #pragma unroll
-    for (int i = 0; i < 8; i++) value[i] = p.alpha * sum[i / 2][half * 2 + i % 2];
+    for (int i = 0; i < 8; i++) value[i] = p.alpha * sum[i / 2][high * 2 + i % 2];
     if (DROPS) {
         row_drop row = drop_row_of(p.drop, token);
         uint64_t first = first_element(row, token, p.cols) + static_cast<uint64_t>(col);
@@ -104,7 +104,7 @@ static __global__ void __launch_bounds__(THREADS, 2) wide(product<T> p, unsigned
     const int64_t token = static_cast<int64_t>(blockIdx.x / across) * TOKENS, col = static_cast<int64_t>(blockIdx.x % across) * COLS;
     const int     warp_token = warp / 2 * WARP_TOKENS, warp_col = warp % 2 * WARP_COLS;
     const int64_t my_token = token + warp_token + lane / 4, my_col = col + warp_col + lane % 4 * 8;
-    uint4         old[2 * M][RUNS];
+    uint4         old[2 * M][RUNS] = {};
     if (p.accumulate)
 #pragma unroll
         for (int r = 0; r < 2 * M; r++)

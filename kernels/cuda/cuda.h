@@ -18,12 +18,15 @@ typedef struct {
     cudaStream_t transfer;   /* ql_send, ql_fetch                                         */
     cudaEvent_t  order;      /* makes one stream wait for the other                       */
     cudaEvent_t  mark[QL_MARKS];
+    bool         in_range;   /* a name for profilers is set                               */
     cublasLtHandle_t  lt;
     ql_cuda_products *products;
     void    *workspace; /* QL_CUDA_LT_BYTES of cuBLASLt, QL_CUDA_TRIAL_BYTES of product.c, then scratch */
     uint64_t workspace_bytes;
     bool     workspace_fixed; /* ql_device_prepare: it does not grow                      */
 } ql_cuda;
+
+void ql_cuda_range(void *state, const char *name); /* ql_range */
 
 static inline ql_cuda *ql_cuda_of(ql_device *d) { return d->state; }
 

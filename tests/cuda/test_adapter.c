@@ -1,7 +1,11 @@
 /* The adapters' products and gradients: every rank, odd shapes, packed rows, dropout; rows that do not depend on each
  * other, and sums that do not depend on how rows were dealt. */
+#include <math.h>
+
 #include "base/random.h"
 #include "tests/cuda/rig.h"
+
+#include <math.h>
 
 enum { ROWS_MOST = 8, SITE = 3, STEP = 7 };
 
@@ -269,7 +273,7 @@ static void test_other_arguments(void **state) {
 
 /* ---- bits ---- */
 
-static ql_dtype types[] = {QL_F32, QL_BF16, QL_F16};
+static const ql_dtype types[] = {QL_F32, QL_BF16, QL_F16};
 
 typedef struct {
     const adapter *c;
@@ -382,8 +386,9 @@ static void one_sum(rig *r, void *context) {
                                                      .operands = r->operands}));
 }
 
-static void check_extreme(const char *what, float dy, int64_t before, ql_dtype only) {
-    rig_limits limits = {only == QL_F32 ? 1e-15 : 0, only <= QL_BF16 ? 1e-15 : 0, 1e-15};
+/* `last`: of the types f32, bf16, f16, that can hold dy. */
+static void check_extreme(const char *what, float dy, int64_t before, ql_dtype last) {
+    rig_limits limits = {1e-15, last >= QL_BF16 ? 1e-15 : 0, last >= QL_F16 ? 1e-15 : 0};
     rig_compare(what, one_sum, &(extreme){dy, before}, limits);
 }
 

@@ -52,7 +52,8 @@ struct ql_run {
 };
 
 /* Executes the schedule of the plan. With a training plan: adds the gradient of
- * sum(coef * log p) to the sites' sums. Fills batch->logp. */
+ * sum(coef * log p) to the sites' sums. Fills batch->logp. Marks the phases forward, head and
+ * backward (phase.h). */
 QL_RESULT ql_run_batch(ql_run *r);
 /* For rules: the same place for elements of an activation. What is saved and scratch have room for f32, and come
  * as such. */
