@@ -25,6 +25,7 @@ static void open_subject(const char *name, bool training, subject *s) {
     ok(ql_model_describe(folder, &o, &s->model));
     ok(ql_adapter_plan(&s->model.graph, &s->config, &s->shape));
     s->q = (ql_memory_question){.graph = &s->model.graph,
+                                .weights = s->model.weight,
                                 .adapter = &s->shape,
                                 .device = "cpu",
                                 .data_bytes = 1000,
