@@ -32,6 +32,18 @@ QL_RESULT ql_world_close(ql_world *w, ql_err status);
  * other ranks down. May be called before ql_world_open. */
 QL_NORETURN void ql_world_leave(ql_code code);
 
+/* Collective. From here on the world is that of the ranks that bring `works`, in the order they had, and every
+ * function is among them; ql_world_place tells the new place. The others stand by: all that they may call is
+ * ql_world_stand_by and what ends a world. QL_BUG when nobody works. */
+QL_RESULT ql_world_part(ql_world *w, bool works);
+/* Local, of a rank that stands by: sleeps until the others have ended, and returns what they came to. `requested`
+ * is asked now and then; what it answers other than 0 reaches the first working rank (ql_world_request). */
+QL_RESULT ql_world_stand_by(ql_world *w, int (*requested)(void));
+/* Local, of a working rank: what a rank standing by passed on since the last call; 0: nothing. */
+int ql_world_request(ql_world *w);
+/* Local, of a working rank that is about to leave with a failure: the ranks that stand by leave, too. */
+void ql_world_dismiss(const ql_world *w, ql_code code);
+
 /* Local. */
 ql_place ql_world_place(const ql_world *w);
 const char *ql_world_kind(const ql_world *w); /* "single process", "Open MPI 4.1.4", ... */

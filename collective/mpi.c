@@ -9,6 +9,10 @@
 
 #include "base/log.h"
 
+/* The ranks that work together: all, until some are told to stand by (ql_wire_part). */
+static MPI_Comm together = MPI_COMM_WORLD;
+enum { TAG_PIECE, TAG_WORD };
+
 static ql_err verdict(int status, const char *doing) {
     if (status == MPI_SUCCESS) return ql_ok();
     char why[MPI_MAX_ERROR_STRING] = "unknown error";
@@ -51,17 +55,19 @@ static ql_err check_launcher(ql_launch launch) {
 
 static ql_err find_place(ql_place *place) {
     MPI_Comm node;
-    QL_TRY(verdict(MPI_Comm_rank(MPI_COMM_WORLD, &place->rank), "at start"));
-    QL_TRY(verdict(MPI_Comm_size(MPI_COMM_WORLD, &place->size), "at start"));
-    QL_TRY(verdict(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node), "at start"));
+    QL_TRY(verdict(MPI_Comm_rank(together, &place->rank), "at start"));
+    QL_TRY(verdict(MPI_Comm_size(together, &place->size), "at start"));
+    QL_TRY(verdict(MPI_Comm_split_type(together, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node), "at start"));
     QL_TRY(verdict(MPI_Comm_rank(node, &place->local_rank), "at start"));
     QL_TRY(verdict(MPI_Comm_size(node, &place->local_size), "at start"));
-    QL_TRY(verdict(MPI_Comm_free(&node), "at start"));
+    return verdict(MPI_Comm_free(&node), "at start");
+}
+
+static void compare_with_launcher(const ql_place *place) {
     const char *told = getenv("OMPI_COMM_WORLD_LOCAL_RANK");
     if (told && atoi(told) != place->local_rank)
         ql_warn("mpirun says that this is local rank %s, shared memory says %d; going by shared memory", told,
                 place->local_rank);
-    return ql_ok();
 }
 
 ql_err ql_wire_open(int *argc, char ***argv, ql_launch launch, ql_place *place, char kind[64]) {
@@ -70,6 +76,7 @@ ql_err ql_wire_open(int *argc, char ***argv, ql_launch launch, ql_place *place, 
     QL_TRY(verdict(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &level), "at start"));
     QL_TRY(verdict(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "at start"));
     QL_TRY(find_place(place));
+    compare_with_launcher(place);
     library_name(kind);
     QL_CHECK(launch.size == 0 || launch.size == place->size, QL_USAGE,
              "%d processes were started, but %s sees %d; use the mpirun that belongs to it", launch.size, kind,
@@ -81,14 +88,41 @@ ql_err ql_wire_close(void) {
     return verdict(MPI_Finalize(), "at the end");
 }
 
+ql_err ql_wire_part(bool works, ql_place *place) {
+    MPI_Comm part;
+    QL_TRY(verdict(MPI_Comm_split(MPI_COMM_WORLD, works, place->rank, &part), "at start"));
+    QL_TRY(verdict(MPI_Comm_set_errhandler(part, MPI_ERRORS_RETURN), "at start"));
+    together = part;
+    return works ? find_place(place) : ql_ok();
+}
+
+/* A few bytes need nobody who waits for them: the library sends them at once. */
+ql_err ql_wire_say(int to, int32_t word) {
+    static int32_t said;
+    MPI_Request    request;
+    said = word;
+    QL_TRY(verdict(MPI_Isend(&said, 1, MPI_INT32_T, to, TAG_WORD, MPI_COMM_WORLD, &request), "telling another rank"));
+    return verdict(MPI_Request_free(&request), "telling another rank");
+}
+
+ql_err ql_wire_hear(int32_t *word) {
+    int        there = 0;
+    MPI_Status from;
+    *word = 0;
+    QL_TRY(verdict(MPI_Iprobe(MPI_ANY_SOURCE, TAG_WORD, MPI_COMM_WORLD, &there, &from), "listening to other ranks"));
+    if (!there) return ql_ok();
+    return verdict(MPI_Recv(word, 1, MPI_INT32_T, from.MPI_SOURCE, TAG_WORD, MPI_COMM_WORLD, MPI_STATUS_IGNORE),
+                   "listening to other ranks");
+}
+
 ql_err ql_wire_reduce_i64(int64_t *data, size_t n, ql_wire_op op) {
     MPI_Op mpi_op = op == QL_WIRE_SUM ? MPI_SUM : op == QL_WIRE_MAX ? MPI_MAX : MPI_MIN;
-    return verdict(MPI_Allreduce(MPI_IN_PLACE, data, (int)n, MPI_INT64_T, mpi_op, MPI_COMM_WORLD),
+    return verdict(MPI_Allreduce(MPI_IN_PLACE, data, (int)n, MPI_INT64_T, mpi_op, together),
                    "in a sum over ranks");
 }
 
 ql_err ql_wire_broadcast(void *data, size_t n, int root) {
-    return verdict(MPI_Bcast(data, (int)n, MPI_BYTE, root, MPI_COMM_WORLD), "in a broadcast");
+    return verdict(MPI_Bcast(data, (int)n, MPI_BYTE, root, together), "in a broadcast");
 }
 
 ql_err ql_wire_send(const ql_place *place, int from, const void *data, void *received, size_t n) {
@@ -96,9 +130,9 @@ ql_err ql_wire_send(const ql_place *place, int from, const void *data, void *rec
         int piece = (int)(n - done < QL_WIRE_PIECE ? n - done : QL_WIRE_PIECE);
         int status = MPI_SUCCESS;
         if (place->rank == from)
-            status = MPI_Send((const char *)data + done, piece, MPI_BYTE, 0, 0, MPI_COMM_WORLD);
+            status = MPI_Send((const char *)data + done, piece, MPI_BYTE, 0, TAG_PIECE, together);
         else if (place->rank == 0)
-            status = MPI_Recv((char *)received + done, piece, MPI_BYTE, from, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+            status = MPI_Recv((char *)received + done, piece, MPI_BYTE, from, TAG_PIECE, together, MPI_STATUS_IGNORE);
         QL_TRY(verdict(status, "in a gather"));
         done += (size_t)piece;
     }
@@ -106,5 +140,5 @@ ql_err ql_wire_send(const ql_place *place, int from, const void *data, void *rec
 }
 
 ql_err ql_wire_barrier(void) {
-    return verdict(MPI_Barrier(MPI_COMM_WORLD), "in a barrier");
+    return verdict(MPI_Barrier(together), "in a barrier");
 }

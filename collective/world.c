@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/hash.h"
@@ -12,7 +13,12 @@
 
 struct ql_world {
     ql_place place;
-    char kind[64];
+    char     kind[64];
+    bool     wired;       /* there is a wire, even if this rank works alone */
+    bool     stands_by;
+    int     *standing_by; /* ranks among all; NULL: nobody                  */
+    int      n_standing_by;
+    int      first_working; /* its rank among all                           */
 };
 
 static bool alone(const ql_world *w) {
@@ -23,7 +29,8 @@ ql_err ql_world_open(int *argc, char ***argv, ql_world **out) {
     *out = NULL;
     ql_world world = {.place = {.size = 1, .local_size = 1}, .kind = "single process"};
     ql_launch launch = ql_launch_find();
-    if (launch.size != 1) QL_TRY(ql_wire_open(argc, argv, launch, &world.place, world.kind));
+    world.wired = launch.size != 1;
+    if (world.wired) QL_TRY(ql_wire_open(argc, argv, launch, &world.place, world.kind));
     *out = QL_NEW(ql_world);
     **out = world;
     return ql_ok();
@@ -159,24 +166,82 @@ static ql_err all_bring(ql_world *w, ql_code code, bool *yes) {
     return ql_ok();
 }
 
-ql_err ql_world_close(ql_world *w, ql_err status) {
-    if (alone(w)) {
-        free(w);
-        return status;
-    }
-    char *sentence = ql_strdup(ql_err_text());
-    bool same = false;
+/* ---- ranks that stand by ---- */
+
+ql_err ql_world_part(ql_world *w, bool works) {
+    int    size = w->place.size;
+    bool  *all = QL_NEW_ARRAY(bool, (size_t)size);
     ql_err e;
-    QL_TRY_TO(out, e, all_bring(w, status.code, &same));
-    if (ql_bad(status)) (void)ql_fail(status.code, "%s", sentence);
-    if (same && (!ql_bad(status) || status.code == QL_STOPPED)) {
-        e = ql_wire_close();
-        if (!ql_bad(e)) e = status;
-    } else {
-        e = ql_agree(w, status, "ending the run");
-    }
+    QL_TRY_TO(out, e, ql_gather_bytes(w, &works, sizeof works, all));
+    QL_TRY_TO(out, e, ql_broadcast(w, all, (size_t)size * sizeof *all, 0));
+    w->standing_by = QL_NEW_ARRAY(int, (size_t)size);
+    for (int r = size - 1; r >= 0; r--)
+        if (all[r]) w->first_working = r;
+        else w->standing_by[w->n_standing_by++] = r;
+    if (w->n_standing_by == size) e = ql_fail(QL_BUG, "all ranks stand by");
+    else if (w->n_standing_by > 0) e = ql_wire_part(works, &w->place);
+    w->stands_by = !works;
 out:
+    free(all);
+    return e;
+}
+
+static void sleep_for(double seconds) {
+    struct timespec t = {0, (long)(seconds * 1e9)};
+    nanosleep(&t, NULL);
+}
+
+ql_err ql_world_stand_by(ql_world *w, int (*requested)(void)) {
+    int32_t word = 0;
+    int     passed_on = 0;
+    for (;;) {
+        QL_TRY(ql_wire_hear(&word));
+        if (word != 0) break;
+        int request = requested();
+        if (request != passed_on) QL_TRY(ql_wire_say(w->first_working, request));
+        passed_on = request;
+        sleep_for(0.02);
+    }
+    ql_code code = (ql_code)(word - 1);
+    return code == QL_OK ? ql_ok() : ql_fail(code, "the working ranks %s", code == QL_STOPPED ? "stopped" : "failed");
+}
+
+int ql_world_request(ql_world *w) {
+    int32_t word = 0;
+    if (w->n_standing_by == 0 || w->place.rank != 0) return 0;
+    return ql_bad(ql_wire_hear(&word)) ? 0 : word;
+}
+
+void ql_world_dismiss(const ql_world *w, ql_code code) {
+    for (int i = 0; !w->stands_by && i < w->n_standing_by; i++) {
+        ql_err ignored = ql_wire_say(w->standing_by[i], (int32_t)code + 1); /* 0 is silence */
+        (void)ignored;
+    }
+}
+
+/* ---- the end ---- */
+
+/* Ends the wire if all ranks that work bring the same, and it is no failure; else says why not. */
+static ql_err end_together(ql_world *w, ql_err status) {
+    bool same = true;
+    if (!w->stands_by && !alone(w)) QL_TRY(all_bring(w, status.code, &same));
+    bool well = status.code == QL_OK || status.code == QL_STOPPED;
+    if (!same || !well) {
+        ql_err e = ql_agree(w, status, "ending the run");
+        ql_world_dismiss(w, e.code);
+        return e;
+    }
+    if (w->place.rank == 0) ql_world_dismiss(w, status.code);
+    QL_TRY(ql_wire_close());
+    return status;
+}
+
+ql_err ql_world_close(ql_world *w, ql_err status) {
+    char  *sentence = ql_strdup(ql_err_text());
+    ql_err e = w->wired ? end_together(w, status) : status;
+    if (ql_bad(e) && e.code == status.code) (void)ql_fail(status.code, "%s", sentence);
     free(sentence);
+    free(w->standing_by);
     free(w);
     return e;
 }

@@ -74,6 +74,13 @@ ql_err ql_device_count(const char *kind, int *count, char why[256]) {
     return ql_ok();
 }
 
+ql_err ql_device_look(const char *kind, int ordinal, ql_device_info *out) {
+    const ql_backend *backend = NULL;
+    QL_TRY(find_backend(kind, &backend));
+    *out = (ql_device_info){0};
+    return backend->memory.look(ordinal, out);
+}
+
 ql_err ql_device_open(const char *kind, int ordinal, int threads, ql_device **out) {
     const ql_backend *backend = NULL;
     QL_TRY(find_backend(kind, &backend));
@@ -214,4 +221,8 @@ ql_err ql_mark(ql_device *d, int mark) {
 
 ql_err ql_seconds_between(ql_device *d, int from, int to, double *seconds) {
     return d->backend->memory.seconds_between(d->state, from, to, seconds);
+}
+
+void ql_range(ql_device *d, const char *name) {
+    if (d->backend->memory.range) d->backend->memory.range(d->state, name);
 }

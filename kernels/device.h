@@ -40,6 +40,7 @@ typedef struct {
     int      capability; /* compute capability, 90 for 9.0; CPU: 0 */
     char     id[48];     /* the same for all processes that see this device, whatever number they give it; CPU: "" */
     char     driver[96]; /* versions of driver and libraries, for people; CPU: "" */
+    uint64_t peers;      /* bit i: it reaches the memory of device i of this process; CPU: 0 */
 } ql_device_info;
 
 /* The back ends that there are, compiled in or not: index 0, 1, ...; NULL beyond the last. */
@@ -50,6 +51,8 @@ const char *ql_device_preferred(void);
 /* How many of a kind this process can see. 0 with the reason in `why` (one line, no cure) when there is none
  * or its driver cannot be used. QL_USAGE when the kind is unknown or not compiled in. */
 QL_RESULT ql_device_count(const char *kind, int *count, char why[256]);
+/* What is known of a device that is not open, since opening takes memory on it: all but bytes_free and threads. */
+QL_RESULT ql_device_look(const char *kind, int ordinal, ql_device_info *out);
 /* `kind`: "cpu" or another compiled-in back end. `threads` 0: as many as allowed CPUs.
  * QL_USAGE when the kind is unknown or not compiled in, or the device is absent. */
 QL_RESULT ql_device_open(const char *kind, int ordinal, int threads, ql_device **out);
@@ -114,5 +117,7 @@ QL_RESULT ql_await_transfers(ql_device *d);
 /* Remembers when the work queued so far is done; costs no waiting. 0 <= mark < QL_MARKS. */
 enum { QL_MARKS = 64 };
 QL_RESULT ql_mark(ql_device *d, int mark);
-/* Seconds from one mark to another, after ql_sync. */
+/* Seconds from one mark to another, once the host has waited for what was queued after them. */
 QL_RESULT ql_seconds_between(ql_device *d, int from, int to, double *seconds);
+/* Profilers see what is queued from now on under this name, a literal; NULL: under none. */
+void ql_range(ql_device *d, const char *name);

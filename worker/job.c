@@ -236,6 +236,7 @@ static void forget_text(ql_job *j) {
 ql_err ql_job_load(ql_job *j, ql_job_purpose purpose) {
     forget_text(j);
     j->objective = &ql_objective_sft;
+    j->loss_scale = ql_loss_scale_start(j->question.needs.activation);
     QL_TRY(ql_device_prepare(j->device, &j->question.needs));
     QL_TRY(ql_device_reserve(j->device, j->plan.arena_bytes));
     QL_TRY(ql_model_load(&j->model, j->device, longest_row(j)));
@@ -270,6 +271,7 @@ ql_err ql_job_run_host_batch(ql_job *j, bool training, uint32_t step) {
     const float *coef = NULL;
     if (training) {
         j->objective->coefficients(NULL, j->host.targets, j->coef);
+        ql_loss_scale_multiply(&j->loss_scale, j->coef, j->host.targets);
         coef = j->coef;
     }
     QL_TRY(ql_batch_upload(&j->batch, &j->host, coef));
@@ -285,6 +287,7 @@ ql_err ql_job_run_host_batch(ql_job *j, bool training, uint32_t step) {
                 .rope_cos = j->model.rope_cos,
                 .rope_sin = j->model.rope_sin,
                 .overflow = j->adapter.overflow,
+                .loss_scale = j->loss_scale.exponent,
                 .batch = &j->batch.view,
                 .dropout = training ? (float)j->config.lora_dropout : 0,
                 .dropout_key = ql_random_key((uint64_t)j->config.seed, QL_RANDOM_DROPOUT),

@@ -3,6 +3,7 @@
 #pragma once
 #include "collective/collective.h"
 #include "worker/batch.h"
+#include "worker/loss_scale.h"
 #include "worker/memory.h"
 #include "worker/model/adapter.h"
 #include "worker/model/model.h"
@@ -38,6 +39,8 @@ typedef struct {
     ql_host_batch    host;
     float           *coef;   /* [micro_tokens] */
     const ql_objective *objective;
+    ql_loss_scale    loss_scale; /* part of the state, as the adapter is */
+    bool             has_updated; /* a step of this process has queued its update */
 } ql_job;
 
 typedef enum { QL_JOB_TRAIN, QL_JOB_EVAL } ql_job_purpose;

@@ -70,6 +70,12 @@ static int cpu_count(char why[256]) {
     return 1;
 }
 
+static ql_err cpu_look(int ordinal, ql_device_info *out) {
+    (void)ordinal;
+    ql_cpu_describe_host(out);
+    return ql_ok();
+}
+
 static ql_err cpu_open(int ordinal, int threads, void **state) {
     QL_CHECK(ordinal == 0, QL_USAGE, "device: cpu: there is no device %d; the CPU is one device, number 0", ordinal);
     QL_CHECK(threads >= 0 && threads < 4096, QL_USAGE, "threads: %d is out of range; use 0 (all allowed) to 4095",
@@ -149,6 +155,7 @@ static ql_err cpu_seconds_between(void *state, int from, int to, double *seconds
 const ql_backend ql_backend_cpu = {.kind = "cpu",
                                    .is_host = true,
                                    .memory = {.count = cpu_count,
+                                              .look = cpu_look,
                                               .open = cpu_open,
                                               .close = cpu_close,
                                               .describe = cpu_describe,

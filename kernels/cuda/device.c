@@ -30,31 +30,13 @@ static int cuda_count(char why[256]) {
     return 0;
 }
 
-static void write_id(const struct cudaDeviceProp *p, char id[48]) {
-    const unsigned char *b = (const unsigned char *)p->uuid.bytes;
-    snprintf(id, 48, "GPU-%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3], b[4],
-             b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
-}
-
-static void write_versions(char text[96]) {
-    int    driver = 0, runtime = 0;
-    size_t lt = cublasLtGetVersion();
-    (void)cudaDriverGetVersion(&driver);
-    (void)cudaRuntimeGetVersion(&runtime);
-    snprintf(text, 96, "driver for CUDA %d.%d, runtime %d.%d, cuBLASLt %zu", driver / 1000, driver % 1000 / 10,
-             runtime / 1000, runtime % 1000 / 10, lt);
-}
-
 static ql_err cuda_describe(void *state, ql_device_info *out) {
-    const ql_cuda        *c = state;
-    struct cudaDeviceProp p;
-    size_t                available = 0, total = 0;
-    ASK(cudaGetDeviceProperties(&p, c->ordinal), "asking for its properties");
+    const ql_cuda *c = state;
+    size_t         available = 0, total = 0;
+    QL_TRY(ql_cuda_look(c->ordinal, out));
     ASK(cudaMemGetInfo(&available, &total), "asking for its memory");
-    *out = (ql_device_info){.bytes_total = total, .bytes_free = available, .capability = c->capability};
-    snprintf(out->name, sizeof out->name, "%.120s", p.name);
-    write_id(&p, out->id);
-    write_versions(out->driver);
+    out->bytes_total = total;
+    out->bytes_free = available;
     return ql_ok();
 }
 
@@ -259,6 +241,7 @@ static ql_err cuda_seconds_between(void *state, int from, int to, double *second
 extern const ql_backend ql_backend_cuda;
 const ql_backend        ql_backend_cuda = {.kind = "cuda",
                                            .memory = {.count = cuda_count,
+                                                      .look = ql_cuda_look,
                                                       .open = cuda_open,
                                                       .close = cuda_close,
                                                       .describe = cuda_describe,
@@ -277,5 +260,6 @@ const ql_backend        ql_backend_cuda = {.kind = "cuda",
                                                       .fetch = cuda_fetch,
                                                       .await_transfers = cuda_await_transfers,
                                                       .mark = cuda_mark,
-                                                      .seconds_between = cuda_seconds_between},
+                                                      .seconds_between = cuda_seconds_between,
+                                                      .range = ql_cuda_range},
                                            .ops = {QL_OPS(ENTRY)}};

@@ -172,6 +172,7 @@ static void schedule_head(planner *p, int node, bool training) {
     s.scratch = scratch_piece(p, n, training, step);
     push_step(p, s);
     p->head_step = step;
+    p->plan->head_step = (size_t)step;
 }
 
 static bool has_backward(const planner *p, const ql_node *n) {

@@ -43,6 +43,7 @@ typedef struct {
     ql_plan_request request;
     ql_plan_step   *step;
     size_t          steps, steps_capacity;
+    size_t          head_step;   /* which of them is the head                             */
     size_t          bytes;       /* of the arena                                          */
     size_t          kept_bytes;  /* of it: activations kept for backward                  */
     size_t          host_bytes;  /* on the host, for what waits there                     */

@@ -1,5 +1,7 @@
 #include "worker/graph/run.h"
 
+#include "worker/graph/phase.h"
+
 static ql_tensor place(const ql_run *r, int64_t at, int64_t width, ql_dtype type) {
     if (at == QL_ABSENT) return (ql_tensor){0};
     return (ql_tensor){r->arena, (size_t)at, type, r->batch->tokens, width};
@@ -39,10 +41,21 @@ static ql_err compute(ql_run *r, const ql_plan_step *s) {
     return s->backward ? n->rule->backward(r, n, &o) : n->rule->forward(r, n, &o);
 }
 
-ql_err ql_run_batch(ql_run *r) {
-    for (size_t i = 0; i < r->plan->steps; i++) {
+static ql_err run_steps(ql_run *r, size_t from, size_t to) {
+    for (size_t i = from; i < to; i++) {
         const ql_plan_step *s = &r->plan->step[i];
         QL_TRY(s->kind == QL_STEP_COMPUTE ? compute(r, s) : transfer(r, s));
     }
     return ql_ok();
+}
+
+ql_err ql_run_batch(ql_run *r) {
+    size_t head = r->plan->head_step;
+    QL_TRY(ql_phase_begin(r->device, QL_PHASE_FORWARD));
+    QL_TRY(run_steps(r, 0, head));
+    QL_TRY(ql_phase_begin(r->device, QL_PHASE_HEAD));
+    QL_TRY(run_steps(r, head, head + 1));
+    QL_TRY(ql_phase_begin(r->device, QL_PHASE_BACKWARD));
+    QL_TRY(run_steps(r, head + 1, r->plan->steps));
+    return ql_phase_end(r->device, QL_PHASE_BACKWARD);
 }
