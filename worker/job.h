@@ -33,6 +33,7 @@ typedef struct {
     ql_memory_question question; /* of which `plan` is the answer */
     ql_memory_plan plan;
     ql_buffer     *arena;    /* in which the plan's schedules run */
+    ql_buffer     *shadow;   /* decoded copies of weights; NULL: none */
     void          *borders;  /* host memory of the training plan; NULL: it needs none */
     ql_batch_buffers batch;
     ql_host_batch    host;

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "collective/collective.h"
 #include "worker/batch.h"
+#include "worker/model/shadow.h"
 
 static void add_part(ql_memory_plan *p, const char *name, const char *detail, ql_memory_place place, uint64_t bytes) {
     if (bytes == 0) return;
@@ -75,7 +76,9 @@ void ql_memory_evaluate(const ql_memory_question *q, const ql_memory_choice *c, 
     *p = (ql_memory_plan){.choice = *c, .limit = q->limit, .micro_tokens = c->micro_rows * q->longest_row};
     p->choice.logit_rows = ql_min(c->logit_rows, p->micro_tokens);
     make_schedules(q, c, p);
-    add_part(p, "base model", "weights as they are multiplied", QL_ON_DEVICE, q->weight_bytes);
+    add_part(p, "base model", "weights", QL_ON_DEVICE, q->weight_bytes);
+    add_part(p, "decoded weights", "copies of quantised matrices, as they are multiplied", QL_ON_DEVICE,
+             ql_shadow_bytes(q->graph, q->weights, c->shadow_layers, q->needs.activation));
     add_part(p, "tables", "rotary embedding", QL_ON_DEVICE, q->table_bytes);
     if (q->adapter) add_adapter(q, c, p);
     add_part(p, "batch", "tokens, positions, targets", QL_ON_DEVICE, ql_batch_bytes(p->micro_tokens, c->micro_rows));
