@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 
 static const int64_t *order_of_epoch(ql_job *j, int64_t epoch) {
     if (!j->order) j->order = QL_NEW_ARRAY(int64_t, (size_t)j->train_rows.rows);
@@ -26,6 +27,8 @@ static void add_row(ql_job *j, int64_t row, int64_t index_in_step) {
 }
 
 static ql_err run_and_count(ql_job *j, int64_t step, ql_step_result *out) {
+    if (j->host.rows == 0) return ql_ok();
+    double start = ql_seconds();
     QL_TRY(ql_job_run_host_batch(j, true, (uint32_t)step));
     int64_t loss = ql_loss_sum(j->objective, j->batch.logp, j->host.targets);
     bool    fits = loss != INT64_MAX && !__builtin_add_overflow(out->loss_fixed, loss, &out->loss_fixed);
@@ -33,41 +36,44 @@ static ql_err run_and_count(ql_job *j, int64_t step, ql_step_result *out) {
     out->targets += j->host.targets;
     out->tokens += j->host.tokens;
     out->rows += j->host.rows;
+    out->busy_seconds += ql_seconds() - start;
     ql_host_batch_clear(&j->host);
     return ql_ok();
 }
 
-/* This rank's rows of the step: every world-size-th, in micro-batches of whole rows. */
+/* This rank's rows of the step, in micro-batches of whole rows. The last one stays in j->host. */
 static ql_err run_own_rows(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_step_result *out) {
     ql_host_batch_clear(&j->host);
-    for (int64_t i = j->place.rank; i < n; i += j->place.size) {
-        add_row(j, rows[i], i);
+    ql_deal_begin(&j->deal);
+    for (int64_t i = 0; i < n; i++) {
+        if (ql_deal_next(&j->deal) != j->place.rank) continue;
         if (j->host.rows == j->plan.choice.micro_rows) QL_TRY(run_and_count(j, step, out));
+        add_row(j, rows[i], i);
     }
-    return j->host.rows > 0 ? run_and_count(j, step, out) : ql_ok();
+    return ql_ok();
 }
 
-static ql_err exchange_gradients(ql_job *j) {
-    if (j->place.size == 1) return ql_ok();
-    QL_TRY(ql_sync(j->device));
-    ql_tensor sum = j->adapter.sum;
-    int64_t  *host = ql_host_address(j->device, sum);
-    if (host) return ql_sum_i64(j->world, host, (size_t)ql_count(sum));
-    host = QL_NEW_ARRAY(int64_t, (size_t)ql_count(sum));
-    ql_err e = ql_download(j->device, host, sum);
-    if (!ql_bad(e)) e = ql_sum_i64(j->world, host, (size_t)ql_count(sum));
-    if (!ql_bad(e)) e = ql_upload(j->device, sum, host);
-    free(host);
+/* Sums counts over ranks, and tells all how fast each was. */
+static ql_err sum_counts(ql_job *j, int64_t *counts, size_t n, const ql_step_result *mine) {
+    size_t   ranks = (size_t)j->place.size;
+    int64_t *all = QL_NEW_ARRAY(int64_t, n + ranks), *speed = all + n;
+    for (size_t i = 0; i < n; i++) all[i] = counts[i];
+    speed[j->place.rank] = ql_deal_measure(j->place.rank, mine->tokens, mine->busy_seconds);
+    ql_err e = ql_sum_i64(j->world, all, n + ranks);
+    if (!ql_bad(e)) ql_deal_learn(&j->deal, speed);
+    for (size_t i = 0; i < n; i++) counts[i] = all[i];
+    free(all);
     return e;
 }
 
-/* Sums counts over ranks; a rank whose numbers are unusable says so here, before anyone uses them. */
-static ql_err exchange_counts(ql_job *j, ql_step_result *out) {
+/* A rank whose numbers are unusable says so here, before anyone uses them. */
+static ql_err exchange_counts(ql_job *j, int64_t rows, ql_step_result *out) {
     int32_t overflow = 0;
     QL_TRY(ql_download(j->device, &overflow, j->adapter.overflow));
     bool    bad_loss = out->loss_fixed == INT64_MAX;
-    int64_t counts[5] = {bad_loss ? 0 : out->loss_fixed, out->targets, out->tokens, bad_loss, overflow != 0};
-    QL_TRY(ql_sum_i64(j->world, counts, QL_LEN(counts)));
+    int64_t counts[6] = {bad_loss ? 0 : out->loss_fixed, out->targets, out->tokens, bad_loss, overflow != 0, out->rows};
+    QL_TRY(sum_counts(j, counts, QL_LEN(counts), out));
+    QL_CHECK(counts[5] == rows, QL_BUG, "%lld rows were dealt, %lld were computed", (long long)rows, (long long)counts[5]);
     QL_CHECK(counts[3] == 0, QL_DATA, "the loss is not finite; look at the data of these rows, or lower learning_rate (with resume_from_checkpoint: false)");
     QL_CHECK(counts[4] == 0, QL_DATA,
              "a gradient is not finite or beyond the range of the exact sums; lower learning_rate or lora_alpha");
@@ -107,14 +113,34 @@ static ql_err update(ql_job *j, int64_t step, ql_step_result *out) {
                                                  .step = step + 1});
 }
 
+/* A rank whose last rows failed (`e`) sums all the same, or the others would wait for it. */
+static ql_err finish_exchange(ql_job *j, ql_err e) {
+    char  *sentence = ql_strdup(ql_err_text());
+    ql_err finished = ql_exchange_finish(&j->exchange);
+    if (ql_bad(finished) && ql_bad(e)) finished = ql_fail(e.code, "%s", sentence);
+    free(sentence);
+    return finished;
+}
+
+/* The same order on every rank: agreement, the sums of the gradients, counts. Where the sums hide behind the backward
+ * pass, the last micro-batch comes after the agreement, and its verdict with a second one: sums that have begun
+ * must be begun by all. */
 static ql_err compute_and_exchange(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_step_result *out) {
+    bool   hides = ql_data_plane_hides(j->exchange.plane);
     ql_err e = ql_zero(j->device, j->adapter.sum);
     if (!ql_bad(e)) e = ql_zero(j->device, j->adapter.overflow);
+    ql_exchange_begin_step(&j->exchange);
     if (!ql_bad(e)) e = run_own_rows(j, step, rows, n, out);
+    if (!ql_bad(e) && !hides) e = run_and_count(j, step, out);
     QL_TRY(ql_agree(j->world, e, "the forward and backward pass"));
+    if (hides) {
+        ql_exchange_listen(&j->exchange);
+        e = run_and_count(j, step, out);
+    }
     double start = ql_seconds();
-    QL_TRY(exchange_counts(j, out));
-    QL_TRY(exchange_gradients(j));
+    QL_TRY(finish_exchange(j, e));
+    if (hides) QL_TRY(ql_agree(j->world, e, "the last rows of the step"));
+    QL_TRY(exchange_counts(j, n, out));
     out->exchange_seconds = ql_seconds() - start;
     return ql_ok();
 }
@@ -129,6 +155,7 @@ ql_err ql_step_on_rows(ql_job *j, const ql_schedule *s, int64_t step, const int6
     out->loss = out->targets ? ldexp((double)out->loss_fixed, -QL_LOSS_BITS) / (double)out->targets : 0;
     out->epoch = (double)(step + 1) / (double)j->steps_per_epoch;
     out->seconds = ql_seconds() - start;
+    j->exchange.step_seconds = out->seconds;
     return ql_err_prefix(e, "step %lld", (long long)step + 1);
 }
 

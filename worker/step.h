@@ -1,5 +1,5 @@
-/* One optimiser step, exact (design: "How exactness works"): the rows of the step are dealt by
- * index, each row's gradient is added as integers, the integers are summed over ranks, and every
+/* One optimiser step, exact (design: "How exactness works"): the rows of the step are dealt among
+ * the ranks (deal.h), each row's gradient is added as integers, the integers are summed over ranks, and every
  * rank makes the same update. */
 #pragma once
 #include "worker/job.h"
@@ -13,6 +13,7 @@ typedef struct {
     double  rate;
     double  epoch;     /* after the step                                               */
     double  seconds, exchange_seconds;
+    double  busy_seconds; /* of this rank, with its rows                                */
 } ql_step_result;
 
 /* Collective. Step `step` counts from 0. QL_DATA on all ranks when a loss or gradient is not finite or does

@@ -32,6 +32,8 @@ ql_err ql_run_batch(ql_run *r) {
         const ql_node      *n = &r->graph->node[s->node];
         ql_operands         o = operands_of(r, s, n);
         QL_TRY(s->backward ? n->rule->backward(r, n, &o) : n->rule->forward(r, n, &o));
+        bool done = s->backward && n->site != QL_NO_SITE && r->sites && r->module_done;
+        if (done) QL_TRY(r->module_done(r->listener, n->site));
     }
     return ql_ok();
 }
