@@ -11,6 +11,7 @@ void ql_deal_open(int ranks, ql_deal *out) {
     out->speed = QL_NEW_ARRAY(int64_t, n);
     out->measured = QL_NEW_ARRAY(int64_t, n);
     out->given = QL_NEW_ARRAY(int64_t, n);
+    out->lesson = QL_NEW_ARRAY(int64_t, n);
     for (size_t r = 0; r < n; r++) out->speed[r] = 1;
 }
 
@@ -18,6 +19,7 @@ void ql_deal_close(ql_deal *d) {
     free(d->speed);
     free(d->measured);
     free(d->given);
+    free(d->lesson);
     *d = (ql_deal){0};
 }
 

@@ -10,6 +10,7 @@ typedef struct {
     int64_t *speed;    /* per rank, in any unit: what dealing goes by           */
     int64_t *measured; /* per rank, smoothed; 0: not yet                        */
     int64_t *given;    /* per rank: rows of the step so far                     */
+    int64_t *lesson;   /* per rank: room for what they measured in a step       */
     int64_t  lessons;  /* how often ql_deal_learn was called                    */
 } ql_deal;
 

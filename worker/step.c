@@ -53,26 +53,24 @@ static ql_err run_own_rows(ql_job *j, int64_t step, const int64_t *rows, int64_t
     return ql_ok();
 }
 
-/* Sums counts over ranks, and tells all how fast each was. */
-static ql_err sum_counts(ql_job *j, int64_t *counts, size_t n, const ql_step_result *mine) {
-    size_t   ranks = (size_t)j->place.size;
-    int64_t *all = QL_NEW_ARRAY(int64_t, n + ranks), *speed = all + n;
-    for (size_t i = 0; i < n; i++) all[i] = counts[i];
+/* All learn how fast each rank was. */
+static ql_err exchange_speeds(ql_job *j, const ql_step_result *mine) {
+    int64_t *speed = j->deal.lesson;
+    for (int r = 0; r < j->place.size; r++) speed[r] = 0;
     speed[j->place.rank] = ql_deal_measure(j->place.rank, mine->tokens, mine->busy_seconds);
-    ql_err e = ql_sum_i64(j->world, all, n + ranks);
-    if (!ql_bad(e)) ql_deal_learn(&j->deal, speed);
-    for (size_t i = 0; i < n; i++) counts[i] = all[i];
-    free(all);
-    return e;
+    QL_TRY(ql_sum_i64(j->world, speed, (size_t)j->place.size));
+    ql_deal_learn(&j->deal, speed);
+    return ql_ok();
 }
 
-/* A rank whose numbers are unusable says so here, before anyone uses them. */
+/* Sums counts over ranks; a rank whose numbers are unusable says so here, before anyone uses them. */
 static ql_err exchange_counts(ql_job *j, int64_t rows, ql_step_result *out) {
     int32_t overflow = 0;
     QL_TRY(ql_download(j->device, &overflow, j->adapter.overflow));
     bool    bad_loss = out->loss_fixed == INT64_MAX;
     int64_t counts[6] = {bad_loss ? 0 : out->loss_fixed, out->targets, out->tokens, bad_loss, overflow != 0, out->rows};
-    QL_TRY(sum_counts(j, counts, QL_LEN(counts), out));
+    QL_TRY(exchange_speeds(j, out));
+    QL_TRY(ql_sum_i64(j->world, counts, QL_LEN(counts)));
     QL_CHECK(counts[5] == rows, QL_BUG, "%lld rows were dealt, %lld were computed", (long long)rows, (long long)counts[5]);
     QL_CHECK(counts[3] == 0, QL_DATA, "the loss is not finite; look at the data of these rows, or lower learning_rate (with resume_from_checkpoint: false)");
     QL_CHECK(counts[4] == 0, QL_DATA,
@@ -115,9 +113,10 @@ static ql_err update(ql_job *j, int64_t step, ql_step_result *out) {
 
 /* A rank whose last rows failed (`e`) sums all the same, or the others would wait for it. */
 static ql_err finish_exchange(ql_job *j, ql_err e) {
+    if (!ql_bad(e)) return ql_exchange_finish(&j->exchange);
     char  *sentence = ql_strdup(ql_err_text());
     ql_err finished = ql_exchange_finish(&j->exchange);
-    if (ql_bad(finished) && ql_bad(e)) finished = ql_fail(e.code, "%s", sentence);
+    if (ql_bad(finished)) finished = ql_fail(e.code, "%s", sentence);
     free(sentence);
     return finished;
 }
