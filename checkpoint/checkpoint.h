@@ -28,6 +28,8 @@ typedef struct {
     int64_t          rows_done;     /* the global cursor: rows consumed since the start       */
     int64_t          tokens_seen;   /* input tokens since the start                           */
     int64_t          targets_seen;
+    bool             has_loss_scale; /* float16 only; then also:                              */
+    int64_t          loss_scale_exponent, loss_scale_steps; /* steps since it changed         */
     ql_state_tensor *tensor;
     size_t           n_tensors;
     ql_identity     *identity;
@@ -50,7 +52,7 @@ QL_RESULT ql_checkpoint_newest(const char *output_dir, char **path);
 QL_RESULT ql_checkpoint_verify(const char *path);
 /* Fills the arrays of `s` and its counters, after checking the manifest and the digest of state.h5.
  * Identity must be that in the file (QL_USAGE naming the differing key, both values and the cure);
- * so must names and shapes, and values must be finite (QL_DATA). On failure the arrays hold
+ * so must names and shapes, and values must be finite (QL_DATA). Whether there is a loss scale, it says. On failure the arrays hold
  * nothing of use. Forks a child to read in. */
 QL_RESULT ql_checkpoint_load(const char *path, ql_state *s);
 /* Renames every checkpoint of the folder to checkpoint-<step>.set-aside-N, where nothing looks for

@@ -6,7 +6,8 @@
 #include <string.h>
 
 const char *const ql_h5_array_group[QL_H5_ARRAYS] = {"adapter", "moment1", "moment2"};
-const char *const ql_h5_counter[4] = {"step", "rows_done", "tokens_seen", "targets_seen"};
+const char *const ql_h5_counter[QL_STATE_COUNTERS] = {"step",         "rows_done",           "tokens_seen",
+                                                      "targets_seen", "loss_scale_exponent", "loss_scale_steps"};
 
 /* The library would load code from these places, or lock files (which some network file systems
  * refuse and which publishing by rename makes needless). */

@@ -8,7 +8,9 @@
 enum { QL_H5_ARRAYS = 3 };
 extern const char *const ql_h5_array_group[QL_H5_ARRAYS];
 #define QL_H5_IDENTITY_GROUP "identity"
-extern const char *const ql_h5_counter[4];
+/* In the order of ql_h5_sink. Those from QL_H5_ALWAYS on, which tell of the loss scale, are there together or not at all. */
+enum { QL_H5_ALWAYS = 4 };
+extern const char *const ql_h5_counter[QL_STATE_COUNTERS];
 #define QL_H5_VERSION_NAME "format_version"
 
 static inline float *ql_h5_array(const ql_state_tensor *t, int which) {

@@ -260,8 +260,17 @@ static ql_err check_identity(hid_t file, const ql_state *s) {
     return e;
 }
 
+static ql_err read_counters(hid_t file, int64_t counter[QL_STATE_COUNTERS]) {
+    bool scaled = H5Aexists(file, ql_h5_counter[QL_H5_ALWAYS]) > 0;
+    for (int i = 0; i < QL_STATE_COUNTERS; i++) {
+        counter[i] = -1;
+        if (i < QL_H5_ALWAYS || scaled) QL_TRY(read_number(file, ql_h5_counter[i], &counter[i]));
+    }
+    return ql_ok();
+}
+
 static ql_err read_all(hid_t file, const ql_state *s, const ql_h5_sink *sink) {
-    int64_t version, counter[4];
+    int64_t version, counter[QL_STATE_COUNTERS];
     uint64_t members = 0;
     QL_TRY(read_number(file, QL_H5_VERSION_NAME, &version));
     QL_CHECK(version == QL_STATE_VERSION, QL_DATA, "has format version %" PRId64 ", this program reads %d", version,
@@ -269,7 +278,7 @@ static ql_err read_all(hid_t file, const ql_state *s, const ql_h5_sink *sink) {
     QL_TRY(member_count(file, &members));
     QL_CHECK(members == QL_H5_ARRAYS + 1, QL_DATA, "holds %" PRIu64 " groups instead of %d", members, QL_H5_ARRAYS + 1);
     QL_TRY(check_identity(file, s));
-    for (int i = 0; i < 4; i++) QL_TRY(read_number(file, ql_h5_counter[i], &counter[i]));
+    QL_TRY(read_counters(file, counter));
     QL_TRY(sink->counters(sink->self, counter));
     return read_arrays(file, s, sink);
 }

@@ -1,5 +1,6 @@
 /* What a back end provides. Included by back ends and by kernels/ *.c only. */
 #pragma once
+#include "kernels/adamw.h"
 #include "kernels/ops.h"
 
 /* See ql_device_needs_of. Every kind that there is has one, compiled in or not. */
@@ -28,6 +29,7 @@ typedef struct {
     ql_err (*await_transfers)(void *state);
     ql_err (*mark)(void *state, int mark);
     ql_err (*seconds_between)(void *state, int from, int to, double *seconds);
+    void (*range)(void *state, const char *name); /* NULL: no profiler asks */
 } ql_memory_table;
 
 typedef struct {
@@ -59,6 +61,8 @@ struct ql_device {
 static inline void *ql_address(ql_tensor t) {
     return t.buffer ? (char *)t.buffer->memory + t.offset : NULL;
 }
+
+ql_adamw_scalars ql_adamw_scalars_of(const ql_adamw_args *a);
 
 extern const ql_backend ql_backend_cpu;
 /* All back ends of this program, NULL-terminated (device.c: one row each). */

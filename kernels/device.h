@@ -117,5 +117,7 @@ QL_RESULT ql_await_transfers(ql_device *d);
 /* Remembers when the work queued so far is done; costs no waiting. 0 <= mark < QL_MARKS. */
 enum { QL_MARKS = 64 };
 QL_RESULT ql_mark(ql_device *d, int mark);
-/* Seconds from one mark to another, after ql_sync. */
+/* Seconds from one mark to another, once the host has waited for what was queued after them. */
 QL_RESULT ql_seconds_between(ql_device *d, int from, int to, double *seconds);
+/* Profilers see what is queued from now on under this name, a literal; NULL: under none. */
+void ql_range(ql_device *d, const char *name);

@@ -3,7 +3,7 @@
 
 # What building, testing and the demonstration need.
 packages=(
-    gcc libc6-dev cmake ninja-build pkg-config
+    gcc g++ libc6-dev cmake ninja-build pkg-config
     libyaml-dev libjansson-dev libssl-dev libxxhash-dev libutf8proc-dev libpcre2-dev
     libhdf5-dev hdf5-tools openmpi-bin libopenmpi-dev
     libcmocka-dev shellcheck procps

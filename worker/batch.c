@@ -111,5 +111,5 @@ ql_err ql_batch_upload(ql_batch_buffers *b, const ql_host_batch *h, const float 
 }
 
 ql_err ql_batch_fetch(ql_batch_buffers *b) {
-    return b->view.targets > 0 ? ql_download(b->device, b->logp, b->view.logp) : ql_ok();
+    return b->view.targets > 0 ? ql_download(b->device, b->logp, b->view.logp) : ql_sync(b->device);
 }

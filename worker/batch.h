@@ -33,4 +33,5 @@ QL_RESULT ql_batch_open(ql_device *d, int64_t max_tokens, int64_t max_rows, ql_b
 void      ql_batch_close(ql_batch_buffers *b);
 /* Copies to the device and sets b->view. `coef`: one per target, or NULL. */
 QL_RESULT ql_batch_upload(ql_batch_buffers *b, const ql_host_batch *h, const float *coef);
+/* Waits for what was queued; then b->logp is there. */
 QL_RESULT ql_batch_fetch(ql_batch_buffers *b);

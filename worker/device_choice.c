@@ -7,9 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/hash.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "worker/device_share.h"
 
@@ -164,42 +162,4 @@ ql_err ql_share_devices(ql_job *j, const char *kind, bool only_planning, bool *w
     QL_TRY(ql_same_everywhere(j->world, ql_hash64(kind, strlen(kind), automatic), "the key device"));
     j->device_kind = kind;
     return is_host ? ql_ok() : share(j, kind, automatic, &mine, works);
-}
-
-static ql_err describe_device(const char *kind, bool json, ql_str *line) {
-    ql_device *d;
-    QL_TRY(ql_device_open(kind, 0, 0, &d));
-    ql_device_info info;
-    ql_err         e = ql_device_describe(d, &info);
-    ql_device_close(d);
-    QL_TRY(e);
-    char total[32], available[32];
-    if (!json) {
-        ql_str_printf(line, "%-5s %s, %d threads, %s of memory, %s available\n", kind, info.name, info.threads,
-                      ql_text_bytes(total, info.bytes_total), ql_text_bytes(available, info.bytes_free));
-        return ql_ok();
-    }
-    ql_str_printf(line, "{\"kind\": \"%s\", \"name\": ", kind);
-    ql_json_put_string(line, info.name, strlen(info.name));
-    ql_str_printf(line, ", \"threads\": %d, \"bytes_total\": %llu, \"bytes_free\": %llu}", info.threads,
-                  (unsigned long long)info.bytes_total, (unsigned long long)info.bytes_free);
-    return ql_ok();
-}
-
-ql_err ql_probe(bool json) {
-    ql_str line = {0};
-    if (json) ql_str_puts(&line, "{\"devices\": [");
-    bool        built, first = true;
-    const char *kind;
-    for (int i = 0; (kind = ql_device_kind(i, &built)); i++) {
-        if (!built && !json) ql_str_printf(&line, "%-5s not part of this build\n", kind);
-        if (!built) continue;
-        if (json && !first) ql_str_puts(&line, ", ");
-        QL_TRY(describe_device(kind, json, &line));
-        first = false;
-    }
-    if (json) ql_str_printf(&line, "], \"version\": \"%s\"}\n", QL_VERSION);
-    fwrite(line.data, 1, line.size, stdout);
-    ql_str_free(&line);
-    return ql_ok();
 }

@@ -1,4 +1,4 @@
-/* Which device a rank computes on, and what --probe prints of the machine. */
+/* Which device a rank computes on. */
 #pragma once
 #include "worker/job.h"
 
@@ -10,4 +10,3 @@ QL_RESULT ql_share_devices(ql_job *j, const char *kind, bool only_planning, bool
  * device_kind, threads and operands. `only_planning`: a device that is not there is no failure, and
  * j->device stays NULL. */
 QL_RESULT ql_choose_device(ql_job *j, const char *kind, int threads, bool only_planning);
-QL_RESULT ql_probe(bool json);

@@ -11,7 +11,8 @@ static ql_err count_batch(ql_job *j, int64_t *record_loss, int64_t *record_targe
         int64_t loss = ql_loss_sum(j->objective, &j->batch.logp[i], 1);
         int64_t record = j->eval.document[j->host.target_document[i]].record;
         bool fits = loss != INT64_MAX && !__builtin_add_overflow(out->loss_fixed, loss, &out->loss_fixed);
-        QL_CHECK(fits, QL_DATA, "record %lld: the loss is not finite", (long long)record);
+        QL_CHECK(fits, QL_DATA, "record %lld: the loss is not finite; %s", (long long)record,
+                 ql_cure_of_bad_loss(j->question.needs.activation, "look at its text, or at the adapter"));
         if (record_loss) record_loss[record] += loss;
         if (record_targets) record_targets[record]++;
     }

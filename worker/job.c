@@ -160,6 +160,7 @@ ql_err ql_job_plan(ql_job *j, ql_job_purpose purpose) {
 static ql_err take_buffers(ql_job *j) {
     int64_t tokens = j->plan.micro_tokens, rows = j->plan.choice.micro_rows;
     QL_TRY(ql_buffer_new(j->device, j->plan.run_bytes, &j->arena));
+    if (j->plan.train.host_bytes > 0) QL_TRY(ql_host_new(j->device, j->plan.train.host_bytes, &j->borders));
     QL_TRY(ql_batch_open(j->device, tokens, rows, &j->batch));
     ql_host_batch_open(tokens, rows, &j->host);
     j->coef = QL_NEW_ARRAY(float, (size_t)tokens);
@@ -180,7 +181,7 @@ static ql_err start_adapter(ql_job *j, ql_job_purpose purpose) {
     if (!j->has_adapter) return ql_ok();
     const ql_config *c = &j->config;
     ql_adapter_shape shape = j->adapter.shape;
-    QL_TRY(ql_adapter_open(j->device, &shape, purpose == QL_JOB_TRAIN, &j->adapter));
+    QL_TRY(ql_adapter_open(j->device, &shape, purpose == QL_JOB_TRAIN, j->plan.choice.paged_moments, &j->adapter));
     if (c->adapter_name_or_path) return ql_adapter_read(&j->adapter, c->adapter_name_or_path);
     return ql_adapter_init(&j->adapter, c->seed, c->init_lora_weights);
 }
@@ -195,6 +196,7 @@ static void forget_text(ql_job *j) {
 ql_err ql_job_load(ql_job *j, ql_job_purpose purpose) {
     forget_text(j);
     j->objective = &ql_objective_sft;
+    j->loss_scale = ql_loss_scale_start(j->question.needs.activation);
     QL_TRY(ql_device_prepare(j->device, &j->question.needs));
     QL_TRY(ql_device_reserve(j->device, j->plan.arena_bytes));
     QL_TRY(ql_model_load(&j->model, j->device, longest_row(j)));
@@ -211,6 +213,7 @@ void ql_job_close(ql_job *j) {
     ql_deal_close(&j->deal);
     ql_host_batch_close(&j->host);
     ql_batch_close(&j->batch);
+    if (j->device) ql_host_free(j->device, j->borders, j->plan.train.host_bytes);
     if (j->device) ql_buffer_free(j->device, j->arena);
     free(j->coef);
     free(j->step_rows);
@@ -231,6 +234,7 @@ ql_err ql_job_run_host_batch(ql_job *j, bool training, uint32_t step) {
     const float *coef = NULL;
     if (training) {
         j->objective->coefficients(NULL, j->host.targets, j->coef);
+        ql_loss_scale_multiply(&j->loss_scale, j->coef, j->host.targets);
         coef = j->coef;
     }
     QL_TRY(ql_batch_upload(&j->batch, &j->host, coef));
@@ -238,6 +242,7 @@ ql_err ql_job_run_host_batch(ql_job *j, bool training, uint32_t step) {
                 .graph = &j->model.graph,
                 .plan = training ? &j->plan.train : &j->plan.score,
                 .arena = j->arena,
+                .host = j->borders,
                 .weights = j->model.weight,
                 .sites = j->has_adapter ? j->adapter.sites : NULL,
                 .act = j->question.needs.activation,
@@ -245,6 +250,7 @@ ql_err ql_job_run_host_batch(ql_job *j, bool training, uint32_t step) {
                 .rope_cos = j->model.rope_cos,
                 .rope_sin = j->model.rope_sin,
                 .overflow = j->adapter.overflow,
+                .loss_scale = j->loss_scale.exponent,
                 .batch = &j->batch.view,
                 .dropout = training ? (float)j->config.lora_dropout : 0,
                 .dropout_key = ql_random_key((uint64_t)j->config.seed, QL_RANDOM_DROPOUT),

@@ -5,6 +5,7 @@
 #include "worker/batch.h"
 #include "worker/deal.h"
 #include "worker/exchange.h"
+#include "worker/loss_scale.h"
 #include "worker/memory.h"
 #include "worker/model/adapter.h"
 #include "worker/model/model.h"
@@ -35,12 +36,15 @@ typedef struct {
     ql_memory_question question; /* of which `plan` is the answer */
     ql_memory_plan plan;
     ql_buffer     *arena;    /* in which the plan's schedules run */
+    void          *borders;  /* host memory of the training plan; NULL: it needs none */
     ql_batch_buffers batch;
     ql_host_batch    host;
     float           *coef;   /* [micro_tokens] */
     const ql_objective *objective;
     ql_exchange      exchange; /* of gradients; training only */
     ql_deal          deal;     /* of rows                     */
+    ql_loss_scale    loss_scale; /* part of the state, as the adapter is */
+    bool             has_updated; /* a step of this process has queued its update */
 } ql_job;
 
 typedef enum { QL_JOB_TRAIN, QL_JOB_EVAL } ql_job_purpose;

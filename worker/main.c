@@ -17,6 +17,7 @@
 #include "worker/eval.h"
 #include "worker/job.h"
 #include "worker/options.h"
+#include "worker/probe.h"
 #include "worker/stop.h"
 #include "worker/tool/tool.h"
 #include "worker/train.h"

@@ -20,12 +20,13 @@ static void add_exchange(const ql_memory_question *q, ql_memory_plan *p) {
 }
 
 static void add_adapter(const ql_memory_question *q, const ql_memory_choice *c, ql_memory_plan *p) {
-    uint64_t run = (uint64_t)q->adapter->length * sizeof(float), all = ql_adapter_bytes(q->adapter, q->training);
+    uint64_t run = (uint64_t)q->adapter->length * sizeof(float), moments = ql_adapter_moment_bytes(q->adapter);
     add_part(p, "adapter", "LoRA matrices, fp32", QL_ON_DEVICE, run);
     if (!q->training) return;
-    add_part(p, "moments", "AdamW, two of fp32", c->paged_moments ? QL_ON_HOST : QL_ON_DEVICE, 2 * run);
-    add_part(p, "gradients", "exact sums in 64-bit integers, and their mean", QL_ON_DEVICE, all - 3 * run);
-    add_part(p, "saving", "copy of adapter and moments while a checkpoint is written", QL_ON_HOST, 3 * run);
+    add_part(p, "moments", "AdamW, two of fp32", c->paged_moments ? QL_ON_HOST : QL_ON_DEVICE, moments);
+    add_part(p, "gradients", "exact sums in 64-bit integers, and their mean", QL_ON_DEVICE,
+             ql_adapter_bytes(q->adapter, true, true) - run);
+    add_part(p, "saving", "copy of adapter and moments while a checkpoint is written", QL_ON_HOST, run + moments);
     add_exchange(q, p);
 }
 

@@ -49,11 +49,14 @@ static void forget(identity *id) {
 
 /* ---- the state, filled from the job or into it ---- */
 
-static ql_state state_of(const identity *id, ql_adapter_copy *copy, const ql_progress_counters *c) {
+static ql_state state_of(const ql_job *j, const identity *id, ql_adapter_copy *copy, const ql_progress_counters *c) {
     return (ql_state){.step = c->step,
                       .rows_done = c->rows_done,
                       .tokens_seen = c->tokens_seen,
                       .targets_seen = c->targets_seen,
+                      .has_loss_scale = j->loss_scale.active,
+                      .loss_scale_exponent = j->loss_scale.exponent,
+                      .loss_scale_steps = j->loss_scale.good_steps,
                       .tensor = copy->tensor,
                       .n_tensors = copy->tensors,
                       .identity = id->item,
@@ -65,8 +68,10 @@ static ql_err load_from(ql_job *j, const char *path, ql_progress_counters *count
     ql_adapter_copy copy;
     identify(j, &id);
     ql_adapter_copy_open(&j->adapter, &copy);
-    ql_state s = state_of(&id, &copy, counters);
+    ql_state s = state_of(j, &id, &copy, counters);
     ql_err   e = ql_checkpoint_load(path, &s);
+    if (!ql_bad(e) && s.has_loss_scale)
+        e = ql_err_prefix(ql_loss_scale_restore(&j->loss_scale, s.loss_scale_exponent, s.loss_scale_steps), "%s", path);
     if (!ql_bad(e)) e = ql_adapter_store(&j->adapter, &copy);
     if (!ql_bad(e)) *counters = (ql_progress_counters){s.step, s.rows_done, s.tokens_seen, s.targets_seen};
     ql_adapter_copy_close(&copy);
@@ -129,7 +134,7 @@ static ql_err write_checkpoint(ql_job *j, const ql_progress_counters *counters, 
     ql_adapter_card(&j->adapter, &j->model.graph, &j->config, &card);
     ql_err e = ql_adapter_fetch(&j->adapter, &copy);
     if (!ql_bad(e)) {
-        ql_state s = state_of(&id, &copy, counters);
+        ql_state s = state_of(j, &id, &copy, counters);
         e = ql_checkpoint_save(j->config.output_dir, &s, &card, copy.module, j->adapter.shape.modules,
                                (int)j->config.save_total_limit, path);
     }

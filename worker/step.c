@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 static const int64_t *order_of_epoch(ql_job *j, int64_t epoch) {
@@ -30,6 +31,7 @@ static ql_err run_and_count(ql_job *j, int64_t step, ql_step_result *out) {
     if (j->host.rows == 0) return ql_ok();
     double start = ql_seconds();
     QL_TRY(ql_job_run_host_batch(j, true, (uint32_t)step));
+    for (ql_phase p = QL_PHASE_FORWARD; p <= QL_PHASE_BACKWARD; p++) QL_TRY(ql_phase_add(j->device, p, out->phase_seconds));
     int64_t loss = ql_loss_sum(j->objective, j->batch.logp, j->host.targets);
     bool    fits = loss != INT64_MAX && !__builtin_add_overflow(out->loss_fixed, loss, &out->loss_fixed);
     if (!fits) out->loss_fixed = INT64_MAX;
@@ -63,18 +65,22 @@ static ql_err exchange_speeds(ql_job *j, const ql_step_result *mine) {
     return ql_ok();
 }
 
-/* Sums counts over ranks; a rank whose numbers are unusable says so here, before anyone uses them. */
-static ql_err exchange_counts(ql_job *j, int64_t rows, ql_step_result *out) {
+/* Sums counts over ranks; a rank whose numbers are unusable says so here, before anyone uses them. `*fits`: the
+ * gradients of all ranks do. */
+static ql_err exchange_counts(ql_job *j, int64_t rows, ql_step_result *out, bool *fits) {
     int32_t overflow = 0;
+    int     scale = j->loss_scale.exponent;
     QL_TRY(ql_download(j->device, &overflow, j->adapter.overflow));
     bool    bad_loss = out->loss_fixed == INT64_MAX;
-    int64_t counts[6] = {bad_loss ? 0 : out->loss_fixed, out->targets, out->tokens, bad_loss, overflow != 0, out->rows};
+    int64_t counts[7] = {bad_loss ? 0 : out->loss_fixed, out->targets, out->tokens, bad_loss, overflow != 0, scale, out->rows};
     QL_TRY(exchange_speeds(j, out));
     QL_TRY(ql_sum_i64(j->world, counts, QL_LEN(counts)));
-    QL_CHECK(counts[5] == rows, QL_BUG, "%lld rows were dealt, %lld were computed", (long long)rows, (long long)counts[5]);
-    QL_CHECK(counts[3] == 0, QL_DATA, "the loss is not finite; look at the data of these rows, or lower learning_rate (with resume_from_checkpoint: false)");
-    QL_CHECK(counts[4] == 0, QL_DATA,
-             "a gradient is not finite or beyond the range of the exact sums; lower learning_rate or lora_alpha");
+    QL_CHECK(counts[6] == rows, QL_BUG, "%lld rows were dealt, %lld were computed", (long long)rows, (long long)counts[6]);
+    QL_CHECK(counts[3] == 0, QL_DATA, "the loss is not finite; %s",
+             ql_cure_of_bad_loss(j->question.needs.activation,
+                                 "look at the data of these rows, or lower learning_rate (with resume_from_checkpoint: false)"));
+    QL_CHECK(counts[5] == (int64_t)scale * j->place.size, QL_BUG, "rank %d scales the loss by 2^%d, others do not", j->place.rank, scale);
+    *fits = counts[4] == 0;
     out->loss_fixed = counts[0];
     out->targets = counts[1];
     out->tokens = counts[2];
@@ -94,21 +100,22 @@ static ql_err norm_of_gradient(ql_job *j, double *norm) {
 static ql_err update(ql_job *j, int64_t step, ql_step_result *out) {
     const ql_config *c = &j->config;
     ql_adapter      *a = &j->adapter;
+    QL_TRY(ql_phase_begin(j->device, QL_PHASE_UPDATE));
     QL_TRY(ql_grad_mean(j->device, &(ql_grad_mean_args){.g = a->gradient, .sum = a->sum, .count = (double)out->targets}));
     QL_TRY(norm_of_gradient(j, &out->grad_norm));
+    QL_TRY(ql_phase_add(j->device, QL_PHASE_EXCHANGE, out->phase_seconds));
     double clip = 1;
     if (c->max_grad_norm > 0) clip = fmin(1, c->max_grad_norm / (out->grad_norm + 1e-6));
-    return ql_adamw(j->device, &(ql_adamw_args){.p = a->value,
-                                                 .m = a->moment1,
-                                                 .v = a->moment2,
-                                                 .g = a->gradient,
-                                                 .lr = out->rate,
-                                                 .beta1 = c->adam_beta1,
-                                                 .beta2 = c->adam_beta2,
-                                                 .eps = c->adam_epsilon,
-                                                 .weight_decay = c->weight_decay,
-                                                 .clip = clip,
-                                                 .step = step + 1});
+    ql_tensor room = {.buffer = j->arena, .dtype = QL_U8, .rows = 1, .cols = (int64_t)j->plan.run_bytes};
+    QL_TRY(ql_adapter_update(a, room, &(ql_adamw_args){.lr = out->rate,
+                                                       .beta1 = c->adam_beta1,
+                                                       .beta2 = c->adam_beta2,
+                                                       .eps = c->adam_epsilon,
+                                                       .weight_decay = c->weight_decay,
+                                                       .clip = clip,
+                                                       .step = step + 1}));
+    j->has_updated = true;
+    return ql_phase_end(j->device, QL_PHASE_UPDATE);
 }
 
 /* A rank whose last rows failed (`e`) sums all the same, or the others would wait for it. */
@@ -121,14 +128,16 @@ static ql_err finish_exchange(ql_job *j, ql_err e) {
     return finished;
 }
 
-/* The same order on every rank: agreement, the sums of the gradients, counts. Where the sums hide behind the backward
- * pass, the last micro-batch comes after the agreement, and its verdict with a second one: sums that have begun
- * must be begun by all. */
-static ql_err compute_and_exchange(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_step_result *out) {
-    bool   hides = ql_data_plane_hides(j->exchange.plane);
+/* One attempt at the gradients of this rank's rows, and what has come of it on all ranks. The same order on every rank:
+ * agreement, the sums of the gradients, counts. Where the sums hide behind the backward pass, the last micro-batch
+ * comes after the agreement, and its verdict with a second one: sums that one rank begins must be begun by all. */
+static ql_err compute(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_step_result *out, bool *fits) {
+    bool hides = ql_data_plane_hides(j->exchange.plane);
+    out->loss_fixed = out->targets = out->tokens = out->rows = 0;
+    out->busy_seconds = 0;
+    ql_exchange_begin_step(&j->exchange);
     ql_err e = ql_zero(j->device, j->adapter.sum);
     if (!ql_bad(e)) e = ql_zero(j->device, j->adapter.overflow);
-    ql_exchange_begin_step(&j->exchange);
     if (!ql_bad(e)) e = run_own_rows(j, step, rows, n, out);
     if (!ql_bad(e) && !hides) e = run_and_count(j, step, out);
     QL_TRY(ql_agree(j->world, e, "the forward and backward pass"));
@@ -136,11 +145,29 @@ static ql_err compute_and_exchange(ql_job *j, int64_t step, const int64_t *rows,
         ql_exchange_listen(&j->exchange);
         e = run_and_count(j, step, out);
     }
-    double start = ql_seconds();
+    QL_TRY(ql_phase_begin(j->device, QL_PHASE_EXCHANGE));
     QL_TRY(finish_exchange(j, e));
     if (hides) QL_TRY(ql_agree(j->world, e, "the last rows of the step"));
-    QL_TRY(exchange_counts(j, n, out));
-    out->exchange_seconds = ql_seconds() - start;
+    return exchange_counts(j, n, out, fits);
+}
+
+/* Gradients that float16 cannot hold are made again from the same rows, with a lower loss scale: no row is lost, and a step
+ * stays a step. All ranks see the same counts and do the same. */
+static ql_err compute_until_it_fits(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_step_result *out) {
+    int  first = j->loss_scale.exponent;
+    bool fits = false;
+    QL_TRY(compute(j, step, rows, n, out, &fits));
+    while (!fits) {
+        QL_CHECK(ql_loss_scale_lower(&j->loss_scale), QL_DATA,
+                 "a gradient is not finite or beyond the range of the exact sums; lower learning_rate or lora_alpha");
+        QL_TRY(compute(j, step, rows, n, out, &fits));
+    }
+    int used = j->loss_scale.exponent;
+    if (used < first)
+        ql_info("step %lld: gradients were too large for float16; the loss scale is lowered from 2^%d to 2^%d",
+                (long long)step + 1, first, used);
+    out->loss_scale = j->loss_scale.active ? ldexp(1, used) : 0;
+    ql_loss_scale_count(&j->loss_scale);
     return ql_ok();
 }
 
@@ -148,7 +175,8 @@ ql_err ql_step_on_rows(ql_job *j, const ql_schedule *s, int64_t step, const int6
                        ql_step_result *out) {
     double start = ql_seconds();
     *out = (ql_step_result){.rate = ql_schedule_rate(s, step)};
-    ql_err e = compute_and_exchange(j, step, rows, n, out);
+    ql_err e = compute_until_it_fits(j, step, rows, n, out);
+    if (!ql_bad(e) && j->has_updated) e = ql_phase_add(j->device, QL_PHASE_UPDATE, out->phase_seconds);
     if (!ql_bad(e)) e = update(j, step, out);
     out->rows = n;
     out->loss = out->targets ? ldexp((double)out->loss_fixed, -QL_LOSS_BITS) / (double)out->targets : 0;

@@ -1,7 +1,9 @@
 /* One optimiser step, exact (design: "How exactness works"): the rows of the step are dealt among
  * the ranks (deal.h), each row's gradient is added as integers, the integers are summed over ranks, and every
- * rank makes the same update. */
+ * rank makes the same update. In float16 the loss is scaled (loss_scale.h), and gradients that do not
+ * fit are made again. */
 #pragma once
+#include "worker/graph/phase.h"
 #include "worker/job.h"
 #include "worker/optim/schedule.h"
 
@@ -12,12 +14,15 @@ typedef struct {
     double  grad_norm; /* before clipping                                              */
     double  rate;
     double  epoch;     /* after the step                                               */
-    double  seconds, exchange_seconds;
+    double  loss_scale; /* that the gradients were made with; 0: not scaled             */
+    double  seconds;
+    double  phase_seconds[QL_PHASES]; /* on the device. Nobody waits for an update, so that its time is known one step
+                                         later: this is the last step's, 0 in the first step of a process */
     double  busy_seconds; /* of this rank, with its rows                                */
 } ql_step_result;
 
 /* Collective. Step `step` counts from 0. QL_DATA on all ranks when a loss or gradient is not finite or does
- * not fit the fixed-point sums: the adapter is then as before the step. */
+ * not fit the fixed-point sums, whatever the loss scale: the adapter is then as before the step. */
 QL_RESULT ql_step(ql_job *j, const ql_schedule *s, int64_t step, ql_step_result *out);
 
 /* The same with rows given by the caller: indices into train_rows. */

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,6 +62,14 @@ static ql_err note_start(trainer *t) {
     return write_line(t, &line);
 }
 
+static void write_phases(ql_str *line, const ql_step_result *r) {
+    for (int p = 0; p < QL_PHASES; p++) {
+        char key[32];
+        snprintf(key, sizeof key, "%s_seconds", ql_phase_name[p]);
+        ql_line_number(line, key, r->phase_seconds[p]);
+    }
+}
+
 static ql_err note_step(trainer *t, const ql_step_result *r) {
     if (!speaks(t) || t->done.step % t->job->config.logging_steps != 0) return ql_ok();
     ql_str line = {0};
@@ -70,10 +79,11 @@ static ql_err note_step(trainer *t, const ql_step_result *r) {
     ql_line_number(&line, "loss", r->loss);
     ql_line_number(&line, "grad_norm", r->grad_norm);
     ql_line_number(&line, "learning_rate", r->rate);
+    if (r->loss_scale > 0) ql_line_number(&line, "loss_scale", r->loss_scale);
     ql_line_int(&line, "target_tokens", r->targets);
     ql_line_int(&line, "num_input_tokens_seen", t->done.tokens_seen);
     ql_line_number(&line, "step_seconds", r->seconds);
-    ql_line_number(&line, "exchange_seconds", r->exchange_seconds);
+    write_phases(&line, r);
     ql_line_number(&line, "tokens_per_second", (double)r->tokens / fmax(r->seconds, 1e-9));
     ql_memory_use use = ql_device_memory(t->job->device);
     ql_line_int(&line, "peak_memory_bytes", (int64_t)(use.bytes_peak + use.workspace));

@@ -1,8 +1,6 @@
 /* Operations that take elements one by one, whatever row they are in. */
 #include "kernels/cpu/cpu.h"
 
-#include <math.h>
-
 enum { PART = 16384 }; /* elements a thread takes at a time; whole blocks of sum_squares */
 
 typedef struct {
@@ -111,30 +109,13 @@ static void adamw_part(void *context, int thread, int64_t from, int64_t to) {
     w->simd->adamw(w->p + from, w->m + from, w->v + from, w->g + from, &w->scalars, to - from);
 }
 
-/* base^n by repeated squaring: the same bits with every C library. */
-static double power(double base, int64_t n) {
-    double result = 1.0;
-    for (; n > 0; n /= 2, base *= base)
-        if (n % 2) result *= base;
-    return result;
-}
-
-
 ql_err ql_cpu_adamw(ql_device *d, const ql_adamw_args *a) {
-    double     correct1 = 1.0 - power(a->beta1, a->step), correct2 = 1.0 - power(a->beta2, a->step);
     adamw_work w = {.simd = ql_cpu_of(d)->simd,
                     .p = ql_address(a->p),
                     .m = ql_address(a->m),
                     .v = ql_address(a->v),
                     .g = ql_address(a->g),
-                    .scalars = {.clip = (float)a->clip,
-                                .decay = (float)(1.0 - a->lr * a->weight_decay),
-                                .take1 = (float)(1.0 - a->beta1),
-                                .beta2 = (float)a->beta2,
-                                .take2 = (float)(1.0 - a->beta2),
-                                .rate = (float)(a->lr / correct1),
-                                .root2 = (float)sqrt(correct2),
-                                .eps = (float)a->eps}};
+                    .scalars = ql_adamw_scalars_of(a)};
     ql_cpu_parallel(ql_cpu_of(d), ql_count(a->p), PART, adamw_part, &w);
     return ql_ok();
 }

@@ -6,6 +6,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cuda/api.h"
+#include "kernels/cuda/native.h"
 
 typedef struct ql_cuda_products ql_cuda_products; /* product.c: algorithms chosen so far */
 
@@ -17,6 +18,7 @@ typedef struct {
     cudaStream_t transfer;   /* ql_send, ql_fetch                                         */
     cudaEvent_t  order;      /* makes one stream wait for the other                       */
     cudaEvent_t  mark[QL_MARKS];
+    bool         in_range;   /* a name for profilers is set                               */
     cublasLtHandle_t  lt;
     ql_cuda_products *products;
     void    *workspace; /* QL_CUDA_LT_BYTES of cuBLASLt, QL_CUDA_TRIAL_BYTES of product.c, then scratch */
@@ -24,11 +26,20 @@ typedef struct {
     bool     workspace_fixed; /* ql_device_prepare: it does not grow                      */
 } ql_cuda;
 
+void ql_cuda_range(void *state, const char *name); /* ql_range */
+
 static inline ql_cuda *ql_cuda_of(ql_device *d) { return d->state; }
 
-/* Turns an answer of driver, runtime or launch into a verdict. `doing`: "starting rmsnorm". Faults of the
- * device are QL_TEMP and say what to do. */
-QL_RESULT ql_cuda_verdict(cudaError_t e, const char *doing);
+/* Dropout as kernels are told of it. */
+static inline ql_k_drop ql_cuda_drop_of(const ql_drop *d) {
+    return (ql_k_drop){.row_start = ql_address(d->row_start),
+                       .row_id = ql_address(d->row_id),
+                       .rows = (int32_t)d->row_id.rows,
+                       .key = d->key,
+                       .step = d->step,
+                       .site = d->site,
+                       .p = d->p};
+}
 
 /* All that is known of a GPU without opening it (look.c). */
 QL_RESULT ql_cuda_look(int ordinal, ql_device_info *out);
@@ -60,6 +71,10 @@ QL_RESULT ql_cuda_decoded(ql_cuda *c, const ql_weight *w, ql_dtype type, void *s
 QL_RESULT ql_cuda_decoded_to_scratch(ql_cuda *c, const ql_weight *w, ql_dtype type, const void **out);
 
 /* Products with a dense f32 matrix of an adapter, and all that drop something (adapter.c). */
+QL_RESULT ql_cuda_adapter_matmul(ql_cuda *c, const ql_matmul_args *a);
+
+/* ql_matmul with an adapter's matrix: dense, f32, small on one side; y of the type of x, no bias (adapter.c). Dropout is
+ * done here alone. alpha multiplies the finished sums, not x. */
 QL_RESULT ql_cuda_adapter_matmul(ql_cuda *c, const ql_matmul_args *a);
 
 #define QL_CUDA_DECLARE(NAME) ql_err ql_cuda_##NAME(ql_device *d, const ql_##NAME##_args *a);

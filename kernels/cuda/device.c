@@ -260,5 +260,6 @@ const ql_backend        ql_backend_cuda = {.kind = "cuda",
                                                       .fetch = cuda_fetch,
                                                       .await_transfers = cuda_await_transfers,
                                                       .mark = cuda_mark,
-                                                      .seconds_between = cuda_seconds_between},
+                                                      .seconds_between = cuda_seconds_between,
+                                                      .range = ql_cuda_range},
                                            .ops = {QL_OPS(ENTRY)}};

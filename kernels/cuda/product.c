@@ -142,13 +142,18 @@ static bool splits_k(const cublasLtMatmulAlgo_t *a) {
     return s != CUBLAS_STATUS_SUCCESS || parts > 1 || parts < 0;
 }
 
-/* Memory of a trial: x [rows, depth], y [rows, cols], and a few rows of y made alone. */
+/* Memory of a trial: x [rows, depth], y [rows, cols], and a few rows of y made alone; strides in elements. */
 typedef struct {
     char   *x, *y, *alone;
-    int64_t rows;
+    int64_t rows, x_stride, y_stride;
     size_t  x_row, y_row, alone_bytes; /* bytes */
     void   *told_y, *told_alone;       /* on the host */
 } trial;
+
+/* The shortest rows that are aligned as the shape says: an algorithm need not do with less. */
+static int64_t aligned_stride(int64_t n, int64_t align, ql_dtype t) {
+    return (int64_t)ql_align((size_t)n * ql_dtype_size(t), (size_t)align) / (int64_t)ql_dtype_size(t);
+}
 
 static float small_number(uint64_t *state) {
     *state = *state * 6364136223846793005ull + 1442695040888963407ull;
@@ -157,7 +162,7 @@ static float small_number(uint64_t *state) {
 
 /* Numbers of full precision, the same in every trial of this shape. */
 static ql_err fill_x(ql_cuda *c, const shape *h, const trial *t) {
-    size_t   n = (size_t)(t->rows * h->depth);
+    size_t   n = (size_t)(t->rows * t->x_stride);
     uint64_t state = 1;
     void    *x = ql_alloc(n * ql_dtype_size(h->type));
     for (size_t i = 0; i < n; i++) {
@@ -172,8 +177,10 @@ static ql_err fill_x(ql_cuda *c, const shape *h, const trial *t) {
 }
 
 static ql_err open_trial(ql_cuda *c, const shape *h, trial *t) {
-    t->x_row = (size_t)h->depth * ql_dtype_size(h->type);
-    t->y_row = (size_t)h->cols * ql_dtype_size(h->y_type);
+    t->x_stride = aligned_stride(h->depth, h->x_align, h->type);
+    t->y_stride = aligned_stride(h->cols, h->y_align, h->y_type);
+    t->x_row = (size_t)t->x_stride * ql_dtype_size(h->type);
+    t->y_row = (size_t)t->y_stride * ql_dtype_size(h->y_type);
     t->alone_bytes = ql_align(ALONE * t->y_row, 256);
     int64_t fit = (QL_CUDA_TRIAL_BYTES - (int64_t)t->alone_bytes - 512) / (int64_t)(t->x_row + t->y_row);
     t->rows = ql_min(fit, PROBED_AT_MOST);
@@ -190,7 +197,7 @@ static ql_err open_trial(ql_cuda *c, const shape *h, trial *t) {
 static ql_err rows_agree(ql_cuda *c, entry *e, const trial *t, const void *w, int64_t from, bool *same) {
     size_t bytes = ALONE * t->y_row;
     *same = false;
-    if (set_rows(e, ALONE, e->shape.depth, e->shape.cols)) return ql_ok();
+    if (set_rows(e, ALONE, t->x_stride, t->y_stride)) return ql_ok();
     cudaError_t a = cudaMemsetAsync(t->alone, 0, bytes, c->work);
     if (!a && multiply(c, e, 1, w, t->x + (size_t)from * t->x_row, t->alone)) return ql_ok();
     if (!a) a = cudaMemcpyAsync(t->told_alone, t->alone, bytes, cudaMemcpyDeviceToHost, c->work);
@@ -203,7 +210,7 @@ static ql_err rows_agree(ql_cuda *c, entry *e, const trial *t, const void *w, in
 /* Whether rows of this algorithm's products depend on nothing but themselves. */
 static ql_err is_steady(ql_cuda *c, entry *e, const trial *t, const void *w, bool *steady) {
     *steady = false;
-    if (set_rows(e, t->rows, e->shape.depth, e->shape.cols)) return ql_ok();
+    if (set_rows(e, t->rows, t->x_stride, t->y_stride)) return ql_ok();
     QL_TRY(ql_cuda_verdict(cudaMemsetAsync(t->y, 0, (size_t)t->rows * t->y_row, c->work), "trying a product"));
     if (multiply(c, e, 1, w, t->x, t->y)) return ql_ok();
     QL_TRY(rows_agree(c, e, t, w, 0, steady));

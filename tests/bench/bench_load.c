@@ -109,7 +109,7 @@ int main(int argc, char **argv) {
     int rounds = argc > 2 ? atoi(argv[2]) : 5;
     threads = argc > 3 ? atoi(argv[3]) : 0;
     if (!mkdtemp(model_folder) || !mkdtemp(cache_folder)) return 1;
-    random_model_write(s, model_folder);
+    random_model_write(s, model_folder, 1);
     glob_t found;
     fill_cache(&found);
     const char *file = found.gl_pathv[0];

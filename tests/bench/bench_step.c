@@ -1,15 +1,20 @@
 /* Time and memory of a training step on a model of a given shape with random weights:
  *
- *   bench_step [135m|1.1b] [ROWS [TOKENS [THREADS [STEPS]]]] [KEY=VALUE ...]
+ *   bench_step [135m|1.1b|7b|8b] [ROWS [TOKENS [THREADS [STEPS]]]] [KEY=VALUE ...]
  *
  * By default SmolLM-135M's shape, 2 rows of 1024 tokens, all threads, 3 steps after one that is not
  * counted; NF4 with double quantisation, LoRA of rank 16 on all linear layers, dropout 0.05. KEY=VALUE
  * overrides the configuration, such as bnb_4bit_compute_dtype=bfloat16, gradient_checkpointing=true,
- * max_memory=900MiB; model_name_or_path=FOLDER takes a model that is there (random_model writes one).
+ * max_memory=900MiB; model_name_or_path=FOLDER takes a model that is there (random_model writes one);
+ * device=cuda computes there, where the program is built with it (gpu_bench_step).
  *
- * Prints the time of each step, what its operations take, beside the peak of fused multiply-adds that
- * the same process measures before and after, and the peak of its resident memory beside the plan.
+ * Prints the time of each step, what its operations take, and memory beside the plan: on a CPU the
+ * peak of what is resident. The measure for the operations is, on a CPU, the peak of fused multiply-adds that
+ * the same process measures before and after; on another device the rate of its library's dense products of
+ * the model's shapes, and for the step as a whole the least time that rate and memory allow. There the
+ * operations are timed in steps of their own, in which each is waited for.
  * The data are random ids in full rows of one document. */
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +24,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/random.h"
+#include "tests/bench/device_rates.h"
 #include "tests/bench/fma_peak.h"
 #include "tests/bench/op_times.h"
 #include "tests/support/random_model.h"
@@ -33,6 +39,7 @@ typedef struct {
     int64_t number[NUMBERS];
     char *override[OVERRIDES_MAX];
     size_t overrides;
+    device_rates rates; /* of a device that is no CPU */
 } request;
 
 static void leave(const char *what, const char *argument) {
@@ -60,6 +67,7 @@ static request read_arguments(int argc, char **argv) {
     for (; *given && !strchr(*given, '='); given++) read_number(&r, &numbers, *given);
     add_override(&r, ql_format("max_length=%lld", (long long)r.number[TOKENS]));
     add_override(&r, ql_format("per_device_train_batch_size=%lld", (long long)r.number[ROWS]));
+    add_override(&r, ql_strdup("device=cpu"));
     add_override(&r, ql_strdup("lora_r=16"));
     add_override(&r, ql_strdup("quantized_cache=false"));
     for (; *given; given++) add_override(&r, ql_strdup(*given));
@@ -77,7 +85,7 @@ static void write_model(const random_model *shape) {
     if (!mkdtemp(folder)) leave("cannot be made", folder);
     pid_t writer = fork();
     if (writer == 0) {
-        random_model_write(shape, folder);
+        random_model_write(shape, folder, omp_get_max_threads());
         _exit(0);
     }
     atexit(remove_folder);
@@ -102,6 +110,10 @@ static void make_rows(ql_job *j, int64_t rows, int64_t tokens) {
     free(target);
 }
 
+static bool is_cpu(const ql_job *j) {
+    return !strcmp(j->device_kind, "cpu");
+}
+
 static void set_up(ql_job *j, request *r) {
     must(ql_config_from_overrides(r->override, r->overrides, &j->config));
     if (!j->config.model_name_or_path) {
@@ -110,8 +122,9 @@ static void set_up(ql_job *j, request *r) {
     }
     must(ql_world_open(NULL, NULL, &j->world));
     j->place = ql_world_place(j->world);
-    must(ql_choose_device(j, "cpu", (int)r->number[THREADS], false));
+    must(ql_choose_device(j, NULL, (int)r->number[THREADS], false));
     must(ql_job_describe_model(j, QL_JOB_TRAIN));
+    if (!is_cpu(j)) r->rates = measure_device(j->device_kind, &j->model, j->operands, r->number[ROWS] * r->number[TOKENS]);
     make_rows(j, r->number[ROWS], r->number[TOKENS]);
     j->global_batch = r->number[ROWS];
     j->steps_per_epoch = j->total_steps = 1000;
@@ -124,7 +137,8 @@ static void set_up(ql_job *j, request *r) {
     must(ql_device_describe(j->device, &machine));
     ql_model_title(&j->model, &model);
     ql_memory_choice_text(&j->question, &j->plan.choice, &choice);
-    printf("%s, %d threads\n%s; loaded in %.2f s\n%s\n", machine.name, j->threads, model.data, seconds, choice.data);
+    printf("%s, %d threads\n%s; loaded in %.2f s (%s)\n%s\n", machine.name, j->threads, model.data, seconds, j->model.origin,
+           choice.data);
     ql_str_free(&model);
     ql_str_free(&choice);
 }
@@ -166,10 +180,41 @@ static uint64_t peak_resident(void) {
 
 static void print_memory(const ql_job *j) {
     char plan[32], peak[32], buffers[32];
+    if (!is_cpu(j)) {
+        ql_device_info now;
+        must(ql_device_describe(j->device, &now));
+        printf("memory: %s of the device in use by all, plan %s, of which buffers %s\n",
+               ql_text_bytes(peak, now.bytes_total - now.bytes_free), ql_text_bytes(plan, j->plan.total),
+               ql_text_bytes(buffers, j->plan.arena_bytes));
+        return;
+    }
     uint64_t resident = peak_resident();
     printf("memory: peak resident %s (%llu bytes), plan %s, of which buffers %s\n", ql_text_bytes(peak, resident),
            (unsigned long long)resident, ql_text_bytes(plan, j->plan.total),
            ql_text_bytes(buffers, j->plan.arena_bytes));
+}
+
+static void measure_on_cpu(ql_job *j, const request *r) {
+    double before = fma_peak(j->threads, CLOCK_MONOTONIC);
+    op_times_watch(j->device, &j->model);
+    double total = run_steps(j, r->number[ROWS], r->number[TOKENS], r->number[STEPS]);
+    double after = fma_peak(j->threads, CLOCK_MONOTONIC), peak = before > after ? before : after;
+    printf("peak of fused multiply-adds: %.1f GFLOP/s before, %.1f after\n", before, after);
+    op_times_print(total, r->number[STEPS], peak);
+}
+
+enum { WATCHED_STEPS = 2 };
+
+static void measure_elsewhere(ql_job *j, const request *r) {
+    int64_t tokens = r->number[ROWS] * r->number[TOKENS];
+    double  undisturbed = run_steps(j, r->number[ROWS], r->number[TOKENS], r->number[STEPS]) / (double)r->number[STEPS];
+    op_times_watch(j->device, &j->model);
+    double total = run_steps(j, r->number[ROWS], r->number[TOKENS], WATCHED_STEPS);
+    double flop = op_times_flop() / WATCHED_STEPS, least = least_seconds(&r->rates, &j->model, flop, tokens, 2);
+    printf("dense products of these shapes: %.1f TFLOP/s; a copy: %.0f GB/s, read and written\n", r->rates.flops * 1e-12,
+           r->rates.bytes * 1e-9);
+    printf("least seconds of a step: %.4f; reached: %.3f of it\n", least, least / undisturbed);
+    op_times_print(total, WATCHED_STEPS, r->rates.flops * 1e-9);
 }
 
 /* Threads that sleep while they wait, as the worker has them (docs/adr/0002). */
@@ -185,12 +230,8 @@ int main(int argc, char **argv) {
     ql_job j = {0};
     set_up(&j, &r);
     fflush(stdout);
-    double before = fma_peak(j.threads, CLOCK_MONOTONIC);
-    op_times_watch(j.device, &j.model);
-    double total = run_steps(&j, r.number[ROWS], r.number[TOKENS], r.number[STEPS]);
-    double after = fma_peak(j.threads, CLOCK_MONOTONIC), peak = before > after ? before : after;
-    printf("peak of fused multiply-adds: %.1f GFLOP/s before, %.1f after\n", before, after);
-    op_times_print(total, r.number[STEPS], peak);
+    if (is_cpu(&j)) measure_on_cpu(&j, &r);
+    else measure_elsewhere(&j, &r);
     print_memory(&j);
     ql_job_close(&j);
     must(ql_world_close(j.world, ql_ok()));

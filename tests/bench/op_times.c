@@ -121,6 +121,12 @@ void op_times_clear(void) {
     rows = 0;
 }
 
+double op_times_flop(void) {
+    double flop = 0;
+    for (size_t i = 0; i < rows; i++) flop += table[i].flop;
+    return flop;
+}
+
 void op_times_print(double total, int64_t steps, double peak) {
     double rest = total;
     printf("  %-24s %10s %7s %9s %8s\n", "", "s a step", "share", "GFLOP/s", "of peak");

@@ -9,6 +9,8 @@
 void op_times_watch(ql_device *d, const ql_model *m);
 /* Forgets what was noted. */
 void op_times_clear(void);
+/* What all products had to compute, since then. */
+double op_times_flop(void);
 /* A table of what was noted: seconds a step, share of `total` seconds of `steps` steps, GFLOP/s and
  * their share of `peak`. Attention counts visible pairs only. */
 void op_times_print(double total, int64_t steps, double peak);

@@ -27,7 +27,7 @@ int rig_open(void **state) {
     if (scratch_make(state)) return -1;
     snprintf(caches, sizeof caches, "%s", scratch("caches"));
     ql_err e = ql_dir_make(scratch("model"));
-    if (!ql_bad(e)) random_model_write(&small, scratch("model"));
+    if (!ql_bad(e)) random_model_write(&small, scratch("model"), 1);
     return ql_bad(e);
 }
 

@@ -28,6 +28,16 @@ static void fill(ql_state *s, int64_t step) {
     s->rows_done = step * 16;
     s->tokens_seen = step * 16000 + 1;
     s->targets_seen = step * 5000 + 2;
+    s->has_loss_scale = step % 2 == 0;
+    s->loss_scale_exponent = step % 20;
+    s->loss_scale_steps = step * 3;
+}
+
+static bool counters_are(const ql_state *s, int64_t step) {
+    if (s->step != step || s->rows_done != step * 16 || s->tokens_seen != step * 16000 + 1 || s->targets_seen != step * 5000 + 2)
+        return false;
+    if (s->has_loss_scale != (step % 2 == 0)) return false;
+    return !s->has_loss_scale || (s->loss_scale_exponent == step % 20 && s->loss_scale_steps == step * 3);
 }
 
 static ql_state_tensor make_tensor(size_t module, char which, int64_t rows, int64_t cols) {
@@ -97,8 +107,7 @@ bool state_is(const test_state *t, int64_t step) {
             for (size_t i = 0; i < (size_t)(x->rows * x->cols); i++)
                 if (array[a][i] != value_of(k, a, i, step)) return false;
     }
-    return s->step == step && s->rows_done == step * 16 && s->tokens_seen == step * 16000 + 1 &&
-           s->targets_seen == step * 5000 + 2;
+    return counters_are(s, step);
 }
 
 ql_err state_save(const char *folder, const test_state *t, int keep) {

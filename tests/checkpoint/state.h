@@ -1,4 +1,5 @@
-/* A small state to save and load: every value is a function of (tensor, array, element, step). */
+/* A small state to save and load: every value is a function of (tensor, array, element, step). Even steps have a
+ * loss scale. */
 #pragma once
 #include "checkpoint/checkpoint.h"
 

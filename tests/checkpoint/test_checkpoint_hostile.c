@@ -234,6 +234,12 @@ static void future_version(hid_t f) {
 static void no_cursor(hid_t f) {
     check(H5Adelete(f, "rows_done"));
 }
+static void half_a_loss_scale(hid_t f) {
+    check(H5Adelete(f, "loss_scale_steps"));
+}
+static void negative_loss_scale(hid_t f) {
+    number(f, "loss_scale_exponent", -1);
+}
 
 static void real_step(hid_t f) {
     double x = 2;
@@ -336,6 +342,8 @@ static const struct {
     {"another step", other_step, "is of step 3, its manifest of step 2"},
     {"a newer version", future_version, "has format version 9"},
     {"no cursor", no_cursor, "rows_done: is missing"},
+    {"half a loss scale", half_a_loss_scale, "loss_scale_steps: is missing"},
+    {"a negative loss scale", negative_loss_scale, "loss_scale_exponent: is negative"},
     {"a step that is no integer", real_step, "step: is not one 64-bit integer"},
     {"a step that is text", text_step, "step: is not one 64-bit integer"},
     {"text of variable length", variable_text, "key_1: is not one text"},

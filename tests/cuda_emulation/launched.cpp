@@ -9,7 +9,7 @@
 
 namespace emulation {
 
-/* Names as written at launches; never freed, because exit handlers use it. */
+/* Never freed: the exit handler uses it. */
 static std::set<std::string> &launched = *new std::set<std::string>;
 
 static std::string plain_name(const std::string &written) {
@@ -27,9 +27,7 @@ static void append_all() {
 }
 
 void note_launched(const char *kernel) {
-    static const char *last; /* mostly one kernel is launched many times */
-    if (kernel == last || !getenv("QL_EMU_LAUNCHED")) return;
-    last = kernel;
+    if (!getenv("QL_EMU_LAUNCHED")) return;
     if (launched.empty()) atexit(append_all);
     launched.insert(plain_name(kernel));
 }

@@ -26,6 +26,7 @@ static void make_room() {
         abort();
     }
     room = static_cast<char *>(memory) + page;
+    if (__asan_poison_memory_region) __asan_poison_memory_region(memory, most + 2 * page);
 }
 
 void resize_dynamic_shared(size_t bytes) {

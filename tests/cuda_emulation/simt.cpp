@@ -2,6 +2,7 @@
 #include "tests/cuda_emulation/launched.h"
 #include "tests/cuda_emulation/order.h"
 #include "tests/cuda_emulation/shared_memory.h"
+#include "tests/cuda_emulation/source_line.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +39,7 @@ void fail(const char *format, ...) {
 void fail_at(place at, const char *format, ...) {
     va_list values;
     va_start(values, format);
-    fprintf(stderr, "emulation: %s:%d: ", at.file, at.line);
+    fprintf(stderr, "emulation: %s: ", source_line(site_of(at)).c_str());
     vfprintf(stderr, format, values);
     va_end(values);
     say_who();
@@ -55,8 +56,8 @@ static void fail_in_deadlock() {
     }
     place nowhere = {"nowhere", 0}, barrier = one_at_barrier ? one_at_barrier->at : nowhere;
     place operation = one_at_operation ? one_at_operation->at : nowhere;
-    fail_at(operation, "deadlock: %d threads wait here for the other lanes of their warp, %d at the barrier of %s:%d, %d have left",
-            at_operation, at_barrier, barrier.file, barrier.line, block.left);
+    fail_at(operation, "deadlock: %d threads wait here for the other lanes of their warp, %d at the barrier of %s, %d have left",
+            at_operation, at_barrier, source_line(site_of(barrier)).c_str(), block.left);
 }
 
 /* ---- who runs ---- */
@@ -131,8 +132,8 @@ int barrier(bool predicate, place at) {
         block.barrier = at;
         block.predicates = 0;
     } else if (!equal(block.barrier, at))
-        fail_at(at, "a barrier that not all threads reach: others wait at the one of %s:%d", block.barrier.file,
-                block.barrier.line);
+        fail_at(at, "a barrier that not all threads reach: others wait at the one of %s",
+                source_line(site_of(block.barrier)).c_str());
     block.predicates += predicate;
     if (++block.at_barrier < block.count) {
         wait_as(state::at_barrier, at);

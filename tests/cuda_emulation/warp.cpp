@@ -1,5 +1,6 @@
 #include "tests/cuda_emulation/block.h"
 #include "tests/cuda_emulation/shared_memory.h"
+#include "tests/cuda_emulation/source_line.h"
 #include <string.h>
 
 namespace emulation {
@@ -25,7 +26,7 @@ void warp_operation(warp_work *work, void *operand, place at) {
     warp &w = block.warps[running / warp_threads];
     if (!w.arrived) join(w, work, at);
     else if (w.work != work || w.at.line != at.line || strcmp(w.at.file, at.file))
-        fail_at(at, "a warp operation that not all lanes reach: others wait in %s:%d", w.at.file, w.at.line);
+        fail_at(at, "a warp operation that not all lanes reach: others wait in %s", source_line(site_of(w.at)).c_str());
     w.operand[mine] = operand;
     w.arrived |= 1u << mine;
     if (w.arrived != all_lanes) {

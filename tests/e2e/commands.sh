@@ -23,6 +23,14 @@ for file in adapter_model.safetensors adapter_config.json metrics.jsonl config.y
 done
 if [ "$(grep -c '"event": "step"' "$out/metrics.jsonl")" = 3 ]; then pass "three step lines"; else flunk "step lines"; fi
 has "step line" '"event": "step", "step": 2, "epoch": .*"loss": .*"grad_norm": .*"learning_rate": .*"target_tokens": .*"num_input_tokens_seen": .*"step_seconds": .*"tokens_per_second": .*"peak_memory_bytes": ' "$out/metrics.jsonl"
+# Times of phases: all there, and together no longer than the steps.
+seconds() { grep '"event": "step"' "$out/metrics.jsonl" | grep -Eo "\"($1)_seconds\": [^,]*" | awk '{s += $2} END {print s + 0}'; }
+for phase in forward head backward exchange update; do
+  if awk "BEGIN {exit !($(seconds "$phase") > 0)}"; then pass "${phase}_seconds"; else flunk "${phase}_seconds: $(seconds "$phase")"; fi
+done
+phases=$(seconds 'forward|head|backward|exchange|update')
+if awk "BEGIN {exit !($phases <= $(seconds step))}"; then pass "phases fit in steps"; else flunk "phases $phases, steps $(seconds step)"; fi
+if grep -q loss_scale "$out/metrics.jsonl"; then flunk "a loss scale in float32"; else pass "no loss scale in float32"; fi
 has "eval line" '"event": "eval", "step": 2, "eval_loss": .*"perplexity": .*"target_tokens": ' "$out/metrics.jsonl"
 if grep -q $'\033' "$scratch/err"; then flunk "control characters on a pipe"; else pass "no control characters on a pipe"; fi
 
@@ -53,7 +61,7 @@ expect_status "its largest matrix is decoded twice at a time" 0 "$qlora" plan --
 has "beside a workspace of 32 MiB" "\"kernels\": $((32 * 1024 * 1024 + 4 * 320 * 192))," "$scratch/out"
 
 # What is free is told a moment earlier, so that it is compared roughly.
-number() { grep -o "\"$1\": [0-9]*" "$scratch/out" | grep -o '[0-9]*$'; }
+number() { grep -o "\"$1\": [0-9]*" "$scratch/out" | head -n 1 | grep -o '[0-9]*$'; }
 "$worker" --probe --json >"$scratch/out"
 free=$(number bytes_free)
 for ranks in 1 4; do

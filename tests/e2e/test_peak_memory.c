@@ -129,7 +129,7 @@ static void check(const subject *s) {
     const uint64_t allowance = 60 << 20;
     char           folder[] = "/var/tmp/qlora-test.XXXXXX";
     assert_non_null(mkdtemp(folder));
-    random_model_write(&s->model, folder);
+    random_model_write(&s->model, folder, 1);
     write_tokenizer(folder, s->model.vocab);
     copy_file("tokenizer_config.json", folder);
     write_data(folder);

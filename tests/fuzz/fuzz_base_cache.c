@@ -60,7 +60,7 @@ static bool target(void *ctx, const uint8_t *bytes, size_t n) {
 int main(int argc, char **argv) {
     context c = {.model = ql_path_join(ql_fuzz_folder(), "model"), .caches = ql_path_join(ql_fuzz_folder(), "caches")};
     must(ql_dir_make(c.model));
-    random_model_write(&small, c.model);
+    random_model_write(&small, c.model, 1);
     load(&c, c.caches, true, &c.reference);
     char *pattern = ql_path_join(c.caches, "*.base");
     glob_t found;

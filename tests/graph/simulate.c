@@ -19,12 +19,23 @@ typedef struct {
     bool written;
 } place;
 
+/* A transfer that nobody has waited for: it may happen at any moment. */
+typedef struct {
+    const ql_plan_step *step;
+    size_t bytes;
+} transfer;
+
+enum { MOST_TRANSFERS = 64 };
+
 typedef struct {
     const ql_graph *g;
     const ql_plan *p;
     simulation *facts;
     cell *cells;
     size_t count;
+    int32_t *host; /* labels of what waits on the host, by cell */
+    transfer under_way[MOST_TRANSFERS];
+    int n_under_way;
     bool *kept;     /* per value */
     int *consumers; /* per value */
     int step, head;
@@ -50,6 +61,20 @@ static size_t bytes_of(const machine *m, int64_t width) {
     return (size_t)m->p->request.max_tokens * (size_t)width * 4;
 }
 
+static bool overlap(int64_t a, size_t a_bytes, int64_t b, size_t b_bytes) {
+    return a < b + (int64_t)b_bytes && b < a + (int64_t)a_bytes;
+}
+
+/* What is sent may be read meanwhile, what is fetched may not be touched. */
+static void check_transfers(machine *m, int64_t at, size_t bytes, bool written, const char *what) {
+    for (int i = 0; i < m->n_under_way; i++) {
+        const transfer *t = &m->under_way[i];
+        bool sent = t->step->kind == QL_STEP_SEND;
+        if (overlap(at, bytes, t->step->out, t->bytes) && (written || !sent))
+            complain(m, "%s is where the result of node %d is still being %s", what, t->step->node, sent ? "sent" : "fetched");
+    }
+}
+
 /* Notes that the step works on these bytes; false when they are no bytes of the arena. */
 static bool touch(machine *m, int64_t at, size_t bytes, int group, bool written, const char *what) {
     if (at < 0 || at % 64 != 0) {
@@ -62,6 +87,7 @@ static bool touch(machine *m, int64_t at, size_t bytes, int group, bool written,
         complain(m, "%s ends at %zu beyond the arena of %zu", what, end, m->p->bytes);
         return false;
     }
+    check_transfers(m, at, bytes, written, what);
     m->used[m->n_used++] = (place){at, bytes, group, written};
     return true;
 }
@@ -70,9 +96,9 @@ static void check_apart(machine *m) {
     for (int i = 0; i < m->n_used; i++)
         for (int k = 0; k < i; k++) {
             const place *a = &m->used[i], *b = &m->used[k];
-            bool overlap = a->at < b->at + (int64_t)b->bytes && b->at < a->at + (int64_t)a->bytes;
             bool same = a->group == b->group && a->at == b->at;
-            if (overlap && !same && (a->written || b->written)) complain(m, "places %d and %d overlap", k, i);
+            if (overlap(a->at, a->bytes, b->at, b->bytes) && !same && (a->written || b->written))
+                complain(m, "places %d and %d overlap", k, i);
         }
     m->n_used = 0;
 }
@@ -203,6 +229,48 @@ static void run_backward(machine *m, const ql_plan_step *s, const ql_node *n) {
     for (int i = 0; i < QL_MAX_INPUTS && !m->bad; i++) give_gradient(m, s, n, i);
 }
 
+/* ---- transfers ---- */
+
+static bool has_host_place(machine *m, const ql_plan_step *s, size_t bytes) {
+    bool good = s->host >= 0 && s->host % 64 == 0 && (size_t)s->host + bytes <= m->p->host_bytes;
+    if (!good) complain(m, "no place on the host (%lld)", (long long)s->host);
+    return good;
+}
+
+static void begin_transfer(machine *m, const ql_plan_step *s, size_t bytes) {
+    if (m->n_under_way == MOST_TRANSFERS) complain(m, "nobody waits for transfers");
+    else m->under_way[m->n_under_way++] = (transfer){s, bytes};
+}
+
+/* Transfers follow one another, so that the next one finds this one's result. */
+static void run_send(machine *m, const ql_plan_step *s) {
+    ql_value v = m->g->node[s->node].out;
+    size_t bytes = bytes_of(m, m->g->value[v].width);
+    if (!has_host_place(m, s, bytes) || !touch(m, s->out, bytes, v, false, "what is sent")) return;
+    expect(m, s->out, bytes, activation(v), "what is sent, value", v);
+    for (size_t i = 0; i < bytes / 4; i++) m->host[(size_t)s->host / 4 + i] = activation(v);
+    begin_transfer(m, s, bytes);
+}
+
+static void run_fetch(machine *m, const ql_plan_step *s) {
+    ql_value v = m->g->node[s->node].out;
+    size_t bytes = bytes_of(m, m->g->value[v].width);
+    if (!has_host_place(m, s, bytes) || !touch(m, s->out, bytes, -2, true, "what is fetched")) return;
+    for (size_t i = 0; i < bytes / 4; i++)
+        if (m->host[(size_t)s->host / 4 + i] != activation(v)) complain(m, "value %d is not on the host", v);
+    begin_transfer(m, s, bytes);
+}
+
+static void run_await(machine *m) {
+    for (int i = 0; i < m->n_under_way; i++) {
+        const transfer *t = &m->under_way[i];
+        if (t->step->kind == QL_STEP_FETCH) fill(m, t->step->out, t->bytes, activation(m->g->node[t->step->node].out));
+    }
+    m->n_under_way = 0;
+}
+
+/* ---- all of it ---- */
+
 static void prepare(machine *m) {
     for (size_t i = 0; i < m->g->nodes; i++) {
         const ql_node *n = &m->g->node[i];
@@ -219,6 +287,7 @@ static void prepare(machine *m) {
 static void check_all_ran(machine *m) {
     bool training = m->p->request.purpose == QL_PLAN_TRAIN;
     if (m->head < 0) complain(m, "no head");
+    if (m->n_under_way > 0) complain(m, "a transfer that nobody waits for");
     for (size_t i = 0; i + 1 < m->g->nodes; i++) {
         int expected = training && m->facts->wants[m->g->node[i].out];
         if (m->facts->backwards[i] != expected)
@@ -234,7 +303,13 @@ static void check_all_ran(machine *m) {
 
 static void run_step(machine *m, const ql_plan_step *s) {
     const ql_node *n = &m->g->node[s->node];
-    if (is(n, "head"))
+    if (s->kind == QL_STEP_SEND)
+        run_send(m, s);
+    else if (s->kind == QL_STEP_FETCH)
+        run_fetch(m, s);
+    else if (s->kind == QL_STEP_AWAIT)
+        run_await(m);
+    else if (is(n, "head"))
         run_head(m, s, n);
     else if (s->backward)
         run_backward(m, s, n);
@@ -247,12 +322,14 @@ const char *simulate(const ql_graph *g, const ql_plan *p, simulation *out) {
     *out = (simulation){.backwards = QL_NEW_ARRAY(int, g->nodes), .wants = QL_NEW_ARRAY(bool, g->values)};
     machine m = {.g = g, .p = p, .facts = out, .count = p->bytes / 4, .head = -1};
     m.cells = QL_NEW_ARRAY(cell, m.count);
+    m.host = QL_NEW_ARRAY(int32_t, p->host_bytes / 4);
     m.kept = QL_NEW_ARRAY(bool, g->values);
     m.consumers = QL_NEW_ARRAY(int, g->values);
     prepare(&m);
     for (m.step = 0; m.step < (int)p->steps && !m.bad; m.step++) run_step(&m, &p->step[m.step]);
     check_all_ran(&m);
     free(m.cells);
+    free(m.host);
     free(m.kept);
     free(m.consumers);
     return m.bad ? complaint : NULL;

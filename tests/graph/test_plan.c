@@ -42,8 +42,8 @@ static void check_plan(const ql_graph *g, ql_plan_request r, const char *what) {
     ql_plan_make(g, &r, &p);
     const char *complaint = simulate(g, &p, &s);
     if (complaint)
-        fail_msg("%s, purpose %d, recompute %d in %d layers, %lld tokens: %s", what, r.purpose, r.recompute,
-                 r.deep_layers, (long long)r.max_tokens, complaint);
+        fail_msg("%s, purpose %d, recompute %d in %d layers, %lld tokens%s: %s", what, r.purpose, r.recompute,
+                 r.deep_layers, (long long)r.max_tokens, r.host_borders ? ", borders on the host" : "", complaint);
     simulation_free(&s);
     ql_plan_free(&p);
 }
@@ -57,6 +57,10 @@ static void check_all_plans(const ql_graph *g, const char *what) {
                 ql_plan_request r = request(purposes[i], degree, tokens[t]);
                 check_plan(g, r, what);
                 r.deep_layers = g->layers / 2;
+                check_plan(g, r, what);
+                r.host_borders = true;
+                check_plan(g, r, what);
+                r.deep_layers = 1000;
                 check_plan(g, r, what);
             }
 }
@@ -176,7 +180,7 @@ static void test_layers_one_by_one(void **state) {
     ql_graph_free(&g);
 }
 
-/* With activations of two bytes, and what crosses borders on the host: only sizes. */
+/* With activations of two bytes, and what crosses borders on the host. */
 static void test_other_sizes(void **state) {
     (void)state;
     ql_graph g;
@@ -192,8 +196,9 @@ static void test_other_sizes(void **state) {
     size_t border = 64 * (size_t)g.value[g.node[0].out].width * 2;
     assert_true(p[1].kept_bytes < p[0].kept_bytes && 2 * p[1].kept_bytes > p[0].kept_bytes);
     assert_int_equal(p[0].host_bytes, 0);
-    assert_int_equal(p[2].host_bytes, 8 * border); /* of the embedding and of all layers but the last */
-    assert_int_equal(p[1].kept_bytes - p[2].kept_bytes, 8 * border);
+    assert_int_equal(p[2].host_bytes, 7 * border); /* of the embedding and of all layers but the last two */
+    assert_int_equal(p[1].kept_bytes - p[2].kept_bytes, 7 * border);
+    assert_true(p[1].bytes > p[2].bytes);
     for (int i = 0; i < 3; i++) ql_plan_free(&p[i]);
     ql_graph_free(&g);
 }
@@ -381,6 +386,101 @@ static void test_wrong_steps_are_caught(void **state) {
     close_subject(&s);
 }
 
+/* Layers of which four send what they make. */
+static void open_subject_with_transfers(subject *s) {
+    build("qwen3", 5, &s->graph);
+    random_adapters(0, 1, &s->graph);
+    ql_plan_request r = request(QL_PLAN_TRAIN, QL_RECOMPUTE_LAYERS, 5);
+    r.host_borders = true;
+    ql_plan_make(&s->graph, &r, &s->plan);
+    assert_false(is_caught(s));
+}
+
+static size_t next_of_kind(const subject *s, ql_step_kind kind, size_t from) {
+    while (from < s->plan.steps && s->plan.step[from].kind != kind) from++;
+    return from;
+}
+
+static int count_of_kind(const subject *s, ql_step_kind kind) {
+    int n = 0;
+    for (size_t i = 0; (i = next_of_kind(s, kind, i)) < s->plan.steps; i++) n++;
+    return n;
+}
+
+static void swap_steps(const subject *s, size_t a, size_t b) {
+    ql_plan_step t = s->plan.step[a];
+    s->plan.step[a] = s->plan.step[b];
+    s->plan.step[b] = t;
+}
+
+/* A transfer that begins after somebody waited for it, or goes elsewhere, or never. */
+static void test_wrong_transfers_are_caught(void **state) {
+    (void)state;
+    static const ql_step_kind kinds[] = {QL_STEP_SEND, QL_STEP_FETCH};
+    subject s;
+    open_subject_with_transfers(&s);
+    for (size_t k = 0; k < QL_LEN(kinds); k++) {
+        assert_int_equal(count_of_kind(&s, kinds[k]), 4);
+        for (size_t i = 0; (i = next_of_kind(&s, kinds[k], i)) < s.plan.steps; i++) {
+            ql_plan_step *p = &s.plan.step[i];
+            size_t wait = next_of_kind(&s, QL_STEP_AWAIT, i);
+            check_spoiled_place(&s, &p->out, p->out + 64, i);
+            check_spoiled_place(&s, &p->host, p->host + 64, i);
+            check_spoiled_place(&s, &p->host, QL_ABSENT, i);
+            if (kinds[k] == QL_STEP_FETCH) { /* too late: whoever reads it does not wait */
+                swap_steps(&s, i, wait);
+                assert_true(is_caught(&s));
+                swap_steps(&s, i, wait);
+            }
+            p->kind = kinds[k] == QL_STEP_SEND ? QL_STEP_FETCH : QL_STEP_SEND;
+            assert_true(is_caught(&s));
+            p->kind = kinds[k];
+        }
+    }
+    s.plan.host_bytes -= 64;
+    assert_true(is_caught(&s));
+    s.plan.host_bytes += 64;
+    close_subject(&s);
+}
+
+/* Nobody waits: what is fetched is read too early, what is sent is overwritten. */
+static void test_missing_waits_are_caught(void **state) {
+    (void)state;
+    subject s;
+    open_subject_with_transfers(&s);
+    assert_int_equal(count_of_kind(&s, QL_STEP_AWAIT), 8);
+    for (size_t i = 0; (i = next_of_kind(&s, QL_STEP_AWAIT, i)) < s.plan.steps; i++) {
+        size_t end = s.plan.steps - 1;
+        for (size_t k = i; k < end; k++) swap_steps(&s, k, k + 1);
+        s.plan.steps--;
+        if (!is_caught(&s)) fail_msg("step %zu, which waits for transfers, is not missed", i);
+        s.plan.steps++;
+        for (size_t k = end; k > i; k--) swap_steps(&s, k, k - 1);
+    }
+    assert_false(is_caught(&s));
+    close_subject(&s);
+}
+
+/* A place is taken while what lies there is still being sent, or is already being fetched. */
+static void test_hasty_places_are_caught(void **state) {
+    (void)state;
+    subject s;
+    open_subject_with_transfers(&s);
+    int tried = 0;
+    for (size_t i = 0; i < s.plan.steps; i++) {
+        if (s.plan.step[i].kind != QL_STEP_SEND && s.plan.step[i].kind != QL_STEP_FETCH) continue;
+        for (size_t k = i + 1; s.plan.step[k].kind != QL_STEP_AWAIT; k++) {
+            ql_plan_step *p = &s.plan.step[k];
+            if (p->kind != QL_STEP_COMPUTE) continue;
+            if (!p->backward) check_spoiled_place(&s, &p->out, s.plan.step[i].out, k);
+            if (p->scratch != QL_ABSENT) check_spoiled_place(&s, &p->scratch, s.plan.step[i].out, k);
+            tried++;
+        }
+    }
+    assert_true(tried > 40);
+    close_subject(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_architectures),
@@ -397,6 +497,9 @@ int main(void) {
         cmocka_unit_test(test_overlaps_are_caught),
         cmocka_unit_test(test_wrong_places_are_caught),
         cmocka_unit_test(test_wrong_steps_are_caught),
+        cmocka_unit_test(test_wrong_transfers_are_caught),
+        cmocka_unit_test(test_missing_waits_are_caught),
+        cmocka_unit_test(test_hasty_places_are_caught),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

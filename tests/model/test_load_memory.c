@@ -76,7 +76,7 @@ static measurement load_in_child(const char *folder, bool load_in_4bit, const ch
 static void write_in_child(const char *folder) {
     pid_t child = fork();
     if (child == 0) {
-        random_model_write(&big, folder);
+        random_model_write(&big, folder, 1);
         _exit(0);
     }
     int status;

@@ -78,7 +78,7 @@ static void check_parts(const subject *s, const ql_memory_plan *p) {
     assert_int_equal(sum_of(p, QL_OUTSIDE_ARENA), s->q.needs.workspace + s->q.needs.outside);
     assert_int_equal(part(p, "base model"), s->model.weight_bytes);
     assert_int_equal(part(p, "adapter") + part(p, "moments") + part(p, "gradients"),
-                     ql_adapter_bytes(&s->shape, s->q.training));
+                     ql_adapter_bytes(&s->shape, s->q.training, false));
     assert_int_equal(part(p, "batch"), ql_batch_bytes(p->micro_tokens, p->choice.micro_rows));
     assert_int_equal(part(p, "activations") + part(p, "logits") + part(p, "working space"), p->run_bytes);
     assert_true(p->run_bytes >= p->score.bytes && p->run_bytes >= p->train.bytes);

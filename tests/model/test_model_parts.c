@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "tests/quant/scratch.h"
+#include "tests/support/late_transfers.h"
 #include "worker/model/adapter.h"
 #include "worker/model/arch.h"
 #include "worker/model/rope.h"
@@ -199,13 +201,17 @@ static void test_others_are_refused(void **state) {
 
 /* ---- the adapter ---- */
 
-static void open_adapter(const char *const *keys, bool training, ql_graph *g, ql_config *c, ql_adapter *a) {
+static void open_adapter_with(const char *const *keys, bool training, bool paged, ql_graph *g, ql_config *c, ql_adapter *a) {
     ql_device *d;
     ql_adapter_shape shape;
     set_up(keys, g, c);
     ok(ql_device_open("cpu", 0, 1, &d));
     ok(ql_adapter_plan(g, c, &shape));
-    ok(ql_adapter_open(d, &shape, training, a));
+    ok(ql_adapter_open(d, &shape, training, paged, a));
+}
+
+static void open_adapter(const char *const *keys, bool training, ql_graph *g, ql_config *c, ql_adapter *a) {
+    open_adapter_with(keys, training, false, g, c, a);
 }
 
 static void close_adapter(ql_graph *g, ql_config *c, ql_adapter *a) {
@@ -253,17 +259,20 @@ static void test_layout(void **state) {
 /* Runs do not overlap, and memory is what was announced. */
 static void test_adapter_memory(void **state) {
     (void)state;
-    for (int training = 0; training < 2; training++) {
+    for (int kind = 0; kind < 3; kind++) {
+        bool training = kind > 0, paged = kind > 1;
         ql_graph g;
         ql_config c;
         ql_adapter a;
-        open_adapter(KEYS("lora_r=5"), training, &g, &c, &a);
-        size_t announced = ql_adapter_bytes(&a.shape, training);
+        open_adapter_with(KEYS("lora_r=5"), training, paged, &g, &c, &a);
+        size_t announced = ql_adapter_bytes(&a.shape, training, paged);
         assert_int_equal(ql_device_memory(a.device).bytes_now, announced);
+        assert_int_equal(a.paged != NULL, paged);
         const ql_tensor runs[] = {a.value, a.moment1, a.moment2, a.gradient, a.sum, a.partial};
         size_t end = 0;
         for (size_t i = 0; i < QL_LEN(runs); i++) {
-            assert_int_equal(ql_present(runs[i]), training || i == 0);
+            bool is_moment = i == 1 || i == 2;
+            assert_int_equal(ql_present(runs[i]), i == 0 || (training && !(paged && is_moment)));
             if (!ql_present(runs[i])) continue;
             assert_true(runs[i].offset >= end && runs[i].offset % 64 == 0);
             end = runs[i].offset + ql_bytes(runs[i]);
@@ -388,13 +397,12 @@ static void test_scale(void **state) {
     check_scale(KEYS("lora_r=8", "lora_alpha=16", "use_rslora=true"), 16 / sqrt(8));
 }
 
-static void test_copies_come_back(void **state) {
-    (void)state;
+static void check_copies(bool paged) {
     ql_graph g;
     ql_config c;
     ql_adapter a;
     ql_adapter_copy copy;
-    open_adapter(KEYS("lora_r=4"), true, &g, &c, &a);
+    open_adapter_with(KEYS("lora_r=4"), true, paged, &g, &c, &a);
     ok(ql_adapter_init(&a, 1, false));
     float *x = values_of(&a);
     ql_adapter_copy_open(&a, &copy);
@@ -405,15 +413,72 @@ static void test_copies_come_back(void **state) {
     copy.tensor[2].moment2[0] = 5;
     ok(ql_adapter_init(&a, 2, true));
     ok(ql_adapter_store(&a, &copy));
-    float *y = values_of(&a), *moment2 = QL_NEW_ARRAY(float, (size_t)a.shape.length);
+    float *y = values_of(&a);
     assert_memory_equal(x, y, (size_t)a.shape.length * sizeof *x);
-    ok(ql_download(a.device, moment2, a.moment2));
+    const float *moment2 = paged ? a.paged + a.shape.length : ql_host_address(a.device, a.moment2);
     assert_true(moment2[a.shape.module[1].a_at] == 5);
     free(x);
     free(y);
-    free(moment2);
     ql_adapter_copy_close(&copy);
     close_adapter(&g, &c, &a);
+}
+
+static void test_copies_come_back(void **state) {
+    (void)state;
+    check_copies(false);
+    check_copies(true);
+}
+
+/* Three updates with gradients that differ; the state afterwards. `room`: bytes that paged moments pass through. */
+static ql_adapter_copy updated(size_t room, int64_t *transfers) {
+    ql_graph g;
+    ql_config c;
+    ql_adapter a;
+    ql_adapter_copy copy;
+    ql_buffer *buffer = NULL;
+    open_adapter_with(KEYS("lora_r=4"), true, room > 0, &g, &c, &a);
+    late_transfers(a.device);
+    ok(ql_buffer_new(a.device, room, &buffer));
+    ok(ql_adapter_init(&a, 1, false));
+    float *x = QL_NEW_ARRAY(float, (size_t)a.shape.length);
+    for (uint32_t step = 1; step <= 3; step++) {
+        for (uint32_t i = 0; i < a.shape.length; i++) x[i] = ql_uniform(ql_philox(9, i, step, 0, 0).word[0]) - 0.5f;
+        ok(ql_upload(a.device, a.gradient, x));
+        ok(ql_adapter_update(&a, (ql_tensor){.buffer = buffer, .dtype = QL_U8, .rows = 1, .cols = (int64_t)room},
+                             &(ql_adamw_args){.lr = 0.01, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .weight_decay = 0.1, .clip = 1, .step = step}));
+        assert_int_equal(late_transfers_pending(), 0);
+        if (room) memset(ql_host_address(a.device, (ql_tensor){.buffer = buffer, .dtype = QL_U8, .rows = 1, .cols = 1}), 0x7f, room);
+    }
+    free(x);
+    ql_adapter_copy_open(&a, &copy);
+    ok(ql_adapter_fetch(&a, &copy));
+    *transfers = late_transfers_count();
+    ql_buffer_free(a.device, buffer);
+    close_adapter(&g, &c, &a);
+    return copy;
+}
+
+/* Pieces of 16 elements up to everything at once; a room that is no multiple of anything. */
+static void test_paged_moments(void **state) {
+    (void)state;
+    int64_t transfers;
+    ql_adapter_copy resident = updated(0, &transfers);
+    assert_int_equal(transfers, 0);
+    static const size_t rooms[] = {QL_UPDATE_ROOM, QL_UPDATE_ROOM + 252, 4096, 100001, 1 << 20};
+    for (size_t i = 0; i < QL_LEN(rooms); i++) {
+        ql_adapter_copy paged = updated(rooms[i], &transfers);
+        assert_true(transfers >= 3 * 4);
+        assert_int_equal(paged.tensors, resident.tensors);
+        for (size_t t = 0; t < paged.tensors; t++) {
+            const ql_state_tensor *here = &paged.tensor[t], *there = &resident.tensor[t];
+            size_t bytes = (size_t)(here->rows * here->cols) * sizeof(float);
+            assert_memory_equal(here->value, there->value, bytes);
+            assert_memory_equal(here->moment1, there->moment1, bytes);
+            assert_memory_equal(here->moment2, there->moment2, bytes);
+        }
+        ql_adapter_copy_close(&paged);
+    }
+    ql_adapter_copy_close(&resident);
 }
 
 int main(void) {
@@ -431,6 +496,7 @@ int main(void) {
         cmocka_unit_test(test_start_depends_on_seed_and_name_only),
         cmocka_unit_test(test_scale),
         cmocka_unit_test(test_copies_come_back),
+        cmocka_unit_test(test_paged_moments),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

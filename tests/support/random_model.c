@@ -18,6 +18,8 @@ void must(ql_err e) {
 static const random_model known[] = {
     {"135m", 576, 30, 9, 3, 1536, 49152, true},    /* SmolLM-135M    */
     {"1.1b", 2048, 22, 32, 4, 5632, 32000, false}, /* TinyLlama-1.1B */
+    {"7b", 4096, 32, 32, 32, 11008, 32000, false}, /* Llama-2-7B     */
+    {"8b", 4096, 32, 32, 8, 14336, 128256, false}, /* Llama-3-8B     */
 };
 
 const random_model *random_model_named(const char *name) {
@@ -39,11 +41,11 @@ static void write_config(const random_model *s, const char *folder) {
     free(path);
 }
 
-/* Eight weights from each random number: uniform in [-0.03, 0.03), in steps finer than bf16's. By one
- * thread: tests fork after this, and OpenMP's threads do not follow. */
-static void fill(uint16_t *x, int64_t n, uint32_t which) {
+/* Eight weights from each random number: uniform in [-0.03, 0.03), in steps finer than bf16's. */
+static void fill(uint16_t *x, int64_t n, uint32_t which, int threads) {
     enum { BLOCK = 8 };
     const float step = 0.06f / 65536;
+#pragma omp parallel for num_threads(threads) if (threads > 1)
     for (int64_t block = 0; block < ql_ceil_div(n, BLOCK); block++) {
         ql_random4 r = ql_philox(7, (uint32_t)block, which, 0, 0);
         uint16_t   half[BLOCK];
@@ -58,7 +60,7 @@ static void fill_ones(uint16_t *x, int64_t n) {
 }
 
 /* Every slot of the graph as a random bf16 tensor. */
-static void write_weights(const ql_graph *g, const char *folder) {
+static void write_weights(const ql_graph *g, const char *folder, int threads) {
     ql_tensor_plan *plan = QL_NEW_ARRAY(ql_tensor_plan, g->slots);
     size_t          n = 0;
     for (size_t i = 0; i < g->slots; i++) {
@@ -77,7 +79,7 @@ static void write_weights(const ql_graph *g, const char *folder) {
         if (s->kind == QL_SLOT_NORM)
             fill_ones(x, s->rows * s->cols);
         else
-            fill(x, s->rows * s->cols, (uint32_t)i);
+            fill(x, s->rows * s->cols, (uint32_t)i, threads);
         must(ql_tensor_writer_put(w, s->name, x, (size_t)(s->rows * s->cols) * 2));
         free(x);
     }
@@ -86,13 +88,13 @@ static void write_weights(const ql_graph *g, const char *folder) {
     free(path);
 }
 
-void random_model_write(const random_model *m, const char *folder) {
+void random_model_write(const random_model *m, const char *folder, int threads) {
     ql_model_config config;
     ql_graph        graph = {0};
     write_config(m, folder);
     must(ql_model_config_read(folder, &config));
     config.arch->build(&config, &graph);
-    write_weights(&graph, folder);
+    write_weights(&graph, folder, threads);
     ql_graph_free(&graph);
     ql_model_config_free(&config);
 }

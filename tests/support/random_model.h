@@ -9,8 +9,10 @@ typedef struct {
     bool        tied;
 } random_model;
 
-/* The shapes of the benchmarks: "135m" (SmolLM-135M) and "1.1b" (TinyLlama-1.1B); others are NULL. */
+/* The shapes of the benchmarks: "135m" (SmolLM-135M), "1.1b" (TinyLlama-1.1B), "7b" (Llama-2-7B) and "8b"
+ * (Llama-3-8B); others are NULL. */
 const random_model *random_model_named(const char *name);
-/* config.json and model.safetensors (Llama) into an existing folder. */
-void random_model_write(const random_model *m, const char *folder);
+/* config.json and model.safetensors (Llama) into an existing folder. With one thread the caller may fork
+ * afterwards: OpenMP's threads do not follow. */
+void random_model_write(const random_model *m, const char *folder, int threads);
 void must(ql_err e);

@@ -16,7 +16,11 @@ typedef struct {
     int            *gradient; /* per value: the piece of its gradient                         */
     bool           *wants_gradient; /* per value: an adapter lies below it                    */
     bool           *crosses;  /* per value: another layer reads it                            */
-    int             head_step, layer_above_began; /* steps                                    */
+    int64_t        *host_at;  /* per value: where it waits on the host; QL_ABSENT: it does not */
+    int            *asked_by; /* per value: the layer whose backward is first to read it as the forward pass left it */
+    int             layer;    /* whose backward is being scheduled                            */
+    int             head_step;
+    size_t          awaited;  /* transfers before this step are done                          */
 } planner;
 
 /* Pieces are named by index while the schedule is made; places replace the names at the end. */
@@ -42,7 +46,7 @@ static int use(planner *p, int name, int step) {
 
 static ql_plan_step empty_step(int node, bool backward) {
     ql_plan_step s = {.node = node, .backward = backward};
-    s.out = s.saved = s.d_out = s.scratch = QL_ABSENT;
+    s.out = s.saved = s.d_out = s.scratch = s.host = QL_ABSENT;
     for (int i = 0; i < QL_MAX_INPUTS; i++) s.in[i] = s.d_in[i] = QL_ABSENT;
     return s;
 }
@@ -87,24 +91,12 @@ static bool is_made_again(const planner *p, ql_value v) {
     return !p->graph->value[v].is_saved && !p->crosses[v] && degree_of(p, n->layer) >= n->rule->again;
 }
 
-static bool waits_on_host(const planner *p, ql_value v) {
-    int layer = p->graph->node[p->graph->value[v].producer].layer;
-    return p->plan->request.host_borders && p->crosses[v] && layer < p->graph->layers - 2;
-}
-
-/* It comes back while the layer above runs backward. */
-static int fetch_from_host(planner *p, ql_value v) {
-    int name = piece_of(p, v, p->layer_above_began);
-    p->plan->host_bytes += p->pieces[name].bytes;
-    return name;
-}
-
 /* The piece from which backward reads v, at the step that comes next. */
 static int at_hand(planner *p, ql_value v) {
     if (p->backward[v] >= 0) return p->backward[v];
     if (!is_made_again(p, v)) {
-        p->backward[v] = waits_on_host(p, v) ? fetch_from_host(p, v) : p->forward[v];
-        return p->backward[v];
+        p->asked_by[v] = p->layer;
+        return p->backward[v] = p->forward[v];
     }
     int            node = p->graph->value[v].producer;
     const ql_node *n = &p->graph->node[node];
@@ -113,6 +105,59 @@ static int at_hand(planner *p, ql_value v) {
     schedule_forward(p, node, p->backward);
     p->plan->recomputed++;
     return p->backward[v];
+}
+
+/* ---- what waits on the host ---- */
+
+static int layer_of(const planner *p, ql_value v) {
+    return p->graph->node[p->graph->value[v].producer].layer;
+}
+
+static void push_transfer(planner *p, ql_step_kind kind, ql_value v, int name) {
+    ql_plan_step s = empty_step(p->graph->value[v].producer, false);
+    s.kind = kind;
+    s.out = use(p, name, (int)p->plan->steps);
+    s.host = p->host_at[v];
+    push_step(p, s);
+}
+
+/* What is moved keeps its place until then. */
+static void await_transfers(planner *p) {
+    size_t       now = p->plan->steps;
+    ql_plan_step s = empty_step(0, false);
+    for (size_t i = p->awaited; i < now; i++) {
+        if (p->plan->step[i].kind == QL_STEP_COMPUTE) continue;
+        use(p, (int)p->plan->step[i].out, (int)now);
+        s.kind = QL_STEP_AWAIT;
+    }
+    if (s.kind == QL_STEP_AWAIT) push_step(p, s);
+    p->awaited = p->plan->steps;
+}
+
+/* Forward: what a layer made goes out while the next layer runs. */
+static void send_borders(planner *p, int layer) {
+    await_transfers(p);
+    for (ql_value v = 0; v < (ql_value)p->graph->values; v++)
+        if (p->host_at[v] != QL_ABSENT && layer_of(p, v) == layer) push_transfer(p, QL_STEP_SEND, v, p->forward[v]);
+}
+
+/* Backward: what the next layer reads comes in while this one runs. */
+static void fetch_borders(planner *p, int layer) {
+    await_transfers(p);
+    for (ql_value v = 0; v < (ql_value)p->graph->values; v++) {
+        if (p->host_at[v] == QL_ABSENT || p->asked_by[v] != layer - 1) continue;
+        p->backward[v] = piece_of(p, v, (int)p->plan->steps);
+        push_transfer(p, QL_STEP_FETCH, v, p->backward[v]);
+    }
+}
+
+/* After a schedule without transfers, which shows who reads what. */
+static void choose_what_waits(planner *p) {
+    for (ql_value v = 0; v < (ql_value)p->graph->values; v++) {
+        if (!p->crosses[v] || p->asked_by[v] == QL_ABSENT || p->asked_by[v] >= p->graph->layers - 2) continue;
+        p->host_at[v] = (int64_t)p->plan->host_bytes;
+        p->plan->host_bytes += p->pieces[p->forward[v]].bytes;
+    }
 }
 
 /* ---- head and backward ---- */
@@ -127,6 +172,7 @@ static void schedule_head(planner *p, int node, bool training) {
     s.scratch = scratch_piece(p, n, training, step);
     push_step(p, s);
     p->head_step = step;
+    p->plan->head_step = (size_t)step;
 }
 
 static bool has_backward(const planner *p, const ql_node *n) {
@@ -180,14 +226,11 @@ static void schedule_backward(planner *p, int node) {
 
 static void schedule_all_backward(planner *p) {
     const ql_graph *g = p->graph;
-    int             layer = g->layers, began = (int)p->plan->steps;
-    for (int i = (int)g->nodes - 2; i >= 0; i--) {
-        if (g->node[i].layer != layer) {
-            layer = g->node[i].layer;
-            p->layer_above_began = began;
-            began = (int)p->plan->steps;
-        }
-        if (has_backward(p, &g->node[i])) schedule_backward(p, i);
+    int             i = (int)g->nodes - 2;
+    for (p->layer = g->layers - 1; p->layer >= 0; p->layer--) {
+        fetch_borders(p, p->layer);
+        for (; i >= 0 && g->node[i].layer == p->layer; i--)
+            if (has_backward(p, &g->node[i])) schedule_backward(p, i);
     }
 }
 
@@ -247,42 +290,66 @@ static int logits_piece(planner *p) {
     return name;
 }
 
-static int *unset(size_t n) {
-    int *a = QL_NEW_ARRAY(int, n);
-    for (size_t i = 0; i < n; i++) a[i] = QL_ABSENT;
-    return a;
-}
-
 static void schedule(planner *p) {
     const ql_graph *g = p->graph;
     bool            training = p->plan->request.purpose == QL_PLAN_TRAIN;
     find_gradients(p);
     find_borders(p);
-    for (size_t i = 0; i + 1 < g->nodes; i++) schedule_forward(p, (int)i, p->forward);
+    for (size_t i = 0; i + 1 < g->nodes; i++) {
+        schedule_forward(p, (int)i, p->forward);
+        if (g->node[i + 1].layer != g->node[i].layer) send_borders(p, g->node[i].layer);
+    }
     schedule_head(p, (int)g->nodes - 1, training);
     if (training) schedule_all_backward(p);
+}
+
+static void start_over(planner *p) {
+    p->plan->steps = p->count = p->awaited = 0;
+    p->plan->recomputed = 0;
+    for (size_t v = 0; v < p->graph->values; v++) p->forward[v] = p->backward[v] = p->gradient[v] = QL_ABSENT;
+}
+
+static planner open_planner(const ql_graph *g, ql_plan *plan) {
+    planner p = {.graph = g, .plan = plan};
+    p.forward = QL_NEW_ARRAY(int, g->values);
+    p.backward = QL_NEW_ARRAY(int, g->values);
+    p.gradient = QL_NEW_ARRAY(int, g->values);
+    p.asked_by = QL_NEW_ARRAY(int, g->values);
+    p.host_at = QL_NEW_ARRAY(int64_t, g->values);
+    p.wants_gradient = QL_NEW_ARRAY(bool, g->values);
+    p.crosses = QL_NEW_ARRAY(bool, g->values);
+    for (size_t v = 0; v < g->values; v++) p.asked_by[v] = QL_ABSENT;
+    for (size_t v = 0; v < g->values; v++) p.host_at[v] = QL_ABSENT;
+    start_over(&p);
+    return p;
+}
+
+static void close_planner(planner *p) {
+    free(p->pieces);
+    free(p->forward);
+    free(p->backward);
+    free(p->gradient);
+    free(p->asked_by);
+    free(p->host_at);
+    free(p->wants_gradient);
+    free(p->crosses);
 }
 
 void ql_plan_make(const ql_graph *g, const ql_plan_request *request, ql_plan *out) {
     *out = (ql_plan){.request = *request};
     if (out->request.element == 0) out->request.element = sizeof(float);
-    planner p = {.graph = g, .plan = out};
-    p.forward = unset(g->values);
-    p.backward = unset(g->values);
-    p.gradient = unset(g->values);
-    p.wants_gradient = QL_NEW_ARRAY(bool, g->values);
-    p.crosses = QL_NEW_ARRAY(bool, g->values);
+    planner p = open_planner(g, out);
     schedule(&p);
+    if (request->host_borders && request->purpose == QL_PLAN_TRAIN) {
+        choose_what_waits(&p);
+        start_over(&p);
+        schedule(&p);
+    }
     int logits = logits_piece(&p);
     place_pieces(&p);
     out->logits_at = p.pieces[logits].offset;
     resolve_steps(&p);
-    free(p.pieces);
-    free(p.forward);
-    free(p.backward);
-    free(p.gradient);
-    free(p.wants_gradient);
-    free(p.crosses);
+    close_planner(&p);
 }
 
 /* A backward pass is about as much work as the forward pass: weights are frozen. */
@@ -290,6 +357,7 @@ double ql_plan_extra_work(const ql_graph *g, const ql_plan *p, int64_t length) {
     double once = 0, again = 0;
     bool   headed = false;
     for (size_t i = 0; i < p->steps; i++) {
+        if (p->step[i].kind != QL_STEP_COMPUTE) continue;
         const ql_node *n = &g->node[p->step[i].node];
         bool           is_head = n->out == QL_NO_VALUE;
         headed |= is_head;

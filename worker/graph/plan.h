@@ -20,27 +20,33 @@ typedef struct {
     int64_t         logit_rows;  /* tokens whose logits exist at a time                     */
     size_t          element;     /* bytes of an activation; what is `saved`, scratch and
                                     logits are f32. 0: 4                                    */
-    bool            host_borders; /* what crosses a layer's border waits on the host until one
-                                     layer before backward reads it. Such a plan only tells
-                                     sizes: its schedule has no entries for the transfers    */
+    bool            host_borders; /* training: what crosses a layer's border waits on the host
+                                     until one layer before backward reads it; but what the
+                                     two highest layers read stays, it would come right back */
 } ql_plan_request;
 
 enum { QL_ABSENT = -1 };
+/* Transfers run beside the work, which goes on until an entry QL_STEP_AWAIT: what comes after it finds all transfers
+ * before it done. */
+typedef enum { QL_STEP_COMPUTE, QL_STEP_SEND, QL_STEP_FETCH, QL_STEP_AWAIT } ql_step_kind;
 /* One entry of the schedule; places are byte offsets in the arena, QL_ABSENT where unused. */
 typedef struct {
-    int     node;
-    bool    backward;
-    int64_t in[QL_MAX_INPUTS], out, saved, d_out, d_in[QL_MAX_INPUTS], scratch;
-    bool    accumulate[QL_MAX_INPUTS];
+    ql_step_kind kind;
+    int          node;     /* QL_STEP_SEND, QL_STEP_FETCH: whose result is moved                */
+    bool         backward;
+    int64_t      in[QL_MAX_INPUTS], out, saved, d_out, d_in[QL_MAX_INPUTS], scratch;
+    int64_t      host;     /* place in the host's memory of what is moved from or to `out`      */
+    bool         accumulate[QL_MAX_INPUTS];
 } ql_plan_step;
 
 typedef struct {
     ql_plan_request request;
     ql_plan_step   *step;
     size_t          steps, steps_capacity;
+    size_t          head_step;   /* which of them is the head                             */
     size_t          bytes;       /* of the arena                                          */
     size_t          kept_bytes;  /* of it: activations kept for backward                  */
-    size_t          host_bytes;  /* of what waits on the host                             */
+    size_t          host_bytes;  /* on the host, for what waits there                     */
     size_t          logits_at;   /* the chunk of logits [logit_rows, vocab]               */
     size_t          logits_bytes;
     int64_t         recomputed;  /* nodes that run forward twice                          */

@@ -50,7 +50,8 @@ static ql_err backward_adapter(ql_run *r, const ql_node *n, const ql_operands *o
                                 .x = u,
                                 .row_start = r->batch->row_start,
                                 .overflow = r->overflow,
-                                .operands = r->operands};
+                                .operands = r->operands,
+                                .shift = r->loss_scale};
     QL_TRY(ql_weight_grad(r->device, &grad));
     ql_matmul_args back = {.y = du, .x = o->d_out, .weight = &site->b, .alpha = site->scale, .transposed = true};
     QL_TRY(multiply(r, back));

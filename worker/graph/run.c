@@ -1,5 +1,7 @@
 #include "worker/graph/run.h"
 
+#include "worker/graph/phase.h"
+
 static ql_tensor place(const ql_run *r, int64_t at, int64_t width, ql_dtype type) {
     if (at == QL_ABSENT) return (ql_tensor){0};
     return (ql_tensor){r->arena, (size_t)at, type, r->batch->tokens, width};
@@ -26,14 +28,37 @@ static ql_operands operands_of(const ql_run *r, const ql_plan_step *s, const ql_
     return o;
 }
 
-ql_err ql_run_batch(ql_run *r) {
-    for (size_t i = 0; i < r->plan->steps; i++) {
+static ql_err transfer(const ql_run *r, const ql_plan_step *s) {
+    if (s->kind == QL_STEP_AWAIT) return ql_await_transfers(r->device);
+    ql_tensor here = place(r, s->out, width_of(r, r->graph->node[s->node].out), r->act);
+    char     *there = (char *)r->host + s->host;
+    return s->kind == QL_STEP_SEND ? ql_send(r->device, there, here) : ql_fetch(r->device, here, there);
+}
+
+static ql_err compute(ql_run *r, const ql_plan_step *s) {
+    const ql_node *n = &r->graph->node[s->node];
+    ql_operands    o = operands_of(r, s, n);
+    if (!s->backward) return n->rule->forward(r, n, &o);
+    QL_TRY(n->rule->backward(r, n, &o));
+    bool asked = n->site != QL_NO_SITE && r->sites && r->module_done;
+    return asked ? r->module_done(r->listener, n->site) : ql_ok();
+}
+
+static ql_err run_steps(ql_run *r, size_t from, size_t to) {
+    for (size_t i = from; i < to; i++) {
         const ql_plan_step *s = &r->plan->step[i];
-        const ql_node      *n = &r->graph->node[s->node];
-        ql_operands         o = operands_of(r, s, n);
-        QL_TRY(s->backward ? n->rule->backward(r, n, &o) : n->rule->forward(r, n, &o));
-        bool done = s->backward && n->site != QL_NO_SITE && r->sites && r->module_done;
-        if (done) QL_TRY(r->module_done(r->listener, n->site));
+        QL_TRY(s->kind == QL_STEP_COMPUTE ? compute(r, s) : transfer(r, s));
     }
     return ql_ok();
+}
+
+ql_err ql_run_batch(ql_run *r) {
+    size_t head = r->plan->head_step;
+    QL_TRY(ql_phase_begin(r->device, QL_PHASE_FORWARD));
+    QL_TRY(run_steps(r, 0, head));
+    QL_TRY(ql_phase_begin(r->device, QL_PHASE_HEAD));
+    QL_TRY(run_steps(r, head, head + 1));
+    QL_TRY(ql_phase_begin(r->device, QL_PHASE_BACKWARD));
+    QL_TRY(run_steps(r, head + 1, r->plan->steps));
+    return ql_phase_end(r->device, QL_PHASE_BACKWARD);
 }

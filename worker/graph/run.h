@@ -35,12 +35,14 @@ struct ql_run {
     const ql_graph  *graph;
     const ql_plan   *plan;
     ql_buffer       *arena;   /* plan->bytes                                            */
+    void            *host;    /* plan->host_bytes, of ql_host_new; NULL where nothing waits there */
     const ql_weight *weights; /* per slot; vectors are dense [1, n]                     */
     const ql_site   *sites;   /* NULL: the adapter is off                               */
     ql_dtype         act;      /* of activations: ql_device_needs                        */
     ql_dtype         operands; /* of all products, attention's too                       */
     ql_tensor        rope_cos, rope_sin;
     ql_tensor        overflow; /* i32 [1, 1]: set by a gradient that does not fit        */
+    int              loss_scale; /* batch->coef is multiplied by 2^this: sums of gradients are not */
     /* of this micro-batch */
     const ql_device_batch *batch;
     ql_kv_cache           *cache; /* NULL unless generating                             */
@@ -53,7 +55,8 @@ struct ql_run {
 };
 
 /* Executes the schedule of the plan. With a training plan: adds the gradient of
- * sum(coef * log p) to the sites' sums. Fills batch->logp. */
+ * sum(coef * log p) to the sites' sums. Fills batch->logp. Marks the phases forward, head and
+ * backward (phase.h). */
 QL_RESULT ql_run_batch(ql_run *r);
 /* For rules: the same place for elements of an activation. What is saved and scratch have room for f32, and come
  * as such. */

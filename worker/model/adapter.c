@@ -40,10 +40,15 @@ static int64_t norm_blocks(const ql_adapter_shape *s) {
     return ql_ceil_div(s->length, QL_NORM_BLOCK);
 }
 
-size_t ql_adapter_bytes(const ql_adapter_shape *s, bool training) {
-    size_t run = (size_t)s->length * sizeof(float);
-    if (!training) return run;
-    return 4 * run + 2 * run + ql_align((size_t)norm_blocks(s) * sizeof(double), 64) + ql_align(sizeof(int32_t), 64);
+size_t ql_adapter_moment_bytes(const ql_adapter_shape *s) {
+    return 2 * (size_t)s->length * sizeof(float);
+}
+
+size_t ql_adapter_bytes(const ql_adapter_shape *s, bool training, bool paged) {
+    size_t value = (size_t)s->length * sizeof(float), sum = (size_t)s->length * sizeof(int64_t);
+    if (!training) return value;
+    return 2 * value + sum + (paged ? 0 : ql_adapter_moment_bytes(s)) +
+           ql_align((size_t)norm_blocks(s) * sizeof(double), 64) + ql_align(sizeof(int32_t), 64);
 }
 
 static ql_tensor take(ql_buffer *b, size_t *at, ql_dtype t, int64_t n) {
@@ -76,16 +81,27 @@ static void make_sites(ql_adapter *a) {
     }
 }
 
-ql_err ql_adapter_open(ql_device *d, ql_adapter_shape *shape, bool training, ql_adapter *out) {
+static ql_err place_moments(ql_adapter *a, bool paged, size_t *at) {
+    if (paged) {
+        void *memory = NULL;
+        QL_TRY(ql_host_new(a->device, ql_adapter_moment_bytes(&a->shape), &memory));
+        a->paged = memory;
+        return ql_ok();
+    }
+    a->moment1 = take(a->buffer, at, QL_F32, a->shape.length);
+    a->moment2 = take(a->buffer, at, QL_F32, a->shape.length);
+    return ql_ok();
+}
+
+ql_err ql_adapter_open(ql_device *d, ql_adapter_shape *shape, bool training, bool paged, ql_adapter *out) {
     *out = (ql_adapter){.shape = *shape, .device = d};
     *shape = (ql_adapter_shape){0};
-    QL_TRY(ql_buffer_new(d, ql_adapter_bytes(&out->shape, training), &out->buffer));
+    QL_TRY(ql_buffer_new(d, ql_adapter_bytes(&out->shape, training, paged), &out->buffer));
     size_t  at = 0;
     int64_t n = out->shape.length;
     out->value = take(out->buffer, &at, QL_F32, n);
     if (training) {
-        out->moment1 = take(out->buffer, &at, QL_F32, n);
-        out->moment2 = take(out->buffer, &at, QL_F32, n);
+        QL_TRY(place_moments(out, paged, &at));
         out->gradient = take(out->buffer, &at, QL_F32, n);
         out->sum = take(out->buffer, &at, QL_I64, n);
         out->partial = take(out->buffer, &at, QL_F64, norm_blocks(&out->shape));
@@ -97,6 +113,7 @@ ql_err ql_adapter_open(ql_device *d, ql_adapter_shape *shape, bool training, ql_
 }
 
 void ql_adapter_close(ql_adapter *a) {
+    if (a->device) ql_host_free(a->device, a->paged, ql_adapter_moment_bytes(&a->shape));
     if (a->device) ql_buffer_free(a->device, a->buffer);
     free(a->partial_on_host);
     free(a->sites);
@@ -229,12 +246,22 @@ void ql_adapter_copy_close(ql_adapter_copy *c) {
 
 ql_err ql_adapter_fetch(const ql_adapter *a, ql_adapter_copy *c) {
     QL_TRY(ql_download(a->device, c->memory, a->value));
+    if (a->paged) {
+        QL_TRY(ql_sync(a->device));
+        memcpy(c->memory + a->shape.length, a->paged, ql_adapter_moment_bytes(&a->shape));
+        return ql_ok();
+    }
     QL_TRY(ql_download(a->device, c->memory + a->shape.length, a->moment1));
     return ql_download(a->device, c->memory + 2 * a->shape.length, a->moment2);
 }
 
 ql_err ql_adapter_store(ql_adapter *a, const ql_adapter_copy *c) {
     QL_TRY(ql_upload(a->device, a->value, c->memory));
+    if (a->paged) {
+        QL_TRY(ql_sync(a->device));
+        memcpy(a->paged, c->memory + a->shape.length, ql_adapter_moment_bytes(&a->shape));
+        return ql_ok();
+    }
     QL_TRY(ql_upload(a->device, a->moment1, c->memory + a->shape.length));
     return ql_upload(a->device, a->moment2, c->memory + 2 * a->shape.length);
 }

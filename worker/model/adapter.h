@@ -24,8 +24,10 @@ typedef struct {
 /* Attaches the configured targets to the graph and lays out the runs. */
 QL_RESULT ql_adapter_plan(ql_graph *g, const ql_config *c, ql_adapter_shape *out);
 void      ql_adapter_shape_free(ql_adapter_shape *s);
-/* Bytes on the device: values; in training also moments, gradient, sums, norms. */
-size_t ql_adapter_bytes(const ql_adapter_shape *s, bool training);
+/* Bytes on the device: values; in training also gradient, sums, norms and, unless they wait on the host, moments. */
+size_t ql_adapter_bytes(const ql_adapter_shape *s, bool training, bool paged);
+/* Of the moments, wherever they are. */
+size_t ql_adapter_moment_bytes(const ql_adapter_shape *s);
 
 typedef struct {
     ql_adapter_shape shape;
@@ -35,13 +37,21 @@ typedef struct {
     ql_tensor        sum;                               /* i64 [1, length]                             */
     ql_tensor        partial;                           /* f64: norms of blocks                        */
     double          *partial_on_host;                   /* the same, fetched                           */
+    float           *paged; /* NULL, or the moments, one run after the other, in memory of ql_host_new; moment1 and
+                               moment2 are absent then */
     ql_tensor        overflow;                          /* i32 [1, 1]: a gradient that does not fit    */
     ql_site         *sites;
 } ql_adapter;
 
-/* Takes over the shape. All zero. */
-QL_RESULT ql_adapter_open(ql_device *d, ql_adapter_shape *shape, bool training, ql_adapter *out);
+/* Takes over the shape. All zero. `paged`: in training the moments wait on the host. */
+QL_RESULT ql_adapter_open(ql_device *d, ql_adapter_shape *shape, bool training, bool paged, ql_adapter *out);
 void      ql_adapter_close(ql_adapter *a);
+
+/* AdamW on all values; `how` without its tensors. Moments that wait on the host pass through `room`, memory of the
+ * device that nothing else uses meanwhile (u8 [1, bytes], at least QL_UPDATE_ROOM): a piece is fetched while the one
+ * before it is updated. The bits do not depend on the size of the pieces. */
+enum { QL_UPDATE_ROOM = 256 };
+QL_RESULT ql_adapter_update(ql_adapter *a, ql_tensor room, const ql_adamw_args *how);
 
 /* PEFT's start: A uniform in +-1/sqrt(in), B zero (init_lora_weights false: B uniform in
  * +-1/sqrt(r)); a function of (seed, module name) only. */

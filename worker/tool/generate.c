@@ -147,7 +147,7 @@ static ql_err set_up(generator *g, const arguments *a, int threads) {
     QL_TRY(ql_model_load(&j->model, j->device, capacity_of(g)));
     if (j->has_adapter) {
         ql_adapter_shape shape = j->adapter.shape;
-        QL_TRY(ql_adapter_open(j->device, &shape, false, &j->adapter));
+        QL_TRY(ql_adapter_open(j->device, &shape, false, false, &j->adapter));
         QL_TRY(ql_adapter_read(&j->adapter, j->config.adapter_name_or_path));
     }
     QL_TRY(ql_device_needs_of(j->device_kind, threads, j->operands, 0, &j->question.needs));

@@ -3,6 +3,7 @@
  *
  * Routines work on host pointers and on the part of an operation that one thread takes. */
 #pragma once
+#include "kernels/adamw.h"
 #include "kernels/ops.h"
 #include "kernels/quant/quant.h"
 
@@ -66,9 +67,6 @@ typedef enum { QL_GRAD_Q = 1, QL_GRAD_KV = 2 } ql_attention_parts;
 typedef struct {
     float p, m, v, g;
 } ql_adamw_element;
-typedef struct {
-    float clip, decay, take1, beta2, take2, rate, root2, eps; /* see ql_adamw_args */
-} ql_adamw_scalars;
 
 /* One row per routine: name, result, parameters. */
 #define QL_SIMD_ROUTINES(ROW)                                                                                     \

@@ -25,7 +25,6 @@ struct alignas(2) __nv_bfloat16 {
         return static_cast<unsigned short>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
     }
 };
-typedef __nv_bfloat16 nv_bfloat16;
 
 static inline float __bfloat162float(__nv_bfloat16 x) { return x; }
 static inline __nv_bfloat16 __float2bfloat16_rn(float x) { return x; }
@@ -40,7 +39,6 @@ static inline __nv_bfloat16 __ushort_as_bfloat16(unsigned short bits) {
 struct alignas(4) __nv_bfloat162 {
     __nv_bfloat16 x, y;
 };
-typedef __nv_bfloat162 nv_bfloat162;
 
 static inline float __low2float(__nv_bfloat162 v) { return v.x; }
 static inline float __high2float(__nv_bfloat162 v) { return v.y; }

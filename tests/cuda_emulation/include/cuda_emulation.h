@@ -180,25 +180,26 @@ static inline void __trap() { abort(); }
 
 /* Integers only: what atomics on floats add up to depends on the order. */
 namespace emulation {
+template <typename T>
+using if_atomic =
+    std::enable_if_t<std::is_same_v<T, int> || std::is_same_v<T, unsigned> || std::is_same_v<T, unsigned long long>, T>;
+template <typename T>
+struct same {
+    typedef T type;
+};
 template <typename T, typename Change>
-__attribute__((no_sanitize("thread"))) inline T atomic(T *at, place where, Change change) {
-    static_assert(std::is_same_v<T, int> || std::is_same_v<T, unsigned> || std::is_same_v<T, unsigned long long>,
-                  "atomics are on int, unsigned and unsigned long long");
+__attribute__((no_sanitize("thread"))) inline T change_atomically(T *at, place where, Change change) {
     note_atomic(at, sizeof *at, where);
     T before = *at;
     *at = change(before);
     return before;
 }
-template <typename T>
-struct same {
-    typedef T type;
-};
 } // namespace emulation
-#define EMULATED_ATOMIC(NAME, RESULT)                                                                     \
-    template <typename T>                                                                                 \
-    static inline T NAME(T *at, typename emulation::same<T>::type value,                                  \
-                         emulation::place where = emulation::place::here()) {                             \
-        return emulation::atomic(at, where, [=](T before) { return static_cast<T>(RESULT); });            \
+#define EMULATED_ATOMIC(NAME, RESULT)                                                                           \
+    template <typename T>                                                                                       \
+    static inline emulation::if_atomic<T> NAME(T *at, typename emulation::same<T>::type value,                  \
+                                               emulation::place where = emulation::place::here()) {             \
+        return emulation::change_atomically(at, where, [=](T before) { return static_cast<T>(RESULT); });       \
     }
 EMULATED_ATOMIC(atomicAdd, before + value)
 EMULATED_ATOMIC(atomicMax, before > value ? before : value)
@@ -208,9 +209,10 @@ EMULATED_ATOMIC(atomicAnd, before &value)
 EMULATED_ATOMIC(atomicExch, (static_cast<void>(before), value))
 #undef EMULATED_ATOMIC
 template <typename T>
-static inline T atomicCAS(T *at, typename emulation::same<T>::type expected, typename emulation::same<T>::type value,
-                          emulation::place where = emulation::place::here()) {
-    return emulation::atomic(at, where, [=](T before) { return before == expected ? value : before; });
+static inline emulation::if_atomic<T> atomicCAS(T *at, typename emulation::same<T>::type expected,
+                                                typename emulation::same<T>::type value,
+                                                emulation::place where = emulation::place::here()) {
+    return emulation::change_atomically(at, where, [=](T before) { return before == expected ? value : before; });
 }
 
 /* ---- the functions of language.h that are instructions on a device ---- */

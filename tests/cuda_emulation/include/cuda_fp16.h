@@ -37,7 +37,6 @@ struct alignas(2) __half {
         return static_cast<unsigned short>(sign | half);
     }
 };
-typedef __half half;
 
 static inline float __half2float(__half x) { return x; }
 static inline __half __float2half_rn(float x) { return x; }
@@ -52,7 +51,6 @@ static inline __half __ushort_as_half(unsigned short bits) {
 struct alignas(4) __half2 {
     __half x, y;
 };
-typedef __half2 half2;
 
 static inline float __low2float(__half2 v) { return v.x; }
 static inline float __high2float(__half2 v) { return v.y; }

@@ -42,9 +42,8 @@ cudaError_t launch_or_fault(const char *name, const void *kernel, dim3 grid, dim
             return true;
         });
     }
-    const std::string kernel_name = name;
     return enqueue(stream, name, [=] {
-        run_grid(kernel_name.c_str(), grid, block, shared, body);
+        run_grid(name, grid, block, shared, body);
         return true;
     });
 }

@@ -6,7 +6,6 @@
 #include <memory>
 #include <random>
 #include <set>
-#include <string>
 #include <unistd.h>
 #include <vector>
 
@@ -24,7 +23,7 @@ struct Moment {
 };
 
 struct Operation {
-    std::string             name;
+    const char             *name;
     emulation::Step         step;
     std::shared_ptr<Moment> awaited; /* or null */
     uint64_t                ticket;  /* in the order of being queued, over all streams */
@@ -90,7 +89,7 @@ bool advance(CUstream_st &s) {
     }
     if (CUstream_st *other = blocker(s)) return advance(*other);
     Operation &first = s.queue.front();
-    running = first.name.c_str();
+    running = first.name;
     const bool done = first.step();
     if (done) check_guards(running);
     running = "the host";

@@ -11,7 +11,7 @@ namespace emulation {
  * process. It may be called again until it is done, and is dropped when the device breaks. */
 using Step = std::function<bool()>;
 
-/* cudaErrorInvalidResourceHandle when there is no such stream. */
+/* `name`: a literal. cudaErrorInvalidResourceHandle when there is no such stream. */
 cudaError_t enqueue(cudaStream_t stream, const char *name, Step step);
 /* Until nothing is left of a stream. */
 cudaError_t finish(cudaStream_t stream);

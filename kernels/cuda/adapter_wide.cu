@@ -1,0 +1,148 @@
+/* Products of short rows of x with many columns of w, mostly added to y. A block makes a tile of 128 tokens and 64
+ * columns; y is asked for before the multiplications begin, and read and written in 16 bytes: which of 32 columns a
+ * matrix instruction calls its first does not matter as long as w and y agree, so that a lane's sums are those of 8
+ * neighbours. The depth is taken 64 at a time, ascending. */
+#include "kernels/cuda/adapter.h"
+
+enum {
+    THREADS = 256,
+    TOKENS = 128,
+    COLS = 64,
+    DEPTH = 64,
+    WARP_TOKENS = 32,
+    WARP_COLS = 32,
+    M = WARP_TOKENS / 16,
+    TILES = WARP_COLS / 8,
+    RUNS = WARP_COLS / 32, /* of 8 neighbours, of a lane */
+    SKEW = 8,              /* elements: rows begin in different banks */
+};
+
+/* Depth of a round, as much as instructions take. */
+static __device__ __host__ __forceinline__ int depth_of_round(int64_t left) {
+    return left >= DEPTH ? DEPTH : static_cast<int>((left + 15) / 16 * 16);
+}
+
+/* Where the lanes' columns lie: column 32G + 8t + 2n + b is the b-th of lane t's two in tile n of 4. */
+static __device__ __forceinline__ int row_of_column(int c) { return (c & ~31) + (c >> 1 & 3) * 8 + (c >> 3 & 3) * 2 + (c & 1); }
+
+template <typename T>
+static __device__ __forceinline__ void stage_x(T *shared, const product<T> &p, int64_t token, int64_t k, int depth,
+                                               bool aligned) {
+    int stride = depth + SKEW, runs = depth / 8;
+    for (int i = static_cast<int>(threadIdx.x); i < TOKENS * runs; i += THREADS) {
+        int row = i / runs, at = i % runs * 8;
+        stage_eight(shared + row * stride + at, p.x + (token + row) * p.depth, k + at, token + row < p.tokens ? p.depth : 0,
+                    aligned);
+    }
+    copy_async_commit();
+}
+
+/* w rounded, two neighbours in depth at a time; threads run along the side that is dense in memory. */
+template <typename T>
+static __device__ __forceinline__ void stage_w(T *shared, const product<T> &p, int64_t col, int64_t k, int depth) {
+    int stride = depth + SKEW, pairs = depth / 2;
+    for (int i = static_cast<int>(threadIdx.x); i < COLS * pairs; i += THREADS) {
+        int     c = p.col_stride == 1 ? i % COLS : i / pairs, at = 2 * (p.col_stride == 1 ? i / COLS : i % pairs);
+        float   w[2];
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            bool inside = col + c < p.cols && k + at + e < p.depth;
+            w[e] = inside ? p.w[(k + at + e) * p.depth_stride + (col + c) * p.col_stride] : 0.0f;
+        }
+        *reinterpret_cast<uint32_t *>(shared + row_of_column(c) * stride + at) = pack_two<T>(w[0], w[1]);
+    }
+}
+
+template <typename T>
+static __device__ __forceinline__ void multiply_round(float sum[M][TILES][4], const T *x, const T *w, int depth) {
+    int lane = static_cast<int>(threadIdx.x % 32), stride = depth + SKEW;
+    x += lane % 16 * stride + lane / 16 * 8;
+    w += (lane / 16 * 8 + lane % 8) * stride + lane / 8 % 2 * 8;
+    for (int k = 0; k < depth; k += 16) {
+        uint32_t a[M][4];
+#pragma unroll
+        for (int m = 0; m < M; m++) load_matrix_x4(a[m], x + m * 16 * stride + k);
+#pragma unroll
+        for (int n = 0; n < TILES; n += 2) {
+            uint32_t b[4];
+            load_matrix_x4(b, w + n * 8 * stride + k);
+#pragma unroll
+            for (int m = 0; m < M; m++) {
+                multiply_add(sum[m][n], a[m], b, T());
+                multiply_add(sum[m][n + 1], a[m], b + 2, T());
+            }
+        }
+    }
+}
+
+/* The finished 8 neighbours that begin at a token's column, added to `old`. */
+template <typename T, bool DROPS>
+static __device__ __forceinline__ void finish(const product<T> &p, const float sum[4][4], int high, int64_t token, int64_t col,
+                                              const uint4 &old) {
+    float value[8];
+#pragma unroll
+    for (int i = 0; i < 8; i++) value[i] = p.alpha * sum[i / 2][high * 2 + i % 2];
+    if (DROPS) {
+        row_drop row = drop_row_of(p.drop, token);
+        uint64_t first = first_element(row, token, p.cols) + static_cast<uint64_t>(col);
+        drop_four(row, first, value);
+        drop_four(row, first + 4, value + 4);
+    }
+    const auto &before = reinterpret_cast<const pack<T, 8> &>(old);
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        if (p.accumulate) value[i] += to_float(before.at[i]);
+    uint4 out = make_uint4(pack_two<T>(value[0], value[1]), pack_two<T>(value[2], value[3]), pack_two<T>(value[4], value[5]),
+                     pack_two<T>(value[6], value[7]));
+    *reinterpret_cast<uint4 *>(p.y + token * p.cols + col) = out;
+}
+
+template <typename T, bool DROPS>
+static __global__ void __launch_bounds__(THREADS, 2) wide(product<T> p, unsigned across, bool aligned) {
+    QL_DYNAMIC_SHARED(T, shared);
+    const int     warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
+    const int64_t token = static_cast<int64_t>(blockIdx.x / across) * TOKENS, col = static_cast<int64_t>(blockIdx.x % across) * COLS;
+    const int     warp_token = warp / 2 * WARP_TOKENS, warp_col = warp % 2 * WARP_COLS;
+    const int64_t my_token = token + warp_token + lane / 4, my_col = col + warp_col + lane % 4 * 8;
+    uint4         old[2 * M][RUNS] = {};
+    if (p.accumulate)
+#pragma unroll
+        for (int r = 0; r < 2 * M; r++)
+#pragma unroll
+            for (int g = 0; g < RUNS; g++)
+                if (my_token + r * 8 < p.tokens && my_col + g * 32 < p.cols)
+                    old[r][g] = *reinterpret_cast<const uint4 *>(p.y + (my_token + r * 8) * p.cols + my_col + g * 32);
+    float sum[M][TILES][4] = {};
+    for (int64_t k = 0; k < p.depth; k += DEPTH) {
+        int depth = depth_of_round(p.depth - k);
+        T  *w = shared + TOKENS * (depth + SKEW);
+        if (k > 0) __syncthreads();
+        stage_x(shared, p, token, k, depth, aligned);
+        stage_w(w, p, col, k, depth);
+        copy_async_wait<0>();
+        __syncthreads();
+        multiply_round(sum, shared + warp_token * (depth + SKEW), w + warp_col * (depth + SKEW), depth);
+    }
+#pragma unroll
+    for (int r = 0; r < 2 * M; r++)
+#pragma unroll
+        for (int g = 0; g < RUNS; g++)
+            if (my_token + r * 8 < p.tokens && my_col + g * 32 < p.cols)
+                finish<T, DROPS>(p, &sum[r / 2][g * 4], r % 2, my_token + r * 8, my_col + g * 32, old[r][g]);
+}
+
+template <typename T>
+static cudaError_t launch(const product<T> &p, cudaStream_t stream) {
+    unsigned across = blocks_for(p.cols, COLS);
+    size_t   shared = static_cast<size_t>((TOKENS + COLS) * (depth_of_round(p.depth) + SKEW)) * sizeof(T);
+    bool     aligned = p.depth % 8 == 0;
+    unsigned blocks = blocks_for(p.tokens, TOKENS) * across;
+    if (p.drops_y) return QL_LAUNCH((wide<T, true>), blocks, THREADS, shared, stream, p, across, aligned);
+    return QL_LAUNCH((wide<T, false>), blocks, THREADS, shared, stream, p, across, aligned);
+}
+
+cudaError_t ql_k_adapter_wide(const ql_k_adapter *p, cudaStream_t stream) {
+    if (p->tokens == 0 || p->cols == 0) return cudaSuccess;
+    if (p->type == QL_K_BF16) return launch(product_of<__nv_bfloat16>(*p), stream);
+    return launch(product_of<__half>(*p), stream);
+}

@@ -1,0 +1,189 @@
+#!/usr/bin/env bash
+# usage: scripts/gpu-check.sh pack FOLDER
+#        FOLDER/gpu-check.sh run REPORT.md [SECTION ...]
+# pack: builds for GPUs into build-gpu/ and gathers in FOLDER all that a machine with a GPU, but without packages or a compiler,
+# needs to check this program: programs, tests, benchmarks, their shared libraries, the example. CUDA's own libraries are taken
+# from the other machine, where a driver for this build's CUDA and libcublasLt must be.
+# run, there: the sections device, tests, train, exact, big, bench, sanitizer (default: all, in this order), each within its own
+# time, and writes what they found to REPORT.md (docs/gpu/ keeps such reports). Exit status 1 when something failed.
+set -uo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+usage() {
+    sed -n '2,9s/^# //p' "${BASH_SOURCE[0]}"
+    exit "$1"
+}
+
+# ---- packing ----
+
+# Libraries that every Linux has, or that belong to CUDA.
+is_left_out() {
+    case $1 in
+        ld-linux* | libc.so* | libm.so* | libdl.so* | libpthread.so* | librt.so* | libcuda.so* | libcublas* | libnccl* | libnvrtc* | libcudart*) return 0 ;;
+        *) return 1 ;;
+    esac
+}
+
+copy_libraries() {
+    local program library
+    for program in "$@"; do
+        ldd "$program" | awk '$3 ~ /^\// {print $3}'
+    done | sort -u | while read -r library; do
+        is_left_out "$(basename "$library")" || cp -L "$library" "$folder/lib/"
+    done
+}
+
+pack() {
+    cd "$here/.." || exit 1
+    set -e
+    cmake -S . -B build-gpu -G Ninja --no-warn-unused-cli -DCMAKE_BUILD_TYPE=Release -DQL_CUDA=ON \
+        "-DCMAKE_CUDA_ARCHITECTURES=${QL_CUDA_ARCHITECTURES:-75-real;80-real;86-real;89-real;90}" > /dev/null
+    cmake --build build-gpu --parallel "$(nproc)" --target gpu_programs
+    rm -rf "$folder"
+    mkdir -p "$folder/bin" "$folder/lib" "$folder/examples"
+    cp build-gpu/bin/gpu_* build-gpu/bin/qlora-worker build-gpu/bin/random_model "$folder/bin/"
+    strip "$folder"/bin/*
+    copy_libraries build-gpu/bin/gpu_* build-gpu/bin/qlora-worker
+    cp -r examples/model examples/data "$folder/examples/"
+    cp scripts/gpu-check.sh "$folder/"
+    git describe --always --dirty > "$folder/commit" 2>/dev/null || echo unknown > "$folder/commit"
+    du -sh "$folder"
+}
+
+# ---- running ----
+
+failed=0
+say() {
+    printf '%s\n' "$*" | tee -a "$report"
+}
+
+# attempt SECONDS TITLE COMMAND...: runs it within its time; the end of its output goes to the report.
+attempt() {
+    local seconds=$1 title=$2 log status start=$SECONDS
+    shift 2
+    log=$(mktemp)
+    timeout "$seconds" "$@" > "$log" 2>&1
+    status=$?
+    [[ $status -eq 0 ]] || failed=$((failed + 1))
+    say "" "**$title**: $([[ $status -eq 0 ]] && echo passed || echo "FAILED, status $status") in $((SECONDS - start)) s" ""
+    say '```'
+    tail -n "${lines:-12}" "$log" | cut -c1-220 | tee -a "$report"
+    say '```'
+    cp "$log" "$logs/$(tr -c 'A-Za-z0-9\n' _ <<< "$title").log"
+    rm -f "$log"
+    return $status
+}
+
+find_cuda_libraries() {
+    local name path found=
+    for name in libcublasLt.so.* libnccl.so.*; do
+        path=$(find / -name "$name" -not -path '/proc/*' -print -quit 2>/dev/null)
+        [[ -z $path ]] || found=$found:$(dirname "$path")
+    done
+    export LD_LIBRARY_PATH=$here/lib$found${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+}
+
+section_device() {
+    say "Commit $(cat "$here/commit"), $(date -u +%Y-%m-%d)" ""
+    say '```'
+    nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap --format=csv | tee -a "$report"
+    "$here/bin/qlora-worker" --probe 2>&1 | tee -a "$report"
+    say '```'
+}
+
+section_tests() {
+    local program
+    for program in "$here"/bin/gpu_test_*; do
+        attempt 120 "$(basename "$program")" "$program"
+    done
+}
+
+# train OUTPUT KEY=VALUE...: the example on the GPU.
+train() {
+    local output=$1
+    shift
+    "$here/bin/qlora-worker" --device cuda model_name_or_path="$here/examples/model" dataset="$here/examples/data/train.jsonl" \
+        output_dir="$output" max_steps=20 save_steps=10 quantized_cache=false report_to=none "$@"
+}
+
+digest() {
+    sha256sum "$1"/adapter_model.safetensors | cut -d' ' -f1
+}
+
+section_train() {
+    lines=16 attempt 120 "the example, bfloat16" train "$work/a"
+    lines=4 attempt 120 "the example, float16 with a scaled loss" train "$work/f16" bnb_4bit_compute_dtype=float16
+    lines=4 attempt 120 "the example, float32" train "$work/f32" bnb_4bit_compute_dtype=float32
+}
+
+section_exact() {
+    local first other name
+    attempt 120 "the same once more" train "$work/b"
+    attempt 120 "one row at a time" train "$work/c" per_device_train_batch_size=1 gradient_accumulation_steps=1
+    attempt 120 "layers recomputed" train "$work/d" gradient_checkpointing=true
+    first=$(digest "$work/a")
+    for name in b c d; do
+        other=$(digest "$work/$name")
+        [[ $first == "$other" ]] || failed=$((failed + 1))
+        say "" "adapter after 20 steps, $name: $([[ $first == "$other" ]] && echo "same bytes ($first)" || echo "DIFFERS: $other")"
+    done
+}
+
+section_big() {
+    local space=/dev/shm
+    attempt 120 "an 8B shape with random weights" "$here/bin/random_model" 8b "$space/qlora-8b" || return
+    lines=40 attempt 200 "8B, 2 x 2048, bfloat16" "$here/bin/gpu_bench_step" 8b 2 2048 0 5 device=cuda model_name_or_path="$space/qlora-8b"
+    lines=40 attempt 200 "8B, 2 x 2048, on 24 GB" "$here/bin/gpu_bench_step" 8b 2 2048 0 3 device=cuda model_name_or_path="$space/qlora-8b" max_memory=24GB
+    rm -rf "$space/qlora-8b"
+}
+
+section_bench() {
+    local program
+    for program in "$here"/bin/gpu_bench_*; do
+        [[ $program == */gpu_bench_step ]] || lines=40 attempt 120 "$(basename "$program")" "$program"
+    done
+    lines=40 attempt 120 "135M, 4 x 1024" "$here/bin/gpu_bench_step" 135m 4 1024 0 10 device=cuda
+}
+
+section_sanitizer() {
+    local tool program
+    command -v compute-sanitizer > /dev/null || { say "compute-sanitizer is not there"; return; }
+    for tool in memcheck racecheck initcheck synccheck; do
+        for program in "$here"/bin/gpu_test_*; do
+            QL_TEST_SMALL=1 lines=3 attempt 120 "$tool $(basename "$program")" compute-sanitizer --tool "$tool" --error-exitcode 9 "$program"
+        done
+    done
+}
+
+run() {
+    report=$1
+    shift
+    local section sections=("$@")
+    [[ ${#sections[@]} -gt 0 ]] || sections=(device tests train exact big bench sanitizer)
+    work=$(mktemp -d) logs=$(dirname "$report")/logs
+    mkdir -p "$logs"
+    : > "$report"
+    find_cuda_libraries
+    for section in "${sections[@]}"; do
+        say "" "## $section"
+        "section_$section"
+    done
+    rm -rf "$work"
+    say "" "$failed failed"
+    [[ $failed -eq 0 ]]
+}
+
+case ${1:-} in
+    pack)
+        [[ $# -eq 2 ]] || usage 64
+        folder=$(realpath -m "$2")
+        pack
+        ;;
+    run)
+        [[ $# -ge 2 ]] || usage 64
+        shift
+        run "$@"
+        ;;
+    -h | --help) usage 0 ;;
+    *) usage 64 >&2 ;;
+esac

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# What a user meets when a GPU is absent, wrong, full or fails: one line, the right status, no hang, and the state as of the last
+# checkpoint.
+#   faults.sh BIN_FOLDER
+# shellcheck source=tests/cuda_worker/common.sh
+. "$(dirname "$0")/common.sh" "$1"
+
+# fails NAME STATUS PATTERN RANKS KEY=VALUE...: train ends so, with exactly one line of error per rank that says so
+fails() {
+  local name=$1 wanted=$2 pattern=$3
+  shift 3
+  train "$name" "$@"
+  local got=$?
+  if [ "$got" = "$wanted" ]; then pass "$name: status $wanted"; else flunk "$name: status $got instead of $wanted: $(tail -n 3 "$scratch/err")"; fi
+  expect_line "$name: says so" "error: .*($pattern)"
+}
+
+# No GPU, in all the ways in which there can be none.
+QL_EMU_DEVICES=0 fails no-gpu 64 "no NVIDIA GPU" 1
+QL_EMU_DRIVER=none fails no-driver 64 "driver" 1
+QL_EMU_DRIVER=old fails old-driver 64 "driver is .*older" 1
+CUDA_VISIBLE_DEVICES="" fails none-visible 64 'CUDA_VISIBLE_DEVICES' 1
+CUDA_VISIBLE_DEVICES=7 fails seventh-visible 64 'CUDA_VISIBLE_DEVICES is "7"' 1
+QL_EMU_CAPABILITY=61 fails pascal 64 "compute capability 6.1" 1
+QL_EMU_CAPABILITY=75 fails turing-bf16 64 "bfloat16" 1 bnb_4bit_compute_dtype=bfloat16
+device=auto QL_EMU_DEVICES=0 train fallback 1
+if [ $? = 0 ] && grep -q 'device: auto: .*CPU' "$scratch/err" "$scratch/out"; then pass "auto falls back to the CPU, and says so"; else flunk "auto: $(tail -n 3 "$scratch/err")"; fi
+
+# Memory: too little, taken by others, refused in the middle of starting.
+QL_EMU_MEMORY=700MiB fails tiny-gpu 64 "memory: at least" 1
+for n in 1 2 3; do
+  QL_EMU_FAIL_MALLOC=$n fails "allocation-$n" 75 "no memory left" 1
+done
+
+# A GPU that fails in the middle: the last checkpoint is whole and can be gone on from.
+whole=(save_strategy=steps save_steps=1 max_steps=2)
+train undisturbed 1 "${whole[@]}" || flunk "undisturbed: $(tail -n 2 "$scratch/err")"
+launches=$(QL_EMU_COUNT=1 true; echo 700)
+for error in cudaErrorECCUncorrectable cudaErrorIllegalAddress cudaErrorLaunchFailure; do
+  QL_EMU_FAIL=launch:$launches:$error fails "$error" 75 "device: cuda" 1 "${whole[@]}"
+  train "$error" 1 "${whole[@]}"
+  if [ "$(digest "$error")" = "$(digest undisturbed)" ]; then pass "$error: goes on to the same bytes"; else flunk "$error: other bytes: $(tail -n 2 "$scratch/err")"; fi
+done
+QL_EMU_FAIL=cudaMemcpyAsync:40:cudaErrorDevicesUnavailable fails lost-in-a-copy 75 "device: cuda" 1
+finish
