@@ -171,6 +171,11 @@ cudaError_t finish(cudaStream_t stream) {
     return device_of(*s).broken;
 }
 
+void poke(cudaStream_t stream) {
+    CUstream_st *s = resolve(stream);
+    if (s && !s->queue.empty()) progress(*s);
+}
+
 void finish_all_work() {
     for (auto s = streams.rbegin(); s != streams.rend(); ++s) finish_stream(*s);
     forget_finished_streams();
