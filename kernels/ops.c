@@ -41,6 +41,7 @@ static ql_err check_weight(const char *op, const ql_weight *w, int64_t out, int6
     QL_CHECK(w->out == out && w->in == in && out > 0 && in > 0, QL_BUG,
              "%s: the weight is [%lld, %lld], not [%lld, %lld]", op, (long long)w->out, (long long)w->in,
              (long long)out, (long long)in);
+    if (ql_present(w->decoded)) QL_TRY(check("weight: decoded", w->decoded, ANY_FLOAT, out, in));
     return w->quant ? check_quantised(op, w) : check("weight: data", w->data, ANY_FLOAT, out, in);
 }
 
@@ -121,6 +122,14 @@ ql_err ql_matmul(ql_device *d, const ql_matmul_args *a) {
     if (a->drop_x) QL_TRY(check_drop("matmul", a->drop_x, a->x.rows));
     if (a->drop_y) QL_TRY(check_drop("matmul", a->drop_y, a->y.rows));
     RUN(matmul);
+}
+
+ql_err ql_decode_weight(ql_device *d, const ql_decode_weight_args *a) {
+    ACTIVATION("decode_weight", a->y);
+    QL_CHECK(a->weight && a->weight->quant, QL_BUG, "decode_weight: the weight is absent, or dense");
+    QL_TRY(check_weight("decode_weight", a->weight, a->y.rows, a->y.cols));
+    CHECK("decode_weight", y, a->y.dtype, a->weight->out, a->weight->in);
+    RUN(decode_weight);
 }
 
 ql_err ql_weight_grad(ql_device *d, const ql_weight_grad_args *a) {

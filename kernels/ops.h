@@ -80,6 +80,12 @@ typedef struct {
     const ql_drop   *drop_y;   /* NULL, or backward, accumulating: y += drop(alpha * x W), made from 0 first */
 } ql_matmul_args;
 
+/* The elements of a matrix in 4-bit blocks, rounded to the type of y once: what products multiply. */
+typedef struct {
+    ql_tensor        y;      /* act [out, in]                          */
+    const ql_weight *weight; /* quantised; its `decoded` is not read   */
+} ql_decode_weight_args;
+
 /* Gradient of a trained matrix, exactly summable. For each packed row r of the micro-batch the
  * matrix  G_r[o,i] = sum over its tokens t, ascending, of dy[t,o] * x[t,i]  (from 0, in the order
  * of `operands`, k being the token of the row) is rounded to nearest at scale 2^QL_GRAD_BITS and
@@ -220,7 +226,8 @@ typedef struct {
 #define QL_OPS(ROW)                                                                       \
     ROW(embed) ROW(rmsnorm) ROW(rmsnorm_grad) ROW(matmul) ROW(weight_grad) ROW(dropout)   \
     ROW(rope) ROW(attention) ROW(attention_grad) ROW(swiglu) ROW(swiglu_grad) ROW(add)    \
-    ROW(gather) ROW(scatter) ROW(logprob) ROW(grad_mean) ROW(sum_squares) ROW(adamw)
+    ROW(gather) ROW(scatter) ROW(logprob) ROW(grad_mean) ROW(sum_squares) ROW(adamw)      \
+    ROW(decode_weight)
 typedef ql_gather_args ql_scatter_args;
 
 #define QL_DECLARE_OP(NAME) QL_RESULT ql_##NAME(ql_device *d, const ql_##NAME##_args *a);

@@ -23,6 +23,7 @@ typedef struct {
     ql_tensor       nested_code;   /* f32 [1, 256]                                       */
     int32_t         nested_blocksize;
     float           nested_offset;
+    ql_tensor       decoded;       /* act [out, in]: the same elements, decoded, for products to read instead; absent: none */
 } ql_weight;
 
 static inline bool ql_is_nested(const ql_weight *w) { return ql_present(w->nested_absmax); }

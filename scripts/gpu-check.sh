@@ -65,6 +65,7 @@ attempt() {
     local seconds=$1 title=$2 log status start=$SECONDS
     shift 2
     log=$(mktemp)
+    if declare -F "$1" > /dev/null; then set -- bash -c '"$@"' bash "$@"; fi
     timeout "$seconds" "$@" > "$log" 2>&1
     status=$?
     [[ $status -eq 0 ]] || failed=$((failed + 1))
@@ -97,7 +98,7 @@ section_device() {
 section_tests() {
     local program
     for program in "$here"/bin/gpu_test_*; do
-        attempt 120 "$(basename "$program")" "$program"
+        attempt 60 "$(basename "$program")" "$program"
     done
 }
 
@@ -113,17 +114,20 @@ digest() {
     sha256sum "$1"/adapter_model.safetensors | cut -d' ' -f1
 }
 
+export here
+export -f train
+
 section_train() {
-    lines=16 attempt 120 "the example, bfloat16" train "$work/a"
-    lines=4 attempt 120 "the example, float16 with a scaled loss" train "$work/f16" bnb_4bit_compute_dtype=float16
-    lines=4 attempt 120 "the example, float32" train "$work/f32" bnb_4bit_compute_dtype=float32
+    lines=16 attempt 60 "the example, bfloat16" train "$work/a"
+    lines=4 attempt 60 "the example, float16 with a scaled loss" train "$work/f16" bnb_4bit_compute_dtype=float16
+    lines=4 attempt 60 "the example, float32" train "$work/f32" bnb_4bit_compute_dtype=float32
 }
 
 section_exact() {
     local first other name
-    attempt 120 "the same once more" train "$work/b"
-    attempt 120 "one row at a time" train "$work/c" per_device_train_batch_size=1 gradient_accumulation_steps=1
-    attempt 120 "layers recomputed" train "$work/d" gradient_checkpointing=true
+    attempt 60 "the same once more" train "$work/b"
+    attempt 60 "one row at a time" train "$work/c" per_device_train_batch_size=1 gradient_accumulation_steps=1
+    attempt 60 "layers recomputed" train "$work/d" gradient_checkpointing=true
     first=$(digest "$work/a")
     for name in b c d; do
         other=$(digest "$work/$name")
@@ -143,7 +147,7 @@ section_big() {
 section_bench() {
     local program
     for program in "$here"/bin/gpu_bench_*; do
-        [[ $program == */gpu_bench_step ]] || lines=40 attempt 120 "$(basename "$program")" "$program"
+        [[ $program == */gpu_bench_step ]] || lines=40 attempt 60 "$(basename "$program")" "$program"
     done
     lines=40 attempt 120 "135M, 4 x 1024" "$here/bin/gpu_bench_step" 135m 4 1024 0 10 device=cuda
 }

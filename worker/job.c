@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "worker/model/shadow.h"
 
 /* ---- data ---- */
 
@@ -88,16 +89,46 @@ static int64_t rows_at_most(const ql_job *j, bool training) {
 }
 
 /* Of what the machine has free, some is left to others; the ranks of a machine share the rest. */
-static ql_err memory_limit(const ql_job *j, uint64_t *limit) {
+static uint64_t share_of_host(const ql_job *j, const ql_device_info *host) {
+    return host->bytes_free / 5 * 4 / (uint64_t)j->place.local_size;
+}
+
+/* An accelerator has one rank, and its driver has taken already part of what the plan counts as outside of our
+ * buffers. Something is left for what is larger than estimated and cannot be cut to fit. */
+static uint64_t limit_of_accelerator(const ql_job *j, const ql_device_info *info) {
+    enum { LEFT = 512 << 20, LEFT_SHARE = 50 };
+    uint64_t there = info->bytes_free + j->question.needs.outside, left = LEFT + info->bytes_total / LEFT_SHARE;
+    uint64_t wanted = (uint64_t)j->config.max_memory;
+    if (wanted > 0) return wanted < there ? wanted : there;
+    return there > left ? there - left : 0;
+}
+
+static ql_err host_limit(const ql_job *j, uint64_t *limit) {
+    ql_device     *host;
+    ql_device_info info;
+    QL_TRY(ql_device_open("cpu", 0, 1, &host));
+    ql_err e = ql_device_describe(host, &info);
+    ql_device_close(host);
+    *limit = share_of_host(j, &info);
+    return e;
+}
+
+/* Where there is no device, it is not this machine's memory that counts. */
+static ql_err memory_limits(const ql_job *j, uint64_t *limit, uint64_t *on_host) {
     *limit = (uint64_t)j->config.max_memory;
-    if (*limit > 0) return ql_ok();
-    QL_CHECK(j->device, QL_USAGE,
+    *on_host = UINT64_MAX;
+    QL_CHECK(j->device || *limit > 0, QL_USAGE,
              "device: %s: there is none here to be asked for its memory; say what to plan for, as in --max-memory 16GiB",
              j->device_kind);
+    if (!j->device) return ql_ok();
     ql_device_info info;
     QL_TRY(ql_device_describe(j->device, &info));
-    *limit = info.bytes_free / 5 * 4 / (uint64_t)j->place.local_size;
-    return ql_ok();
+    if (j->question.needs.is_host) {
+        if (*limit == 0) *limit = share_of_host(j, &info);
+        return ql_ok();
+    }
+    *limit = limit_of_accelerator(j, &info);
+    return host_limit(j, on_host);
 }
 
 static void warn_of_length(const ql_job *j) {
@@ -137,6 +168,7 @@ ql_err ql_job_plan(ql_job *j, ql_job_purpose purpose) {
     warn_of_length(j);
     if (j->global_batch == 0) j->global_batch = ql_config_rows_per_step(&j->config, j->place.size);
     j->question = (ql_memory_question){.graph = &j->model.graph,
+                                       .weights = j->model.weight,
                                        .adapter = j->has_adapter ? &j->adapter.shape : NULL,
                                        .device = j->device_kind,
                                        .weight_bytes = j->model.weight_bytes,
@@ -147,10 +179,9 @@ ql_err ql_job_plan(ql_job *j, ql_job_purpose purpose) {
                                        .micro_rows = j->config.per_device_train_batch_size,
                                        .ranks = j->place.size,
                                        .recompute = j->config.gradient_checkpointing,
-                                       .training = training,
-                                       .host_limit = UINT64_MAX};
+                                       .training = training};
     QL_TRY(ql_device_needs_of(j->device_kind, j->threads, j->operands, largest_frozen(&j->model), &j->question.needs));
-    QL_TRY(memory_limit(j, &j->question.limit));
+    QL_TRY(memory_limits(j, &j->question.limit, &j->question.host_limit));
     ask_about_data(j, &j->question);
     return ql_memory_plan_make(&j->question, &j->plan);
 }
@@ -186,6 +217,15 @@ static ql_err start_adapter(ql_job *j, ql_job_purpose purpose) {
     return ql_adapter_init(&j->adapter, c->seed, c->init_lora_weights);
 }
 
+static ql_err decode_layers(ql_job *j) {
+    int layers = j->plan.choice.shadow_layers;
+    if (layers == 0) return ql_ok();
+    ql_dtype type = j->question.needs.activation;
+    size_t   bytes = ql_shadow_bytes(&j->model.graph, j->model.weight, layers, type);
+    QL_TRY(ql_buffer_new(j->device, bytes, &j->shadow));
+    return ql_shadow_make(j->device, &j->model.graph, j->model.weight, layers, type, j->shadow);
+}
+
 /* A tokenizer of 256,000 tokens takes as much as a small model, and its file in JSON more. */
 static void forget_text(ql_job *j) {
     ql_tokenizer_close(j->tokenizer);
@@ -200,16 +240,23 @@ ql_err ql_job_load(ql_job *j, ql_job_purpose purpose) {
     QL_TRY(ql_device_prepare(j->device, &j->question.needs));
     QL_TRY(ql_device_reserve(j->device, j->plan.arena_bytes));
     QL_TRY(ql_model_load(&j->model, j->device, longest_row(j)));
+    QL_TRY(decode_layers(j));
     QL_TRY(start_adapter(j, purpose));
     QL_TRY(take_buffers(j));
-    return check_against_plan(j);
+    QL_TRY(check_against_plan(j));
+    ql_deal_open(j->place.size, &j->deal);
+    if (purpose != QL_JOB_TRAIN) return ql_ok();
+    return ql_exchange_open(j->world, j->device, j->device_kind, &j->adapter, &j->exchange);
 }
 
 void ql_job_close(ql_job *j) {
+    ql_exchange_close(&j->exchange);
+    ql_deal_close(&j->deal);
     ql_host_batch_close(&j->host);
     ql_batch_close(&j->batch);
     if (j->device) ql_host_free(j->device, j->borders, j->plan.train.host_bytes);
     if (j->device) ql_buffer_free(j->device, j->arena);
+    if (j->device) ql_buffer_free(j->device, j->shadow);
     free(j->coef);
     free(j->step_rows);
     free(j->order);
@@ -249,7 +296,9 @@ ql_err ql_job_run_host_batch(ql_job *j, bool training, uint32_t step) {
                 .batch = &j->batch.view,
                 .dropout = training ? (float)j->config.lora_dropout : 0,
                 .dropout_key = ql_random_key((uint64_t)j->config.seed, QL_RANDOM_DROPOUT),
-                .step = step};
+                .step = step,
+                .module_done = training ? ql_exchange_module_done : NULL,
+                .listener = &j->exchange};
     QL_TRY(ql_run_batch(&r));
     return ql_batch_fetch(&j->batch);
 }

@@ -3,14 +3,21 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "collective/collective.h"
+#include "collective/data_plane.h"
 #include "worker/batch.h"
+#include "worker/model/shadow.h"
 
 static void add_part(ql_memory_plan *p, const char *name, const char *detail, ql_memory_place place, uint64_t bytes) {
     if (bytes == 0) return;
     ql_memory_part *part = &p->part[p->parts++];
     *part = (ql_memory_part){.name = name, .place = place, .bytes = bytes};
     snprintf(part->detail, sizeof part->detail, "%s", detail);
+}
+
+static void add_exchange(const ql_memory_question *q, ql_memory_plan *p) {
+    ql_data_plane_memory m = ql_data_plane_memory_of(q->device, &q->needs, (size_t)q->adapter->length, q->ranks);
+    add_part(p, "exchange", "of the message passing library, while gradients are summed", QL_ON_HOST, m.host_bytes);
+    add_part(p, "exchange", "of the library that sums gradients (an estimate)", QL_OUTSIDE_ARENA, m.device_bytes);
 }
 
 static void add_adapter(const ql_memory_question *q, const ql_memory_choice *c, ql_memory_plan *p) {
@@ -21,8 +28,7 @@ static void add_adapter(const ql_memory_question *q, const ql_memory_choice *c, 
     add_part(p, "gradients", "exact sums in 64-bit integers, and their mean", QL_ON_DEVICE,
              ql_adapter_bytes(q->adapter, true, true) - run);
     add_part(p, "saving", "copy of adapter and moments while a checkpoint is written", QL_ON_HOST, run + moments);
-    add_part(p, "exchange", "of the message passing library, while gradients are summed", QL_ON_HOST,
-                 ql_sum_buffer_bytes((size_t)q->adapter->length, q->ranks));
+    add_exchange(q, p);
 }
 
 /* What is kept, and how much that is per layer. */
@@ -75,7 +81,9 @@ void ql_memory_evaluate(const ql_memory_question *q, const ql_memory_choice *c, 
     *p = (ql_memory_plan){.choice = *c, .limit = q->limit, .micro_tokens = c->micro_rows * q->longest_row};
     p->choice.logit_rows = ql_min(c->logit_rows, p->micro_tokens);
     make_schedules(q, c, p);
-    add_part(p, "base model", "weights as they are multiplied", QL_ON_DEVICE, q->weight_bytes);
+    add_part(p, "base model", "weights", QL_ON_DEVICE, q->weight_bytes);
+    add_part(p, "decoded weights", "copies of quantised matrices, as they are multiplied", QL_ON_DEVICE,
+             ql_shadow_bytes(q->graph, q->weights, c->shadow_layers, q->needs.activation));
     add_part(p, "tables", "rotary embedding", QL_ON_DEVICE, q->table_bytes);
     if (q->adapter) add_adapter(q, c, p);
     add_part(p, "batch", "tokens, positions, targets", QL_ON_DEVICE, ql_batch_bytes(p->micro_tokens, c->micro_rows));

@@ -8,6 +8,7 @@
 
 typedef struct {
     const ql_graph         *graph;
+    const ql_weight        *weights; /* per slot, described or loaded                        */
     const ql_adapter_shape *adapter; /* NULL: none                                           */
     const char             *device;  /* its kind                                             */
     ql_device_needs         needs;
@@ -32,9 +33,10 @@ typedef struct {
     int          deep_layers;   /* see ql_plan_request                                        */
     bool         paged_moments; /* AdamW's moments lie on the host                            */
     bool         host_borders;  /* inputs of layers wait on the host for backward             */
+    int          shadow_layers; /* of the graph's, from 0: their matrices are kept decoded, too */
 } ql_memory_choice;
 
-enum { QL_MEMORY_PARTS = 16, QL_RUNGS_MAX = 64 };
+enum { QL_MEMORY_PARTS = 20, QL_RUNGS_MAX = 64 };
 typedef enum { QL_ON_DEVICE, QL_OUTSIDE_ARENA, QL_ON_HOST } ql_memory_place;
 typedef struct {
     const char     *name;
@@ -58,7 +60,8 @@ typedef struct {
     size_t           run_bytes;    /* the buffer that the schedules work in                   */
 } ql_memory_plan;
 
-/* QL_USAGE when even the last rung does not fit: names the smallest memory that would do. */
+/* The first rung that fits; what it leaves of an accelerator's memory is used for decoded copies of weights.
+ * QL_USAGE when even the last rung does not fit: names the smallest memory that would do. */
 QL_RESULT ql_memory_plan_make(const ql_memory_question *q, ql_memory_plan *out);
 void      ql_memory_plan_free(ql_memory_plan *p);
 /* The plan of one choice, whatever the limit. */

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "worker/memory.h"
+#include "worker/model/shadow.h"
 
 enum {
     GOOD_TOKENS = 2048, /* at a time: more does not make a product faster, only larger     */
@@ -16,6 +17,12 @@ enum {
 /* A product with few rows spends as long on its weights as on so many rows more (measured:
  * docs/adr/0003). */
 static const double rows_of_overhead = 40;
+
+/* What a GPU multiplies while a byte crosses the link to its host: 100 TFLOP/s and 12 GB/s. Of the cards that we know
+ * the older ones are slower at both. */
+static const double flop_per_byte = 8000;
+/* Of a step: up to here moments on the host cost less than attention that is made again. */
+static const double cheap_paging = 0.05;
 
 static int64_t good_logit_rows(int64_t vocab) {
     int64_t rows = LOGITS_GOOD / (vocab * (int64_t)sizeof(float));
@@ -72,11 +79,20 @@ static void fewer_logits(ladder *l) {
     }
 }
 
-static void move_to_host(ladder *l) {
-    if (l->q->needs.is_host || !l->q->training) return;
+/* As a share of a step: there and back once a step, and the update waits for it. */
+static double time_of_paging(const ql_memory_question *q) {
+    double tokens = (double)q->rows_at_most * (double)q->longest_row;
+    return 2 * (double)ql_adapter_moment_bytes(q->adapter) * flop_per_byte / (tokens * ql_plan_work(q->graph, q->longest_row));
+}
+
+static void page_moments(ladder *l) {
+    if (l->q->needs.is_host || !l->q->training || l->now.paged_moments) return;
     l->now.paged_moments = true;
     push(l, "AdamW's moments on the host");
-    if (l->now.recompute != QL_RECOMPUTE_LAYERS) return;
+}
+
+static void page_borders(ladder *l) {
+    if (l->q->needs.is_host || l->now.recompute != QL_RECOMPUTE_LAYERS) return;
     l->now.host_borders = true;
     push(l, "inputs of layers on the host");
 }
@@ -90,11 +106,13 @@ static int list_rungs(const ql_memory_question *q, ql_rung rung[QL_RUNGS_MAX]) {
     push(&l, all_layers ? "recompute layers, as configured" : q->training ? "keep all that backward reads" : "as much as is good");
     recompute(&l, QL_RECOMPUTE_CHEAP, "recompute norms and gated activations");
     fewer_rows(&l, FEW_TOKENS);
+    if (q->training && time_of_paging(q) < cheap_paging) page_moments(&l);
     recompute(&l, QL_RECOMPUTE_ATTENTION, "recompute attention");
     recompute(&l, QL_RECOMPUTE_LAYERS, "recompute whole layers");
     fewer_rows(&l, 1);
     fewer_logits(&l);
-    move_to_host(&l);
+    page_moments(&l);
+    page_borders(&l);
     return l.count;
 }
 
@@ -124,6 +142,18 @@ static void take_fewest_layers(const ql_memory_question *q, ql_memory_plan *p) {
     p->rung = rung;
 }
 
+/* Decoded copies of weights never cost another rung: they take what is left. */
+static void use_what_is_left(const ql_memory_question *q, ql_memory_plan *p) {
+    if (q->needs.is_host) return;
+    ql_memory_choice c = p->choice;
+    int              rung = p->rung;
+    c.shadow_layers = ql_shadow_layers(q->graph, q->weights, q->needs.activation, q->limit - p->total);
+    if (c.shadow_layers == 0) return;
+    ql_memory_plan_free(p);
+    ql_memory_evaluate(q, &c, p);
+    p->rung = rung;
+}
+
 /* What the last digit of ql_text_bytes stands for. */
 static uint64_t last_digit(uint64_t bytes) {
     return bytes >> 30 ? (1 << 30) / 100 : (1 << 20) / 10;
@@ -149,6 +179,7 @@ ql_err ql_memory_plan_make(const ql_memory_question *q, ql_memory_plan *out) {
         out->rung = i;
         if (fits(q, out)) {
             if (i > 0 && rung[i].choice.recompute > rung[i - 1].choice.recompute) take_fewest_layers(q, out);
+            use_what_is_left(q, out);
             return ql_ok();
         }
         if (i + 1 < n) ql_memory_plan_free(out);
@@ -156,9 +187,19 @@ ql_err ql_memory_plan_make(const ql_memory_question *q, ql_memory_plan *out) {
     return refuse(q, out);
 }
 
+/* As a share of a step: what the link cannot do beside the work. */
+static double time_of_borders(const ql_memory_question *q, const ql_memory_plan *p, double work) {
+    double bytes = 2 * (double)p->train.host_bytes / (double)ql_max(1, p->micro_tokens);
+    double share = bytes * flop_per_byte / ql_plan_work(q->graph, q->longest_row);
+    return share > work ? share - work : 0;
+}
+
 static double time_of(const ql_memory_question *q, const ql_memory_plan *p) {
     double time = 1 + rows_of_overhead / (double)ql_max(1, p->micro_tokens);
-    return q->training ? time + ql_plan_extra_work(q->graph, &p->train, q->longest_row) : time;
+    if (!q->training) return time;
+    time += ql_plan_extra_work(q->graph, &p->train, q->longest_row);
+    time += time_of_borders(q, p, time);
+    return p->choice.paged_moments ? time + time_of_paging(q) : time;
 }
 
 int ql_memory_ladder(const ql_memory_question *q, ql_rung rung[QL_RUNGS_MAX]) {

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "worker/memory.h"
+#include "worker/model/shadow.h"
 
 static const char *const degree_name[] = {[QL_KEEP_ALL] = "none",
                                           [QL_RECOMPUTE_CHEAP] = "cheap",
@@ -34,6 +35,8 @@ void ql_memory_choice_text(const ql_memory_question *q, const ql_memory_choice *
     put_recomputation(q, c, out);
     if (c->paged_moments) ql_str_puts(out, ", moments on the host");
     if (c->host_borders) ql_str_puts(out, ", inputs of layers on the host");
+    int decoded = decoder_layers(q, c->shadow_layers), all = decoder_layers(q, q->graph->layers);
+    if (decoded > 0) ql_str_printf(out, ", weights of %d of %d layers decoded", decoded, all);
 }
 
 /* ---- the table ---- */
@@ -42,7 +45,7 @@ static void put_parts(const ql_memory_plan *p, bool host, ql_str *out) {
     char a[32];
     for (int i = 0; i < p->parts; i++)
         if ((p->part[i].place == QL_ON_HOST) == host)
-            ql_str_printf(out, "  %-14s %12s  %s\n", p->part[i].name, ql_text_bytes(a, p->part[i].bytes), p->part[i].detail);
+            ql_str_printf(out, "  %-15s %12s  %s\n", p->part[i].name, ql_text_bytes(a, p->part[i].bytes), p->part[i].detail);
 }
 
 static void put_ladder(const ql_memory_question *q, const ql_memory_plan *p, ql_str *out) {
@@ -56,11 +59,13 @@ static void put_ladder(const ql_memory_question *q, const ql_memory_plan *p, ql_
         if (!helps && !taken) continue;
         ql_str_printf(out, "%c %2d  %-38s %12s", taken ? '>' : ' ', rung[i].number, rung[i].name, ql_text_bytes(total, rung[i].total));
         if (i > 0)
-            ql_str_printf(out, "  saves %s; a step takes about %.1f %% longer%s",
-                          ql_text_bytes(saved, rung[i - 1].total - rung[i].total), 100 * rung[i].extra_time,
-                          rung[i].choice.paged_moments ? ", and the transfers" : "");
+            ql_str_printf(out, "  saves %s; a step takes about %.1f %% longer",
+                          ql_text_bytes(saved, rung[i - 1].total - rung[i].total), 100 * rung[i].extra_time);
         ql_str_puts(out, "\n");
     }
+    size_t decoded = q->needs.is_host ? 0 : ql_shadow_bytes(q->graph, q->weights, q->graph->layers, q->needs.activation);
+    if (decoded > 0)
+        ql_str_printf(out, "what a rung leaves is used for decoded copies of weights, %s for all layers\n", ql_text_bytes(total, decoded));
 }
 
 void ql_memory_plan_text(const ql_memory_question *q, const ql_memory_plan *p, ql_str *out) {
@@ -68,11 +73,11 @@ void ql_memory_plan_text(const ql_memory_question *q, const ql_memory_plan *p, q
     ql_str_printf(out, "memory of a rank, %d rank%s, %s\n", q->ranks, q->ranks == 1 ? "" : "s", q->device);
     put_parts(p, false, out);
     if (q->needs.is_host) put_parts(p, true, out);
-    ql_str_printf(out, "  %-14s %12s  of %s allowed\n", "total", ql_text_bytes(a, p->total), ql_text_bytes(b, p->limit));
+    ql_str_printf(out, "  %-15s %12s  of %s allowed\n", "total", ql_text_bytes(a, p->total), ql_text_bytes(b, p->limit));
     if (!q->needs.is_host) {
         ql_str_puts(out, "on the host\n");
         put_parts(p, true, out);
-        ql_str_printf(out, "  %-14s %12s\n", "total", ql_text_bytes(a, p->host_total));
+        ql_str_printf(out, "  %-15s %12s\n", "total", ql_text_bytes(a, p->host_total));
     }
     ql_str_puts(out, "  ");
     ql_memory_choice_text(q, &p->choice, out);
@@ -120,8 +125,9 @@ void ql_memory_plan_json(const ql_memory_question *q, const ql_memory_plan *p, q
     ql_str_printf(out, "\"gradient_checkpointing\": %s, \"recompute\": \"%s\", \"recomputed_layers\": %d, ",
                   c->recompute == QL_RECOMPUTE_LAYERS ? "true" : "false", degree_name[c->recompute],
                   c->recompute == QL_KEEP_ALL ? 0 : decoder_layers(q, c->deep_layers));
-    ql_str_printf(out, "\"paged_moments\": %s, \"host_layer_inputs\": %s, \"rung\": %d, ", c->paged_moments ? "true" : "false",
-                  c->host_borders ? "true" : "false", p->rung);
+    ql_str_printf(out, "\"paged_moments\": %s, \"host_layer_inputs\": %s, \"decoded_layers\": %d, \"rung\": %d, ",
+                  c->paged_moments ? "true" : "false", c->host_borders ? "true" : "false", decoder_layers(q, c->shadow_layers),
+                  p->rung);
     put_json_ladder(q, out);
     ql_str_puts(out, "}\n");
 }

@@ -105,21 +105,44 @@ void ql_cpu_multiply(const ql_cpu *cpu, const ql_cpu_product *p) {
     ql_cpu_parallel(cpu, cut_into_tiles(&w), 1, multiply_tiles, &w);
 }
 
-ql_source ql_cpu_source(const ql_weight *w, ql_quant_view *view) {
-    ql_source s = {.data = ql_address(w->data), .dtype = w->data.dtype, .cols = w->in};
-    if (!w->quant) return s;
+static ql_quant_view view_of(const ql_weight *w) {
     bool nested = ql_is_nested(w);
-    *view = (ql_quant_view){.packed = ql_address(w->data),
-                            .code = ql_address(w->code),
-                            .absmax = nested ? NULL : ql_address(w->absmax),
-                            .absmax_q = nested ? ql_address(w->absmax) : NULL,
-                            .nested_absmax = ql_address(w->nested_absmax),
-                            .nested_code = ql_address(w->nested_code),
-                            .nested_offset = w->nested_offset,
-                            .blocksize = w->blocksize,
-                            .nested_blocksize = w->nested_blocksize};
+    return (ql_quant_view){.packed = ql_address(w->data),
+                           .code = ql_address(w->code),
+                           .absmax = nested ? NULL : ql_address(w->absmax),
+                           .absmax_q = nested ? ql_address(w->absmax) : NULL,
+                           .nested_absmax = ql_address(w->nested_absmax),
+                           .nested_code = ql_address(w->nested_code),
+                           .nested_offset = w->nested_offset,
+                           .blocksize = w->blocksize,
+                           .nested_blocksize = w->nested_blocksize};
+}
+
+ql_source ql_cpu_source(const ql_weight *w, ql_quant_view *view) {
+    ql_tensor elements = ql_present(w->decoded) ? w->decoded : w->data;
+    ql_source s = {.data = ql_address(elements), .dtype = elements.dtype, .cols = w->in};
+    if (!w->quant || ql_present(w->decoded)) return s;
+    *view = view_of(w);
     s.blocks = view;
     return s;
+}
+
+typedef struct {
+    ql_quant_view view;
+    float        *y;
+} decoding;
+
+static void decode_part(void *context, int thread, int64_t from, int64_t to) {
+    (void)thread;
+    const decoding *w = context;
+    ql_dequantize(&w->view, (size_t)from, (size_t)(to - from), w->y + from);
+}
+
+ql_err ql_cpu_decode_weight(ql_device *d, const ql_decode_weight_args *a) {
+    enum { PART = 1 << 16 };
+    decoding w = {.view = view_of(a->weight), .y = ql_address(a->y)};
+    ql_cpu_parallel(ql_cpu_of(d), ql_count(a->y), PART, decode_part, &w);
+    return ql_ok();
 }
 
 ql_err ql_cpu_matmul(ql_device *d, const ql_matmul_args *a) {

@@ -7,8 +7,9 @@ static int32_t log2_of(int32_t power_of_two) {
 }
 
 ql_err ql_cuda_decoded(ql_cuda *c, const ql_weight *w, ql_dtype type, void *scratch, const void **out) {
-    *out = ql_address(w->data);
-    if (!w->quant && w->data.dtype == type) return ql_ok();
+    bool ready = ql_present(w->decoded) && w->decoded.dtype == type;
+    *out = ql_address(ready ? w->decoded : w->data);
+    if (ready || (!w->quant && w->data.dtype == type)) return ql_ok();
     *out = scratch;
     if (!w->quant)
         return ql_cuda_verdict(ql_k_spread(scratch, (int)type, ql_address(w->data), (int)w->data.dtype, 1, w->out * w->in, c->work),

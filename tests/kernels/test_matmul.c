@@ -167,13 +167,19 @@ static void run_four_bit(rig *r, void *context) {
         w.absmax = rig_input(r, QL_F32, 1, blocks, c->absmax);
     }
     ql_tensor x = rig_input(r, QL_F32, c->rows, c->transposed ? c->out : c->in, c->x);
-    ql_tensor y = rig_output(r, QL_F32, c->rows, c->transposed ? c->in : c->out);
-    must(ql_matmul(
-        r->d, &(ql_matmul_args){
-                  .x = x, .y = y, .weight = &w, .alpha = 1.0f, .transposed = c->transposed, .operands = c->operands}));
+    ql_matmul_args product = {.x = x, .weight = &w, .alpha = 1.0f, .transposed = c->transposed, .operands = c->operands};
+    product.y = rig_output(r, QL_F32, c->rows, c->transposed ? c->in : c->out);
+    must(ql_matmul(r->d, &product));
+    ql_tensor decoded = rig_output(r, QL_F32, c->out, c->in);
+    must(ql_decode_weight(r->d, &(ql_decode_weight_args){.y = decoded, .weight = &w}));
+    w.decoded = decoded;
+    must(ql_zero(r->d, w.data)); /* not read any more */
+    product.y = rig_output(r, QL_F32, c->rows, c->transposed ? c->in : c->out);
+    must(ql_matmul(r->d, &product));
 }
 
-/* Equals the dense product with what ql_dequantize makes of the weight. */
+/* Equals the dense product with what ql_dequantize makes of the weight, and so does the product with the decoded
+ * copy. */
 static void check_four_bit(four_bit_case c) {
     int64_t n = c.out * c.in, blocks = ql_ceil_div(n, c.blocksize), most = ql_max(c.out, c.in);
     float *w = random_floats(n, 5, 0.1f), *absmax = QL_NEW_ARRAY(float, blocks),
@@ -204,7 +210,10 @@ static void check_four_bit(four_bit_case c) {
                1.0f,
                c.operands};
     float *got = rig_run_with(c.operands, run_four_bit, &c), *want = chains(&s, x, w, NULL, NULL);
-    assert_same_bits("four bits", got, want, (size_t)(s.rows * s.cols) * sizeof *got);
+    int64_t ny = s.rows * s.cols;
+    assert_same_bits("four bits", got, want, (size_t)ny * sizeof *got);
+    assert_same_bits("decoded", got + ny, w, (size_t)n * sizeof *got);
+    assert_same_bits("product with the decoded copy", got + ny + n, want, (size_t)ny * sizeof *got);
     void *all[] = {w, absmax, x, packed, q, nested, got, want};
     for (size_t i = 0; i < QL_LEN(all); i++) free(all[i]);
 }

@@ -25,6 +25,7 @@ static void open_subject(const char *name, bool training, subject *s) {
     ok(ql_model_describe(folder, &o, &s->model));
     ok(ql_adapter_plan(&s->model.graph, &s->config, &s->shape));
     s->q = (ql_memory_question){.graph = &s->model.graph,
+                                .weights = s->model.weight,
                                 .adapter = &s->shape,
                                 .device = "cpu",
                                 .data_bytes = 1000,
@@ -41,6 +42,12 @@ static void open_subject(const char *name, bool training, subject *s) {
                                 .host_limit = UINT64_MAX};
     ok(ql_device_needs_of("cpu", 2, QL_F32, 0, &s->q.needs));
     free(folder);
+}
+
+static void open_absent_device(const char *model, subject *s) {
+    open_subject(model, true, s);
+    s->q.device = "cuda";
+    ok(ql_device_needs_of("cuda", 0, QL_BF16, 1000, &s->q.needs));
 }
 
 static void close_subject(subject *s) {
@@ -92,6 +99,7 @@ static void check_parts(const subject *s, const ql_memory_plan *p) {
 static void check_step_down(const ql_memory_choice *from, const ql_memory_choice *to) {
     assert_true(to->recompute >= from->recompute);
     assert_true(to->micro_rows <= from->micro_rows && to->logit_rows <= from->logit_rows);
+    assert_int_equal(from->shadow_layers + to->shadow_layers, 0);
     assert_true(to->paged_moments >= from->paged_moments && to->host_borders >= from->host_borders);
     int changes = (to->recompute != from->recompute) + (to->micro_rows != from->micro_rows) +
                   (to->logit_rows != from->logit_rows) + (to->paged_moments != from->paged_moments) +
@@ -201,9 +209,7 @@ static void test_ladder_of_evaluation(void **state) {
 static void test_ladder_of_an_absent_device(void **state) {
     (void)state;
     subject s;
-    open_subject("llama3-rope", true, &s);
-    s.q.device = "cuda";
-    ok(ql_device_needs_of("cuda", 0, QL_BF16, 1000, &s.q.needs));
+    open_absent_device("llama3-rope", &s);
     assert_false(s.q.needs.is_host);
     assert_int_equal(s.q.needs.activation, QL_BF16);
     int     rungs = check_ladder(&s);
@@ -225,6 +231,77 @@ static void test_ladder_of_an_absent_device(void **state) {
     assert_non_null(strstr(ql_err_text(), "on the host"));
     ql_memory_plan_free(&first);
     ql_memory_plan_free(&last);
+    close_subject(&s);
+}
+
+/* Decoded copies take what the first rung that fits leaves, and never cost a rung. */
+static void test_decoded_weights(void **state) {
+    (void)state;
+    subject        s;
+    ql_memory_plan p;
+    ql_rung        rung[QL_RUNGS_MAX];
+    open_absent_device("llama3-rope", &s);
+    int      rungs = ql_memory_ladder(&s.q, rung);
+    uint64_t all = 0;
+    for (size_t i = 0; i < s.model.graph.slots; i++)
+        if (s.model.weight[i].quant) all += ql_align((size_t)(2 * s.model.weight[i].out * s.model.weight[i].in), 64);
+    for (int i = 0; i < rungs; i++) {
+        s.q.limit = rung[i].total;
+        int layers = 0, before = 0;
+        for (uint64_t more = 0; more <= all && (i == 0 || rung[i].total + more < rung[i - 1].total); more += all / 50 + 1) {
+            s.q.limit = rung[i].total + more;
+            ok(ql_memory_plan_make(&s.q, &p));
+            check_parts(&s, &p);
+            assert_true(p.total <= s.q.limit && part(&p, "decoded weights") <= more);
+            if (p.choice.recompute == rung[i].choice.recompute) assert_true(p.rung == rung[i].number);
+            layers = p.choice.shadow_layers;
+            assert_true(i > 0 || layers >= before);
+            before = layers;
+            ql_memory_plan_free(&p);
+        }
+    }
+    s.q.limit = rung[0].total + all;
+    ok(ql_memory_plan_make(&s.q, &p));
+    assert_int_equal(part(&p, "decoded weights"), all);
+    assert_int_equal(p.rung, 0);
+    ql_memory_plan_free(&p);
+    s.q.limit = rung[0].total + all - 1;
+    ok(ql_memory_plan_make(&s.q, &p));
+    assert_true(part(&p, "decoded weights") > 0 && part(&p, "decoded weights") < all);
+    ql_memory_plan_free(&p);
+    ok(ql_device_needs_of("cpu", 2, QL_F32, 0, &s.q.needs));
+    s.q.limit = UINT64_MAX;
+    ok(ql_memory_plan_make(&s.q, &p));
+    assert_int_equal(p.choice.shadow_layers, 0);
+    ql_memory_plan_free(&p);
+    close_subject(&s);
+}
+
+static int rung_of_paging(const subject *s, ql_rung rung[QL_RUNGS_MAX]) {
+    int n = ql_memory_ladder(&s->q, rung);
+    for (int i = 0; i < n; i++)
+        if (rung[i].choice.paged_moments) return i;
+    fail_msg("moments are never paged");
+    return 0;
+}
+
+/* Moments go to the host before anything is multiplied again where a step is long beside their way there and back,
+ * else near the end. */
+static void test_order_of_paging(void **state) {
+    (void)state;
+    subject s;
+    ql_rung rung[QL_RUNGS_MAX];
+    open_absent_device("llama3-rope", &s);
+    s.q.rows_at_most = 1;
+    int late = rung_of_paging(&s, rung);
+    assert_int_equal(rung[late - 1].choice.recompute, QL_RECOMPUTE_LAYERS);
+    double cost = rung[late].extra_time - rung[late - 1].extra_time;
+    assert_true(cost > 0.05);
+    s.q.rows_at_most = 1 << 20;
+    int early = rung_of_paging(&s, rung);
+    assert_true(early < late && rung[early].choice.recompute <= QL_RECOMPUTE_CHEAP);
+    assert_true(rung[early].extra_time - rung[early - 1].extra_time < 0.05);
+    (void)check_ladder(&s);
     close_subject(&s);
 }
 
@@ -339,6 +416,8 @@ int main(void) {
         cmocka_unit_test(test_ladder_of_training),
         cmocka_unit_test(test_ladder_of_evaluation),
         cmocka_unit_test(test_ladder_of_an_absent_device),
+        cmocka_unit_test(test_decoded_weights),
+        cmocka_unit_test(test_order_of_paging),
         cmocka_unit_test(test_recomputation_as_configured),
         cmocka_unit_test(test_rows_at_a_time),
         cmocka_unit_test(test_logits_at_a_time),

@@ -117,6 +117,10 @@ void golden_open(const golden_request *r, golden *out) {
     j->total_steps = j->config.max_steps;
     ok(ql_job_describe_model(j, purpose));
     ok(ql_job_plan(j, purpose));
+    if (r->choice) {
+        ql_memory_plan_free(&j->plan);
+        ql_memory_evaluate(&j->question, r->choice, &j->plan);
+    }
     ok(ql_job_load(j, purpose));
 }
 

@@ -22,6 +22,7 @@ typedef struct {
     const char *targets;       /* target_modules; NULL: all-linear */
     double      dropout;
     int64_t     max_memory;    /* not 0: recomputation is the plan's to choose */
+    const ql_memory_choice *choice; /* not NULL: the plan is of this one, whatever it costs */
 } golden_request;
 
 /* Fails the running test when something does not work. */

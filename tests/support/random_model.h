@@ -15,4 +15,6 @@ const random_model *random_model_named(const char *name);
 /* config.json and model.safetensors (Llama) into an existing folder. With one thread the caller may fork
  * afterwards: OpenMP's threads do not follow. */
 void random_model_write(const random_model *m, const char *folder, int threads);
+/* The same with a hole for its weights: enough for plans, and no room taken on the disk. */
+void random_model_outline(const random_model *m, const char *folder);
 void must(ql_err e);

@@ -116,7 +116,7 @@ static int layer_of(const planner *p, ql_value v) {
 static void push_transfer(planner *p, ql_step_kind kind, ql_value v, int name) {
     ql_plan_step s = empty_step(p->graph->value[v].producer, false);
     s.kind = kind;
-    s.out = use(p, name, (int)p->plan->steps);
+    s.out = name;
     s.host = p->host_at[v];
     push_step(p, s);
 }
@@ -353,18 +353,23 @@ void ql_plan_make(const ql_graph *g, const ql_plan_request *request, ql_plan *ou
 }
 
 /* A backward pass is about as much work as the forward pass: weights are frozen. */
+double ql_plan_work(const ql_graph *g, int64_t length) {
+    double once = 0;
+    for (size_t i = 0; i < g->nodes; i++) once += g->node[i].rule->work(g, &g->node[i], length);
+    return 2 * once;
+}
+
 double ql_plan_extra_work(const ql_graph *g, const ql_plan *p, int64_t length) {
-    double once = 0, again = 0;
+    double again = 0;
     bool   headed = false;
     for (size_t i = 0; i < p->steps; i++) {
         if (p->step[i].kind != QL_STEP_COMPUTE) continue;
         const ql_node *n = &g->node[p->step[i].node];
         bool           is_head = n->out == QL_NO_VALUE;
         headed |= is_head;
-        if (p->step[i].backward && !is_head) continue;
-        *(headed && !is_head ? &again : &once) += n->rule->work(g, n, length);
+        if (headed && !is_head && !p->step[i].backward) again += n->rule->work(g, n, length);
     }
-    return again / (2 * once);
+    return again / ql_plan_work(g, length);
 }
 
 void ql_plan_free(ql_plan *p) {

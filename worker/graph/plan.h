@@ -54,6 +54,8 @@ typedef struct {
 
 void ql_plan_make(const ql_graph *g, const ql_plan_request *request, ql_plan *out);
 void ql_plan_free(ql_plan *p);
+/* FLOP per token of a step that runs no node twice; documents of `length` tokens. */
+double ql_plan_work(const ql_graph *g, int64_t length);
 /* Work of the nodes that run forward twice, as a share of that of the whole step; documents of
  * `length` tokens. */
 double ql_plan_extra_work(const ql_graph *g, const ql_plan *p, int64_t length);
