@@ -3,7 +3,7 @@
 #        FOLDER/gpu-check.sh run REPORT.md [SECTION ...]
 # pack: builds for GPUs into build-gpu/ and gathers in FOLDER all that a machine with a GPU, but without packages or a compiler,
 # needs to check this program: programs, tests, benchmarks, their shared libraries, the example. CUDA's own libraries are taken
-# from the other machine, where a driver for this build's CUDA and libcublasLt must be.
+# from the other machine, where a driver for this build's CUDA and libcublasLt must be. FOLDER.tar.xz holds the same.
 # run, there: the sections device, tests, train, exact, big, bench, sanitizer (default: all, in this order), each within its own
 # time, and writes what they found to REPORT.md (docs/gpu/ keeps such reports). Exit status 1 when something failed.
 set -uo pipefail
@@ -19,7 +19,7 @@ usage() {
 # Libraries that every Linux has, or that belong to CUDA.
 is_left_out() {
     case $1 in
-        ld-linux* | libc.so* | libm.so* | libdl.so* | libpthread.so* | librt.so* | libcuda.so* | libcublas* | libnccl* | libnvrtc* | libcudart*) return 0 ;;
+        ld-linux* | libc.so* | libm.so* | libdl.so* | libresolv.so* | libpthread.so* | librt.so* | libcuda.so* | libcublas* | libnccl* | libnvrtc* | libcudart*) return 0 ;;
         *) return 1 ;;
     esac
 }
@@ -33,21 +33,24 @@ copy_libraries() {
     done
 }
 
+build=${QL_GPU_BUILD:-build-gpu}
 pack() {
     cd "$here/.." || exit 1
     set -e
-    cmake -S . -B build-gpu -G Ninja --no-warn-unused-cli -DCMAKE_BUILD_TYPE=Release -DQL_CUDA=ON \
+    cmake -S . -B "$build" -G Ninja --no-warn-unused-cli -DCMAKE_BUILD_TYPE=Release -DQL_CUDA=ON \
         "-DCMAKE_CUDA_ARCHITECTURES=${QL_CUDA_ARCHITECTURES:-75-real;80-real;86-real;89-real;90}" > /dev/null
-    cmake --build build-gpu --parallel "$(nproc)" --target gpu_programs
+    cmake --build "$build" --parallel "$(nproc)" --target gpu_programs
     rm -rf "$folder"
     mkdir -p "$folder/bin" "$folder/lib" "$folder/examples"
-    cp build-gpu/bin/gpu_* build-gpu/bin/qlora-worker build-gpu/bin/random_model "$folder/bin/"
+    cp "$build"/bin/gpu_* "$build"/bin/qlora-worker "$build"/bin/random_model "$folder/bin/"
     strip "$folder"/bin/*
-    copy_libraries build-gpu/bin/gpu_* build-gpu/bin/qlora-worker
-    cp -r examples/model examples/data "$folder/examples/"
+    copy_libraries "$build"/bin/gpu_* "$build"/bin/qlora-worker
+    cp -r examples/model examples/data examples/demo.yaml "$folder/examples/"
     cp scripts/gpu-check.sh "$folder/"
     git describe --always --dirty > "$folder/commit" 2>/dev/null || echo unknown > "$folder/commit"
-    du -sh "$folder"
+    # Many programs hold the same kernels: together they are not much more than one.
+    XZ_OPT=-T0 tar -C "$(dirname "$folder")" -cJf "$folder.tar.xz" "$(basename "$folder")"
+    du -sh "$folder" "$folder.tar.xz"
 }
 
 # ---- running ----
@@ -62,6 +65,7 @@ attempt() {
     local seconds=$1 title=$2 log status start=$SECONDS
     shift 2
     log=$(mktemp)
+    if declare -F "$1" > /dev/null; then set -- bash -c '"$@"' bash "$@"; fi
     timeout "$seconds" "$@" > "$log" 2>&1
     status=$?
     [[ $status -eq 0 ]] || failed=$((failed + 1))
@@ -94,7 +98,7 @@ section_device() {
 section_tests() {
     local program
     for program in "$here"/bin/gpu_test_*; do
-        attempt 120 "$(basename "$program")" "$program"
+        attempt 60 "$(basename "$program")" "$program"
     done
 }
 
@@ -102,25 +106,28 @@ section_tests() {
 train() {
     local output=$1
     shift
-    "$here/bin/qlora-worker" --device cuda model_name_or_path="$here/examples/model" dataset="$here/examples/data/train.jsonl" \
-        output_dir="$output" max_steps=20 save_steps=10 quantized_cache=false report_to=none "$@"
+    (cd "$here" && bin/qlora-worker --device cuda examples/demo.yaml output_dir="$output" max_steps=20 save_strategy=steps save_steps=10 \
+        eval_strategy=no eval_dataset=null quantized_cache=false "$@")
 }
 
 digest() {
     sha256sum "$1"/adapter_model.safetensors | cut -d' ' -f1
 }
 
+export here
+export -f train
+
 section_train() {
-    lines=16 attempt 120 "the example, bfloat16" train "$work/a"
-    lines=4 attempt 120 "the example, float16 with a scaled loss" train "$work/f16" bnb_4bit_compute_dtype=float16
-    lines=4 attempt 120 "the example, float32" train "$work/f32" bnb_4bit_compute_dtype=float32
+    lines=16 attempt 60 "the example, bfloat16" train "$work/a"
+    lines=4 attempt 60 "the example, float16 with a scaled loss" train "$work/f16" bnb_4bit_compute_dtype=float16
+    lines=4 attempt 60 "the example, float32" train "$work/f32" bnb_4bit_compute_dtype=float32
 }
 
 section_exact() {
     local first other name
-    attempt 120 "the same once more" train "$work/b"
-    attempt 120 "one row at a time" train "$work/c" per_device_train_batch_size=1 gradient_accumulation_steps=1
-    attempt 120 "layers recomputed" train "$work/d" gradient_checkpointing=true
+    attempt 60 "the same once more" train "$work/b"
+    attempt 60 "one row at a time" train "$work/c" per_device_train_batch_size=1 gradient_accumulation_steps=1
+    attempt 60 "layers recomputed" train "$work/d" gradient_checkpointing=true
     first=$(digest "$work/a")
     for name in b c d; do
         other=$(digest "$work/$name")
@@ -140,7 +147,7 @@ section_big() {
 section_bench() {
     local program
     for program in "$here"/bin/gpu_bench_*; do
-        [[ $program == */gpu_bench_step ]] || lines=40 attempt 120 "$(basename "$program")" "$program"
+        [[ $program == */gpu_bench_step ]] || lines=40 attempt 60 "$(basename "$program")" "$program"
     done
     lines=40 attempt 120 "135M, 4 x 1024" "$here/bin/gpu_bench_step" 135m 4 1024 0 10 device=cuda
 }

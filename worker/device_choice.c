@@ -3,11 +3,13 @@
 #include <omp.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "base/clock.h"
-#include "base/json.h"
+#include "base/hash.h"
 #include "base/log.h"
+#include "worker/device_share.h"
 
 static int allowed_cpus(void) {
     cpu_set_t set;
@@ -50,58 +52,117 @@ static ql_dtype operands_on_cpu(const char *compute_dtype) {
     return QL_F32;
 }
 
+/* What "auto" is in this build, and how many of it this process sees; if none, why. Planning, and "auto", go on
+ * without one. */
+static ql_err look_around(const char **kind, bool only_planning, int *count, char why[256]) {
+    bool automatic = !strcmp(*kind, "auto");
+    if (automatic) *kind = ql_device_preferred();
+    *count = 0;
+    if (automatic && !strcmp(*kind, "cpu")) {
+        snprintf(why, 256, "this build has no accelerator back end");
+        return ql_ok();
+    }
+    if (only_planning && !is_built(*kind)) return ql_ok();
+    QL_TRY(ql_device_count(*kind, count, why));
+    QL_CHECK(*count > 0 || automatic || only_planning, QL_USAGE, "device: %s: %s; use device: cpu or auto", *kind, why);
+    return ql_ok();
+}
+
+static const char *fall_back(const char *why) {
+    ql_info("device: auto: %s; computing on the CPU", why);
+    return "cpu";
+}
+
+static const char *wanted_kind(const ql_job *j, const char *kind) {
+    return kind ? kind : j->config.device;
+}
+
 ql_err ql_choose_device(ql_job *j, const char *kind, int threads, bool only_planning) {
-    if (!kind) kind = j->config.device;
+    kind = wanted_kind(j, kind);
     if (threads == 0) threads = fair_share(j->place.local_size);
     omp_set_num_threads(threads); /* for reading data and quantising, which know no device */
-    if (!strcmp(kind, "auto")) {
-        kind = ql_device_preferred();
-        if (!strcmp(kind, "cpu")) ql_info("device: auto: this build has no accelerator back end; computing on the CPU");
-    }
+    bool automatic = !strcmp(kind, "auto");
+    int  n;
+    char why[256] = "";
+    QL_TRY(look_around(&kind, only_planning, &n, why));
+    if (automatic && n == 0) kind = fall_back(why);
     j->device_kind = kind;
     j->threads = threads;
     /* A plan for so much memory may be one for another card. */
-    bool asks = !only_planning || (is_built(kind) && j->config.max_memory == 0);
-    if (asks) QL_TRY(ql_device_open(kind, 0, threads, &j->device));
+    bool for_another = only_planning && j->config.max_memory > 0;
+    if (!for_another && (!only_planning || automatic || n > 0))
+        QL_TRY(ql_device_open(kind, j->ordinal, threads, &j->device));
     if (strcmp(kind, "cpu")) return operands_on_gpu(j);
     j->operands = operands_on_cpu(j->config.bnb_4bit_compute_dtype);
     return ql_ok();
 }
 
-static ql_err describe_device(const char *kind, bool json, ql_str *line) {
-    ql_device *d;
-    QL_TRY(ql_device_open(kind, 0, 0, &d));
-    ql_device_info info;
-    ql_err         e = ql_device_describe(d, &info);
-    ql_device_close(d);
-    QL_TRY(e);
-    char total[32], available[32];
-    if (!json) {
-        ql_str_printf(line, "%-5s %s, %d threads, %s of memory, %s available\n", kind, info.name, info.threads,
-                      ql_text_bytes(total, info.bytes_total), ql_text_bytes(available, info.bytes_free));
-        return ql_ok();
+/* ---- among ranks ---- */
+
+/* What this rank sees. */
+static ql_err make_offer(const char *kind, int count, ql_device_offer *o) {
+    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+    gethostname(o->host, sizeof o->host - 1);
+    snprintf(o->visible, sizeof o->visible, "%s", visible ? visible : "");
+    o->count = (int)ql_min(count, QL_OFFER_DEVICES);
+    for (int i = 0; i < o->count; i++) {
+        ql_device_info info;
+        QL_TRY(ql_device_look(kind, i, &info));
+        if (info.id[0]) snprintf(o->id[i], sizeof o->id[i], "%s", info.id);
+        else snprintf(o->id[i], sizeof o->id[i], "%.30s#%d", o->host, i);
     }
-    ql_str_printf(line, "{\"kind\": \"%s\", \"name\": ", kind);
-    ql_json_put_string(line, info.name, strlen(info.name));
-    ql_str_printf(line, ", \"threads\": %d, \"bytes_total\": %llu, \"bytes_free\": %llu}", info.threads,
-                  (unsigned long long)info.bytes_total, (unsigned long long)info.bytes_free);
     return ql_ok();
 }
 
-ql_err ql_probe(bool json) {
+static ql_err gather_offers(ql_world *w, const ql_device_offer *mine, ql_device_offer *all) {
+    QL_TRY(ql_gather_bytes(w, mine, sizeof *mine, all));
+    return ql_broadcast(w, all, (size_t)ql_world_place(w).size * sizeof *all, 0);
+}
+
+static int most_devices(const ql_device_offer *offer, int ranks) {
+    int most = 0;
+    for (int r = 0; r < ranks; r++) most = (int)ql_max(most, offer[r].count);
+    return most;
+}
+
+static void say_who_stands_by(const ql_device_offer *offer, int ranks, const int *ordinal) {
     ql_str line = {0};
-    if (json) ql_str_puts(&line, "{\"devices\": [");
-    bool        built, first = true;
-    const char *kind;
-    for (int i = 0; (kind = ql_device_kind(i, &built)); i++) {
-        if (!built && !json) ql_str_printf(&line, "%-5s not part of this build\n", kind);
-        if (!built) continue;
-        if (json && !first) ql_str_puts(&line, ", ");
-        QL_TRY(describe_device(kind, json, &line));
-        first = false;
-    }
-    if (json) ql_str_printf(&line, "], \"version\": \"%s\"}\n", QL_VERSION);
-    fwrite(line.data, 1, line.size, stdout);
+    ql_devices_share_text(offer, ranks, ordinal, &line);
+    ql_info("note: %s", line.data);
     ql_str_free(&line);
-    return ql_ok();
+}
+
+static ql_err share(ql_job *j, const char *kind, bool automatic, const ql_device_offer *mine, bool *works) {
+    ql_place         place = ql_world_place(j->world);
+    ql_device_offer *offer = QL_NEW_ARRAY(ql_device_offer, (size_t)place.size);
+    int             *ordinal = QL_NEW_ARRAY(int, (size_t)place.size);
+    ql_err           e = gather_offers(j->world, mine, offer);
+    int              most = most_devices(offer, place.size);
+    if (!ql_bad(e) && most == 0) {
+        j->device_kind = automatic ? fall_back(mine->why) : kind;
+    } else if (!ql_bad(e)) {
+        int computing = ql_devices_share(offer, place.size, ordinal);
+        if (computing < place.size) say_who_stands_by(offer, place.size, ordinal);
+        j->device_kind = kind;
+        j->ordinal = ordinal[place.rank];
+        *works = j->ordinal >= 0;
+    }
+    free(offer);
+    free(ordinal);
+    return e;
+}
+
+ql_err ql_share_devices(ql_job *j, const char *kind, bool only_planning, bool *works) {
+    kind = wanted_kind(j, kind);
+    bool            automatic = !strcmp(kind, "auto");
+    ql_device_offer mine = {.count = 0};
+    int             count;
+    *works = true;
+    ql_err e = look_around(&kind, only_planning, &count, mine.why);
+    bool   is_host = !strcmp(kind, "cpu") && !automatic; /* every rank has one */
+    if (!ql_bad(e) && !is_host) e = make_offer(kind, count, &mine);
+    QL_TRY(ql_agree(j->world, e, "looking for devices"));
+    QL_TRY(ql_same_everywhere(j->world, ql_hash64(kind, strlen(kind), automatic), "the key device"));
+    j->device_kind = kind;
+    return is_host ? ql_ok() : share(j, kind, automatic, &mine, works);
 }

@@ -25,7 +25,9 @@ static ql_err count_batch(ql_job *j, int64_t *record_loss, int64_t *record_targe
 static ql_err run_own_rows(ql_job *j, int64_t *record_loss, int64_t *record_targets, ql_eval_result *out) {
     const ql_row_set *r = &j->eval_rows;
     ql_host_batch_clear(&j->host);
-    for (int64_t row = j->place.rank; row < r->rows; row += j->place.size) {
+    ql_deal_begin(&j->deal);
+    for (int64_t row = 0; row < r->rows; row++) {
+        if (ql_deal_next(&j->deal) != j->place.rank) continue;
         int64_t n = r->start[row + 1] - r->start[row], tokens = ql_row_tokens(&j->eval, r, row);
         if (j->host.rows == j->plan.choice.micro_rows || j->host.tokens + tokens > j->plan.micro_tokens)
             QL_TRY(count_batch(j, record_loss, record_targets, out));

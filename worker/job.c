@@ -243,10 +243,15 @@ ql_err ql_job_load(ql_job *j, ql_job_purpose purpose) {
     QL_TRY(decode_layers(j));
     QL_TRY(start_adapter(j, purpose));
     QL_TRY(take_buffers(j));
-    return check_against_plan(j);
+    QL_TRY(check_against_plan(j));
+    ql_deal_open(j->place.size, &j->deal);
+    if (purpose != QL_JOB_TRAIN) return ql_ok();
+    return ql_exchange_open(j->world, j->device, j->device_kind, &j->adapter, &j->exchange);
 }
 
 void ql_job_close(ql_job *j) {
+    ql_exchange_close(&j->exchange);
+    ql_deal_close(&j->deal);
     ql_host_batch_close(&j->host);
     ql_batch_close(&j->batch);
     if (j->device) ql_host_free(j->device, j->borders, j->plan.train.host_bytes);
@@ -291,7 +296,9 @@ ql_err ql_job_run_host_batch(ql_job *j, bool training, uint32_t step) {
                 .batch = &j->batch.view,
                 .dropout = training ? (float)j->config.lora_dropout : 0,
                 .dropout_key = ql_random_key((uint64_t)j->config.seed, QL_RANDOM_DROPOUT),
-                .step = step};
+                .step = step,
+                .module_done = training ? ql_exchange_module_done : NULL,
+                .listener = &j->exchange};
     QL_TRY(ql_run_batch(&r));
     return ql_batch_fetch(&j->batch);
 }

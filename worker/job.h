@@ -3,6 +3,8 @@
 #pragma once
 #include "collective/collective.h"
 #include "worker/batch.h"
+#include "worker/deal.h"
+#include "worker/exchange.h"
 #include "worker/loss_scale.h"
 #include "worker/memory.h"
 #include "worker/model/adapter.h"
@@ -15,6 +17,7 @@ typedef struct {
     ql_place      place;
     ql_device    *device;      /* NULL while planning for a device that is not there */
     const char   *device_kind;
+    int           ordinal;     /* of the device among those that this process sees   */
     int           threads;     /* of this rank, where it computes on the CPU         */
     ql_dtype      operands;    /* of all products; ql_choose_device                  */
     ql_tokenizer *tokenizer;   /* NULL once the data are read and the model is loaded */
@@ -39,6 +42,8 @@ typedef struct {
     ql_host_batch    host;
     float           *coef;   /* [micro_tokens] */
     const ql_objective *objective;
+    ql_exchange      exchange; /* of gradients; training only */
+    ql_deal          deal;     /* of rows                     */
     ql_loss_scale    loss_scale; /* part of the state, as the adapter is */
     bool             has_updated; /* a step of this process has queued its update */
 } ql_job;

@@ -17,6 +17,7 @@
 #include "worker/eval.h"
 #include "worker/job.h"
 #include "worker/options.h"
+#include "worker/probe.h"
 #include "worker/stop.h"
 #include "worker/tool/tool.h"
 #include "worker/train.h"
@@ -31,7 +32,8 @@ static void say_notes(ql_str *notes) {
 }
 
 /* The Hugging Face habit counts rows per rank: what that comes to is said, and is what counts from
- * here on, in config.yaml and in checkpoints, so that the run can go on with other ranks. */
+ * here on, in config.yaml and in checkpoints, so that the run can go on with other ranks. Ranks that
+ * will stand by count, too: what a command computes does not depend on the devices that are there. */
 static void resolve_rows(ql_job *j) {
     ql_config *c = &j->config;
     int64_t    rows = ql_config_rows_per_step(c, j->place.size);
@@ -167,9 +169,8 @@ static ql_err evaluate(ql_job *j, const ql_options *o) {
 }
 
 static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
-    QL_TRY(agree(j, read_config(j, o), "reading the configuration"));
     bool writes = o->mode == QL_MODE_TRAIN;
-    QL_TRY(agree(j, ql_choose_device(j, o->device, o->threads, o->mode == QL_MODE_PLAN), "opening the device"));
+    QL_TRY(agree(j, ql_choose_device(j, j->device_kind, o->threads, o->mode == QL_MODE_PLAN), "opening the device"));
     QL_TRY(agree(j, ql_job_describe_model(j, purpose), "reading the model's headers"));
     if (o->mode != QL_MODE_PLAN) QL_TRY(agree(j, ql_job_read_data(j, purpose), "reading the data"));
     QL_TRY(compare_ranks(j));
@@ -180,8 +181,20 @@ static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
     return ql_ok();
 }
 
-static ql_err run_job(ql_job *j, const ql_options *o) {
-    if (o->ranks) j->place = (ql_place){.size = o->ranks, .local_size = o->ranks};
+static int no_request(void) {
+    return 0;
+}
+
+/* With fewer devices than ranks, some are left over; the others are a world of their own. */
+static ql_err part_world(ql_job *j, const ql_options *o, bool *works) {
+    QL_TRY(ql_share_devices(j, o->device, o->mode == QL_MODE_PLAN, works));
+    QL_TRY(ql_world_part(j->world, *works));
+    int rank = j->place.rank, all = j->place.size;
+    if (*works && !o->ranks) j->place = ql_world_place(j->world);
+    return ql_log_open(NULL, *works ? j->place.rank : rank > 0 ? rank : -1, all);
+}
+
+static ql_err work(ql_job *j, const ql_options *o) {
     ql_job_purpose purpose = o->mode == QL_MODE_EVAL ? QL_JOB_EVAL : QL_JOB_TRAIN;
     QL_TRY(prepare(j, o, purpose));
     if (o->mode == QL_MODE_PLAN) return print_plan(j, o->json);
@@ -194,6 +207,17 @@ static ql_err run_job(ql_job *j, const ql_options *o) {
     return o->mode == QL_MODE_EVAL ? evaluate(j, o) : ql_train(j);
 }
 
+static ql_err run_job(ql_job *j, const ql_options *o) {
+    if (o->ranks) j->place = (ql_place){.size = o->ranks, .local_size = o->ranks};
+    bool works;
+    QL_TRY(agree(j, read_config(j, o), "reading the configuration"));
+    QL_TRY(part_world(j, o, &works));
+    if (!works) return ql_world_stand_by(j->world, o->mode == QL_MODE_TRAIN ? ql_stop_requested : no_request);
+    ql_err e = work(j, o);
+    if (ql_bad(e) && e.code != QL_STOPPED) ql_world_dismiss(j->world, e.code);
+    return e;
+}
+
 static ql_err run_world(int *argc, char ***argv, const ql_options *o) {
     ql_job j = {0};
     /* Only training has something to save; everything else just ends on a signal. */
@@ -203,8 +227,8 @@ static ql_err run_world(int *argc, char ***argv, const ql_options *o) {
     QL_TRY(ql_log_open(NULL, j.place.rank, j.place.size));
     ql_err e = run_job(&j, o);
     if (!ql_bad(e) || e.code == QL_STOPPED) {
+        ql_job_close(&j); /* the data plane says farewell while there is a world */
         e = ql_world_close(j.world, e);
-        ql_job_close(&j);
     }
     return e;
 }

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "collective/collective.h"
+#include "collective/data_plane.h"
 #include "worker/batch.h"
 #include "worker/model/shadow.h"
 
@@ -14,6 +14,12 @@ static void add_part(ql_memory_plan *p, const char *name, const char *detail, ql
     snprintf(part->detail, sizeof part->detail, "%s", detail);
 }
 
+static void add_exchange(const ql_memory_question *q, ql_memory_plan *p) {
+    ql_data_plane_memory m = ql_data_plane_memory_of(q->device, &q->needs, (size_t)q->adapter->length, q->ranks);
+    add_part(p, "exchange", "of the message passing library, while gradients are summed", QL_ON_HOST, m.host_bytes);
+    add_part(p, "exchange", "of the library that sums gradients (an estimate)", QL_OUTSIDE_ARENA, m.device_bytes);
+}
+
 static void add_adapter(const ql_memory_question *q, const ql_memory_choice *c, ql_memory_plan *p) {
     uint64_t run = (uint64_t)q->adapter->length * sizeof(float), moments = ql_adapter_moment_bytes(q->adapter);
     add_part(p, "adapter", "LoRA matrices, fp32", QL_ON_DEVICE, run);
@@ -22,8 +28,7 @@ static void add_adapter(const ql_memory_question *q, const ql_memory_choice *c, 
     add_part(p, "gradients", "exact sums in 64-bit integers, and their mean", QL_ON_DEVICE,
              ql_adapter_bytes(q->adapter, true, true) - run);
     add_part(p, "saving", "copy of adapter and moments while a checkpoint is written", QL_ON_HOST, run + moments);
-    add_part(p, "exchange", "of the message passing library, while gradients are summed", QL_ON_HOST,
-                 ql_sum_buffer_bytes((size_t)q->adapter->length, q->ranks));
+    add_exchange(q, p);
 }
 
 /* What is kept, and how much that is per layer. */

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 
 static const int64_t *order_of_epoch(ql_job *j, int64_t epoch) {
     if (!j->order) j->order = QL_NEW_ARRAY(int64_t, (size_t)j->train_rows.rows);
@@ -27,6 +28,8 @@ static void add_row(ql_job *j, int64_t row, int64_t index_in_step) {
 }
 
 static ql_err run_and_count(ql_job *j, int64_t step, ql_step_result *out) {
+    if (j->host.rows == 0) return ql_ok();
+    double start = ql_seconds();
     QL_TRY(ql_job_run_host_batch(j, true, (uint32_t)step));
     for (ql_phase p = QL_PHASE_FORWARD; p <= QL_PHASE_BACKWARD; p++) QL_TRY(ql_phase_add(j->device, p, out->phase_seconds));
     int64_t loss = ql_loss_sum(j->objective, j->batch.logp, j->host.targets);
@@ -34,43 +37,45 @@ static ql_err run_and_count(ql_job *j, int64_t step, ql_step_result *out) {
     if (!fits) out->loss_fixed = INT64_MAX;
     out->targets += j->host.targets;
     out->tokens += j->host.tokens;
+    out->rows += j->host.rows;
+    out->busy_seconds += ql_seconds() - start;
     ql_host_batch_clear(&j->host);
     return ql_ok();
 }
 
-/* This rank's rows of the step: every world-size-th, in micro-batches of whole rows. */
+/* This rank's rows of the step, in micro-batches of whole rows. The last one stays in j->host. */
 static ql_err run_own_rows(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_step_result *out) {
     ql_host_batch_clear(&j->host);
-    for (int64_t i = j->place.rank; i < n; i += j->place.size) {
-        add_row(j, rows[i], i);
+    ql_deal_begin(&j->deal);
+    for (int64_t i = 0; i < n; i++) {
+        if (ql_deal_next(&j->deal) != j->place.rank) continue;
         if (j->host.rows == j->plan.choice.micro_rows) QL_TRY(run_and_count(j, step, out));
+        add_row(j, rows[i], i);
     }
-    return j->host.rows > 0 ? run_and_count(j, step, out) : ql_ok();
+    return ql_ok();
 }
 
-static ql_err exchange_gradients(ql_job *j) {
-    if (j->place.size == 1) return ql_ok();
-    QL_TRY(ql_sync(j->device));
-    ql_tensor sum = j->adapter.sum;
-    int64_t  *host = ql_host_address(j->device, sum);
-    if (host) return ql_sum_i64(j->world, host, (size_t)ql_count(sum));
-    host = QL_NEW_ARRAY(int64_t, (size_t)ql_count(sum));
-    ql_err e = ql_download(j->device, host, sum);
-    if (!ql_bad(e)) e = ql_sum_i64(j->world, host, (size_t)ql_count(sum));
-    if (!ql_bad(e)) e = ql_upload(j->device, sum, host);
-    free(host);
-    return e;
+/* All learn how fast each rank was. */
+static ql_err exchange_speeds(ql_job *j, const ql_step_result *mine) {
+    int64_t *speed = j->deal.lesson;
+    for (int r = 0; r < j->place.size; r++) speed[r] = 0;
+    speed[j->place.rank] = ql_deal_measure(j->place.rank, mine->tokens, mine->busy_seconds);
+    QL_TRY(ql_sum_i64(j->world, speed, (size_t)j->place.size));
+    ql_deal_learn(&j->deal, speed);
+    return ql_ok();
 }
 
 /* Sums counts over ranks; a rank whose numbers are unusable says so here, before anyone uses them. `*fits`: the
  * gradients of all ranks do. */
-static ql_err exchange_counts(ql_job *j, ql_step_result *out, bool *fits) {
+static ql_err exchange_counts(ql_job *j, int64_t rows, ql_step_result *out, bool *fits) {
     int32_t overflow = 0;
     int     scale = j->loss_scale.exponent;
     QL_TRY(ql_download(j->device, &overflow, j->adapter.overflow));
     bool    bad_loss = out->loss_fixed == INT64_MAX;
-    int64_t counts[6] = {bad_loss ? 0 : out->loss_fixed, out->targets, out->tokens, bad_loss, overflow != 0, scale};
+    int64_t counts[7] = {bad_loss ? 0 : out->loss_fixed, out->targets, out->tokens, bad_loss, overflow != 0, scale, out->rows};
+    QL_TRY(exchange_speeds(j, out));
     QL_TRY(ql_sum_i64(j->world, counts, QL_LEN(counts)));
+    QL_CHECK(counts[6] == rows, QL_BUG, "%lld rows were dealt, %lld were computed", (long long)rows, (long long)counts[6]);
     QL_CHECK(counts[3] == 0, QL_DATA, "the loss is not finite; %s",
              ql_cure_of_bad_loss(j->question.needs.activation,
                                  "look at the data of these rows, or lower learning_rate (with resume_from_checkpoint: false)"));
@@ -113,16 +118,37 @@ static ql_err update(ql_job *j, int64_t step, ql_step_result *out) {
     return ql_phase_end(j->device, QL_PHASE_UPDATE);
 }
 
-/* One attempt at the gradients of this rank's rows, and what has come of it on all ranks. */
+/* A rank whose last rows failed (`e`) sums all the same, or the others would wait for it. */
+static ql_err finish_exchange(ql_job *j, ql_err e) {
+    if (!ql_bad(e)) return ql_exchange_finish(&j->exchange);
+    char  *sentence = ql_strdup(ql_err_text());
+    ql_err finished = ql_exchange_finish(&j->exchange);
+    if (ql_bad(finished)) finished = ql_fail(e.code, "%s", sentence);
+    free(sentence);
+    return finished;
+}
+
+/* One attempt at the gradients of this rank's rows, and what has come of it on all ranks. The same order on every rank:
+ * agreement, the sums of the gradients, counts. Where the sums hide behind the backward pass, the last micro-batch
+ * comes after the agreement, and its verdict with a second one: sums that one rank begins must be begun by all. */
 static ql_err compute(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_step_result *out, bool *fits) {
-    out->loss_fixed = out->targets = out->tokens = 0;
+    bool hides = ql_data_plane_hides(j->exchange.plane);
+    out->loss_fixed = out->targets = out->tokens = out->rows = 0;
+    out->busy_seconds = 0;
+    ql_exchange_begin_step(&j->exchange);
     ql_err e = ql_zero(j->device, j->adapter.sum);
     if (!ql_bad(e)) e = ql_zero(j->device, j->adapter.overflow);
     if (!ql_bad(e)) e = run_own_rows(j, step, rows, n, out);
+    if (!ql_bad(e) && !hides) e = run_and_count(j, step, out);
     QL_TRY(ql_agree(j->world, e, "the forward and backward pass"));
+    if (hides) {
+        ql_exchange_listen(&j->exchange);
+        e = run_and_count(j, step, out);
+    }
     QL_TRY(ql_phase_begin(j->device, QL_PHASE_EXCHANGE));
-    QL_TRY(exchange_counts(j, out, fits));
-    return *fits ? exchange_gradients(j) : ql_ok();
+    QL_TRY(finish_exchange(j, e));
+    if (hides) QL_TRY(ql_agree(j->world, e, "the last rows of the step"));
+    return exchange_counts(j, n, out, fits);
 }
 
 /* Gradients that float16 cannot hold are made again from the same rows, with a lower loss scale: no row is lost, and a step
@@ -156,6 +182,7 @@ ql_err ql_step_on_rows(ql_job *j, const ql_schedule *s, int64_t step, const int6
     out->loss = out->targets ? ldexp((double)out->loss_fixed, -QL_LOSS_BITS) / (double)out->targets : 0;
     out->epoch = (double)(step + 1) / (double)j->steps_per_epoch;
     out->seconds = ql_seconds() - start;
+    j->exchange.step_seconds = out->seconds;
     return ql_err_prefix(e, "step %lld", (long long)step + 1);
 }
 

@@ -1,5 +1,5 @@
-/* One optimiser step, exact (design: "How exactness works"): the rows of the step are dealt by
- * index, each row's gradient is added as integers, the integers are summed over ranks, and every
+/* One optimiser step, exact (design: "How exactness works"): the rows of the step are dealt among
+ * the ranks (deal.h), each row's gradient is added as integers, the integers are summed over ranks, and every
  * rank makes the same update. In float16 the loss is scaled (loss_scale.h), and gradients that do not
  * fit are made again. */
 #pragma once
@@ -18,6 +18,7 @@ typedef struct {
     double  seconds;
     double  phase_seconds[QL_PHASES]; /* on the device. Nobody waits for an update, so that its time is known one step
                                          later: this is the last step's, 0 in the first step of a process */
+    double  busy_seconds; /* of this rank, with its rows                                */
 } ql_step_result;
 
 /* Collective. Step `step` counts from 0. QL_DATA on all ranks when a loss or gradient is not finite or does

@@ -23,7 +23,7 @@ typedef struct {
     ql_save_clock        clock;
     double               started;
     int64_t              first_step; /* of this process: for the time left */
-    int                  stop_signal;
+    int                  stop_signal, passed_on;
 } trainer;
 
 /* ---- what is written down ---- */
@@ -169,9 +169,15 @@ static ql_err evaluate_now(trainer *t) {
     return note_eval(t, &r);
 }
 
+/* A rank that stands by may be the one that was asked. */
+static int stop_requested(trainer *t) {
+    if (!t->passed_on) t->passed_on = ql_world_request(t->job->world);
+    return ql_stop_requested() ? ql_stop_requested() : t->passed_on;
+}
+
 /* All ranks leave the loop, save or go on together: what one of them wants, all do. */
 static ql_err vote(trainer *t, bool *save) {
-    int64_t wish[2] = {ql_stop_requested(), t->job->place.rank == 0 && ql_save_is_due(t->job, &t->clock, t->done.step)};
+    int64_t wish[2] = {stop_requested(t), t->job->place.rank == 0 && ql_save_is_due(t->job, &t->clock, t->done.step)};
     QL_TRY(ql_max_i64(t->job->world, wish, 2));
     t->stop_signal = (int)wish[0];
     *save = wish[1] != 0;

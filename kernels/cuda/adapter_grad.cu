@@ -99,14 +99,15 @@ static __device__ __forceinline__ void add_sums(const float sum[TILES][4], float
         for (int i = 0; i < 4; i++)
             shared[(warp * 16 + i / 2 * 8 + lane / 4) * STRIDE + n * 8 + lane % 4 * 2 + i % 2] = sum[n][i];
     __syncthreads();
-    bool wide_first = g.wide.stride == 1;
-#pragma unroll 4
+    bool wide_first = g.wide.stride == 1, fine = true; /* asked at the end: additions do not wait for each other */
+#pragma unroll 16
     for (int i = static_cast<int>(threadIdx.x); i < WIDE * COLS; i += THREADS) {
         int     w = wide_first ? i % WIDE : i / COLS, n = wide_first ? i / WIDE : i % COLS;
         int64_t wide = b.wide + w, narrow = b.narrow + n;
         if (wide < g.wide.cols && narrow < g.narrow.cols)
-            add_fixed(g.sum + wide * g.wide.stride + narrow * g.narrow.stride, shared[w * STRIDE + n], g.scale, g.overflow);
+            fine &= add_fixed(g.sum + wide * g.wide.stride + narrow * g.narrow.stride, shared[w * STRIDE + n], g.scale);
     }
+    if (!fine) atomicOr(g.overflow, 1);
 }
 
 template <typename T, int TILES>

@@ -47,7 +47,7 @@ template <typename T, int M, int STEPS>
 struct slab {
     pack<T, 8> row[2 * M][STEPS];
 
-    __device__ __forceinline__ void load(const T *const x[2 * M], int64_t k, int64_t depth) {
+    __device__ __forceinline__ void load(const T *const x[2 * M], int k, int depth) {
 #pragma unroll
         for (int s = 0; s < STEPS; s++)
 #pragma unroll
@@ -93,11 +93,12 @@ struct partial_sums {
 };
 
 template <typename T, int M, int TILES, bool DROPS>
-static __global__ void __launch_bounds__(THREADS) narrow(product<T> p, const uint4 *arranged, unsigned groups) {
+static __global__ void __launch_bounds__(THREADS, 1) narrow(product<T> p, const uint4 *arranged, unsigned groups) {
     constexpr int STEPS = DROPS ? 1 : 2, SLAB = STEPS * STEP; /* that a warp takes at a time: there are only so many registers */
     __shared__ partial_sums<M, TILES> partial[WARPS / 2];
     const int     warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
-    const int64_t token = static_cast<int64_t>(blockIdx.x / groups) * (M * 16), group = blockIdx.x % groups, mine = lane % 4 * 8;
+    const int64_t token = static_cast<int64_t>(blockIdx.x / groups) * (M * 16), group = blockIdx.x % groups;
+    const int     depth = static_cast<int>(p.depth), mine = lane % 4 * 8;
     const T      *x[2 * M];
     row_drop      rows[2 * M] = {};
     uint64_t      first[2 * M] = {};
@@ -113,16 +114,16 @@ static __global__ void __launch_bounds__(THREADS) narrow(product<T> p, const uin
     }
     float      sum[M][TILES][4] = {};
     slab<T, M, STEPS> now, next;
-    next.load(x, warp * SLAB + mine, p.depth);
-    arranged += group * steps_for(p.depth) * TILES * 32 + lane;
-    for (int64_t k = warp * SLAB; k < p.depth; k += WARPS * SLAB) {
+    next.load(x, warp * SLAB + mine, depth);
+    arranged += (group * steps_for(p.depth) + warp * STEPS) * TILES * 32 + lane;
+    for (int k = warp * SLAB; k < depth; k += WARPS * SLAB) {
         now = next;
-        next.load(x, k + WARPS * SLAB + mine, p.depth);
+        next.load(x, k + WARPS * SLAB + mine, depth);
 #pragma unroll
         for (int s = 0; s < STEPS; s++) {
             uint4 w[TILES];
 #pragma unroll
-            for (int n = 0; n < TILES; n++) w[n] = arranged[((k / STEP + s) * TILES + n) * 32];
+            for (int n = 0; n < TILES; n++) w[n] = arranged[(s * TILES + n) * 32];
 #pragma unroll
             for (int m = 0; m < M; m++) {
 #pragma unroll
@@ -131,6 +132,7 @@ static __global__ void __launch_bounds__(THREADS) narrow(product<T> p, const uin
                 multiply_rows<T, TILES>(sum[m], now.row[2 * m][s], now.row[2 * m + 1][s], w);
             }
         }
+        arranged += WARPS * STEPS * TILES * 32;
     }
     if (warp >= WARPS / 2) partial[warp - WARPS / 2].put(sum, lane, false);
     __syncthreads();

@@ -75,11 +75,13 @@ static __global__ void __launch_bounds__(THREADS) plain_grad(ql_k_adapter_grad g
         multiply_steps(sum, shared, x, y);
     }
     const float scale = scale_of(g.shift);
+    bool        fine = true;
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
         int64_t o = out + y + i * DOWN;
-        if (o < g.outs && in + x < g.ins) add_fixed(g.sum + o * g.ins + in + x, sum[i], scale, g.overflow);
+        if (o < g.outs && in + x < g.ins) fine &= add_fixed(g.sum + o * g.ins + in + x, sum[i], scale);
     }
+    if (!fine) atomicOr(g.overflow, 1);
 }
 
 template <typename T>

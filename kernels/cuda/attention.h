@@ -93,7 +93,7 @@ static __device__ __forceinline__ void copy_tile(T *tile, const head_rows<const 
     const int  down = (int)threadIdx.x / ACROSS, column = (int)threadIdx.x % ACROSS * 8;
     const bool is_aligned = m.columns % 8 == 0;
     if (down >= DOWN) return;
-#pragma unroll 4 /* all at once would need too many registers */
+#pragma unroll 1 /* more at once need too many registers */
     for (int pass = 0; pass < PASSES; pass++) {
         const int row = down + pass * DOWN;
         if (ROWS % DOWN != 0 && row >= ROWS) break;
@@ -138,12 +138,38 @@ static __device__ __forceinline__ void store_rows(const head_rows<T> &m, int fro
     }
 }
 
-/* d = a b^T over a head: the warp's 16 * MT rows of one tile and all 8 * NT rows of another. */
-template <typename T, int HD, int MT, int NT>
-static __device__ __forceinline__ void multiply_heads(float (&d)[MT][NT][4], const T *a, const T *b) {
+/* The warp's 16 * MT rows of a tile as left operands: read again for every product, or kept. */
+template <typename T, int HD, int MT>
+struct rows_in_shared {
+    const T *lane_row;
+    __device__ __forceinline__ explicit rows_in_shared(const T *rows)
+        : lane_row(rows + (int)threadIdx.x % 16 * (HD + 8) + (int)threadIdx.x % 32 / 16 * 8) {}
+    __device__ __forceinline__ void get(uint32_t (&left)[MT][4], int k) const {
+#pragma unroll
+        for (int i = 0; i < MT; i++) load_matrix_x4(left[i], lane_row + 16 * i * (HD + 8) + k);
+    }
+};
+template <typename T, int HD, int MT>
+struct rows_in_registers {
+    uint32_t kept[HD / 16][MT][4];
+    __device__ __forceinline__ explicit rows_in_registers(const T *rows) {
+        const rows_in_shared<T, HD, MT> shared(rows);
+#pragma unroll
+        for (int k = 0; k < HD; k += 16) shared.get(kept[k / 16], k);
+    }
+    __device__ __forceinline__ void get(uint32_t (&left)[MT][4], int k) const {
+#pragma unroll
+        for (int i = 0; i < MT; i++)
+#pragma unroll
+            for (int j = 0; j < 4; j++) left[i][j] = kept[k / 16][i][j];
+    }
+};
+
+/* d = a b^T over a head: the warp's rows and all 8 * NT rows of a tile. */
+template <typename T, int HD, int MT, int NT, typename R>
+static __device__ __forceinline__ void multiply_heads(float (&d)[MT][NT][4], const R &a, const T *b) {
     enum { STRIDE = HD + 8 };
     const int lane = (int)threadIdx.x % 32;
-    a += lane % 16 * STRIDE + lane / 16 * 8;
     b += (lane / 16 * 8 + lane % 8) * STRIDE + lane / 8 % 2 * 8;
 #pragma unroll
     for (int i = 0; i < MT; i++)
@@ -154,8 +180,7 @@ static __device__ __forceinline__ void multiply_heads(float (&d)[MT][NT][4], con
 #pragma unroll
     for (int k = 0; k < HD; k += 16) {
         uint32_t left[MT][4], right[4];
-#pragma unroll
-        for (int i = 0; i < MT; i++) load_matrix_x4(left[i], a + 16 * i * STRIDE + k);
+        a.get(left, k);
 #pragma unroll
         for (int n = 0; n < NT; n += 2) {
             load_matrix_x4(right, b + 8 * n * STRIDE + k);

@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(ATTENTION_THREADS) attention_forward(const ql_
         __syncthreads(); /* the keys are there, and nobody reads the old values any more */
         copy_tile<T, HD, KEYS, ATTENTION_THREADS>(v_tile, v, key);
         copy_async_commit();
-        multiply_heads<T, HD>(scores, own_tile, k_tile);
+        multiply_heads<T, HD>(scores, rows_in_shared<T, HD, MT>(own_tile), k_tile);
         if (key + KEYS - 1 > warp_first || (a.window && key <= warp_last - a.window))
             hide_unseen(scores, warp_first + lane / 4, key + lane % 4 * 2, a.window);
         copy_async_wait<0>();

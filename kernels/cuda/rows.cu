@@ -79,7 +79,7 @@ static __global__ void __launch_bounds__(THREADS)
     if (first == 0) rstd[g] = r;
     for (int64_t c = first; c < width; c += STEP) {
         fetched<T, N> v = fetch<N>(x, c, width, aligned);
-        float      w[N];
+        float         w[N];
         fetch_floats<N>(w, weight, weight_type, c, width, aligned);
 #pragma unroll
         for (int k = 0; k < N; k++) w[k] = v.at(k) * r * w[k];
@@ -103,7 +103,7 @@ static __global__ void __launch_bounds__(THREADS)
     float sum = 0.0f;
     for (int64_t c = first; c < width; c += STEP) {
         fetched<T, N> v = fetch<N>(x, c, width, aligned), d = fetch<N>(dy, c, width, aligned);
-        float      w[N];
+        float         w[N];
         fetch_floats<N>(w, weight, weight_type, c, width, aligned);
 #pragma unroll
         for (int k = 0; k < N; k++) sum = fmaf(d.at(k) * w[k], v.at(k), sum);
@@ -112,7 +112,7 @@ static __global__ void __launch_bounds__(THREADS)
     for (int64_t c = first; c < width; c += STEP) {
         fetched<T, N> v = fetch<N>(x, c, width, aligned), d = fetch<N>(dy, c, width, aligned);
         fetched<T, N> old = fetch<N>(dx, c, accumulate ? width : 0, aligned);
-        float      w[N];
+        float         w[N];
         fetch_floats<N>(w, weight, weight_type, c, width, aligned);
 #pragma unroll
         for (int k = 0; k < N; k++) {
@@ -229,7 +229,7 @@ static __global__ void __launch_bounds__(THREADS) add(T *y, const T *a, const T 
     for (int64_t i = (static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x) * N; i < n;
          i += static_cast<int64_t>(gridDim.x) * THREADS * N) {
         fetched<T, N> v = fetch<N>(a, i, n, aligned), w = fetch<N>(b, i, n, aligned);
-        float      sum[N];
+        float         sum[N];
 #pragma unroll
         for (int k = 0; k < N; k++) sum[k] = v.at(k) + w.at(k);
         store<N>(y, sum, i, n, aligned);
@@ -252,7 +252,7 @@ static __global__ void __launch_bounds__(THREADS) swiglu(T *y, const T *gate, co
     for (int64_t i = (static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x) * N; i < n;
          i += static_cast<int64_t>(gridDim.x) * THREADS * N) {
         fetched<T, N> g = fetch<N>(gate, i, n, aligned), u = fetch<N>(up, i, n, aligned);
-        float      z[N];
+        float         z[N];
         to_floats<N>(z, g);
 #pragma unroll
         for (int k = 0; k < N; k++) z[k] = z[k] / (1.0f + expf(-z[k])) * u.at(k);
@@ -277,7 +277,7 @@ static __global__ void __launch_bounds__(THREADS)
     for (int64_t i = (static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x) * N; i < n;
          i += static_cast<int64_t>(gridDim.x) * THREADS * N) {
         fetched<T, N> g = fetch<N>(gate, i, n, aligned), v = fetch<N>(up, i, n, aligned), above = fetch<N>(dy, i, n, aligned);
-        float      u[N], d[N];
+        float         u[N], d[N];
         to_floats<N>(u, v);
         to_floats<N>(d, above);
 #pragma unroll
@@ -317,7 +317,7 @@ static __global__ void __launch_bounds__(THREADS)
     y += token * cols;
     for (int64_t c = threadIdx.x * N; c < cols; c += blockDim.x * N) {
         fetched<T, N> whole = fetch<N>(x, c, cols, aligned), old = fetch<N>(y, c, accumulate ? cols : 0, aligned);
-        float      v[N];
+        float         v[N];
         to_floats<N>(v, whole);
         if (cols % 4 == 0) {
 #pragma unroll

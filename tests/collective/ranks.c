@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "collective/collective.h"
@@ -117,6 +118,31 @@ static void sameness(void) {
     REQUIRE(strncmp(ql_err_text(), expected, strlen(expected)) == 0);
 }
 
+static int asked_at_once(void) {
+    return 12;
+}
+
+/* Every second rank stands by; rank 1 of them passes a request on. The others are a world of their own. */
+static ql_err part(const char *end) {
+    bool works = place.rank % 2 == (place.size == 2);
+    int  among_all = place.rank;
+    GOOD(ql_world_part(world, works));
+    if (!works) return ql_world_stand_by(world, asked_at_once);
+    place = ql_world_place(world);
+    REQUIRE(place.rank == among_all / 2 && place.local_rank == place.rank);
+    sums(), agreement(), sameness();
+    if (place.rank == 0)
+        while (ql_world_request(world) != 12) continue;
+    REQUIRE(place.rank == 0 || ql_world_request(world) == 0);
+    GOOD(ql_barrier(world));
+    if (!strcmp(end, "part-stopped")) return ql_fail(QL_STOPPED, "asked to stop");
+    if (!strcmp(end, "part-failed")) {
+        ql_world_dismiss(world, QL_DATA);
+        for (;;) pause(); /* the ranks that stand by leave with this code, not because others have gone */
+    }
+    return ql_ok();
+}
+
 static ql_err last_word(const char *what) {
     if (!strcmp(what, "stopped")) return ql_fail(QL_STOPPED, "asked to stop");
     if (!strcmp(what, "bad-end") && place.rank == 1) return ql_fail(QL_IO, "rank 1 cannot write");
@@ -135,9 +161,12 @@ int run_rank(int argc, char **argv) {
     if (!strcmp(what, "talk")) sums(), agreement(), sameness();
     if (!strcmp(what, "leave") && place.rank == 1) ql_world_leave(QL_DATA);
     if (!strcmp(what, "leave")) GOOD(ql_barrier(world));
+    ql_err parted = ql_ok();
+    if (!strncmp(what, "part", 4)) parted = part(what);
+    if (parted.code == QL_DATA) ql_world_leave(QL_DATA);
     printf("%d of %d, %d of %d here, %s\n", place.rank, place.size, place.local_rank, place.local_size,
            ql_world_kind(world));
-    e = ql_world_close(world, last_word(what));
+    e = ql_world_close(world, ql_bad(parted) ? parted : last_word(what));
     if (e.code != QL_OK && e.code != QL_STOPPED) {
         fprintf(stderr, "%s\n", ql_err_text());
         ql_world_leave(e.code);

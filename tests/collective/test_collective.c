@@ -74,6 +74,18 @@ static void a_world_ends_well_or_not_at_all(void **state) {
     expect_ranks(2, "bad-end", QL_IO, "rank 1 cannot write");
 }
 
+/* With 2 to 5 ranks of which 1 to 3 work. Of two it is the second that works. */
+static void some_ranks_stand_by(void **state) {
+    (void)state;
+    for (int n = 2; n <= 5; n++) {
+        char *last = ql_format("%d of %d, ", n == 2 ? 0 : (n + 1) / 2 - 1, n == 2 ? 1 : (n + 1) / 2);
+        expect_ranks(n, "part", 0, last);
+        free(last);
+    }
+    expect_ranks(3, "part-stopped", QL_STOPPED, "");
+    expect_ranks(3, "part-failed", QL_DATA, "");
+}
+
 static void tasks_that_cannot_meet_are_told_how(void **state) {
     (void)state;
     char *command = ql_format("SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=2 SLURM_NTASKS=2 timeout 20 %s talk", self());
@@ -152,6 +164,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(one_to_four_ranks_talk),
         cmocka_unit_test(a_failing_rank_takes_the_others_down),
         cmocka_unit_test(a_world_ends_well_or_not_at_all),
+        cmocka_unit_test(some_ranks_stand_by),
         cmocka_unit_test(tasks_that_cannot_meet_are_told_how),
 #endif
         cmocka_unit_test(a_shell_in_a_job_is_alone),

@@ -72,22 +72,23 @@ static void check(int64_t documents, const int32_t *q_start, const int32_t *k_st
 
 static void head_sizes(void **state) {
     (void)state;
-    static const int32_t docs[] = {0, 37, 37, 168};
-    static const int64_t sizes[] = {1, 24, 33, 40, 64, 72, 80, 96, 100, 128, 130, 200, 256};
-    static const int64_t heads[][2] = {{1, 1}, {3, 1}, {2, 2}, {8, 1}, {4, 2}};
-    for (size_t i = 0; i < QL_LEN(sizes); i++)
-        check(3, docs, docs, heads[i % 5][0], heads[i % 5][1], sizes[i], i % 3 == 2 ? 50 : 0);
+    static const int32_t docs[] = {0, 21, 21, 152};
+    static const int64_t sizes[] = {1, 33, 40, 64, 72, 80, 96, 100, 128, 130, 200, 256};
+    static const int64_t heads[][2] = {{2, 2}, {1, 1}, {8, 1}, {3, 1}};
+    for (size_t i = 0; i < QL_LEN(sizes); i++) {
+        const int64_t *h = heads[i < 4 ? i : i % 2];
+        check(3, docs, docs, h[0], h[1], sizes[i], i % 3 == 2 ? 50 : 0);
+    }
 }
 
 /* Multiples of tiles, one token more or less, and nothing at all. */
 static void lengths(void **state) {
     (void)state;
-    static const int32_t lengths[] = {0, 1, 2, 7, 16, 31, 32, 33, 0, 63, 64, 65, 127, 128, 129, 0, 256, 300, 0};
+    static const int32_t lengths[] = {0, 1, 2, 7, 16, 31, 32, 33, 0, 63, 64, 65, 127, 128, 129, 0, 300, 0};
     int32_t              start[QL_LEN(lengths) + 1] = {0};
     for (size_t i = 0; i < QL_LEN(lengths); i++) start[i + 1] = start[i] + lengths[i];
-    check(QL_LEN(lengths), start, start, 3, 1, 16, 0);
-    check(QL_LEN(lengths), start, start, 1, 1, 64, 65);
-    check(QL_LEN(lengths), start, start, 2, 1, 128, 64);
+    check(QL_LEN(lengths), start, start, 2, 1, 16, 0);
+    check(QL_LEN(lengths), start, start, 1, 1, 128, 64);
     static const int32_t none[] = {0, 0, 0};
     check(0, none, none, 2, 1, 64, 0);
     check(2, none, none, 2, 1, 64, 0);
@@ -95,19 +96,18 @@ static void lengths(void **state) {
 
 static void windows(void **state) {
     (void)state;
-    static const int32_t docs[] = {0, 200, 261};
-    static const int64_t sizes[] = {2, 3, 63, 128, 199, 1000}; /* of 1: dq and dk are nothing but rounding */
-    for (size_t i = 0; i < QL_LEN(sizes); i++) check(2, docs, docs, 2, 1, i % 2 ? 96 : 64, sizes[i]);
+    static const int32_t docs[] = {0, 200, 230};
+    static const int64_t sizes[] = {2, 5, 63, 128, 1000}; /* of 1: dq and dk are nothing but rounding */
+    for (size_t i = 0; i < QL_LEN(sizes); i++) check(2, docs, docs, 1, 1, i % 2 ? 96 : 64, sizes[i]);
 }
 
 /* Few queries, the last of a document's keys; documents without queries keep keys, whose gradients are zero. */
 static void generation(void **state) {
     (void)state;
     static const int32_t queries[] = {0, 1, 2, 3, 3, 8, 78, 78}, keys[] = {0, 300, 301, 365, 400, 429, 500, 516};
-    check(7, queries, keys, 4, 2, 64, 0);
-    check(7, queries, keys, 3, 3, 128, 40);
-    check(7, queries, keys, 2, 1, 72, 100);
-    check(7, queries, keys, 2, 1, 200, 0);
+    check(7, queries, keys, 2, 1, 64, 0);
+    check(7, queries, keys, 1, 1, 128, 40);
+    check(7, queries, keys, 1, 1, 200, 100);
 }
 
 /* Scores of hundreds: the largest must be taken out before the exponential. */
@@ -161,7 +161,7 @@ static float *among_others(const float *x, int64_t rows, int64_t columns, int64_
 static void check_neighbours(ql_dtype type, int64_t head_dim, int64_t window, int32_t queries, int32_t keys) {
     int32_t        q_alone[] = {0, queries}, k_alone[] = {0, keys};
     int32_t        q_among[] = {0, 0, 45, 45 + queries, 60 + queries}, k_among[] = {0, 3, 77, 77 + keys, 99 + keys};
-    attention_case alone = make_case(1, q_alone, k_alone, 3, 1, head_dim, window, 1.5f), among = alone;
+    attention_case alone = make_case(1, q_alone, k_alone, 2, 1, head_dim, window, 1.5f), among = alone;
     among.documents = 4, among.q_start = q_among, among.k_start = k_among;
     int64_t n = queries_of(&among), m = keys_of(&among);
     among.q = among_others(alone.q, queries, q_columns(&alone), 45, n);
@@ -181,9 +181,9 @@ static void a_document_depends_on_nothing_beside_it(void **state) {
     for (ql_dtype type = QL_F32; type <= QL_F16; type++) {
         if (!rig_can(type)) continue;
         check_neighbours(type, 64, 0, 131, 131);
-        check_neighbours(type, 128, 70, 100, 140);
+        check_neighbours(type, 128, 70, 30, 140);
         check_neighbours(type, 36, 0, 1, 90);
-        check_neighbours(type, 256, 0, 33, 33);
+        check_neighbours(type, 200, 0, 33, 33);
     }
 }
 

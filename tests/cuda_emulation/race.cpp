@@ -55,6 +55,11 @@ static std::vector<block_begin> blocks; /* of this launch */
 /* Never freed: the exit handler uses it. */
 static std::set<std::pair<uint64_t, uint64_t>> &reported = *new std::set<std::pair<uint64_t, uint64_t>>;
 
+/* So many pairs of lines are named; more are not waited for. */
+static size_t enough() {
+    static const char *wanted = getenv("QL_EMU_RACES");
+    return wanted ? static_cast<size_t>(atol(wanted)) : 12;
+}
 /* Registered first, so that it runs last. */
 static void end_badly_after_races() {
     if (reported.empty()) return;
@@ -80,11 +85,11 @@ static unsigned block_of(const record &r) {
     return after == blocks.begin() ? 0 : after[-1].block;
 }
 static void report(const record &first, const char *first_did, const record &then, const char *then_did, const void *memory) {
-    constexpr size_t shown = 12;
-    if (!reported.insert({first.site, then.site}).second || reported.size() > shown) return;
+    if (!reported.insert({first.site, then.site}).second) return;
     fprintf(stderr, "emulation: race in kernel %s on %s memory %p: %s: block %u thread %u %s; %s: block %u thread %u %s\n",
             block.kernel, is_shared(memory, 1) ? "shared" : "global", memory, source_line(first.site).c_str(), block_of(first),
             first.thread, first_did, source_line(then.site).c_str(), block_of(then), then.thread, then_did);
+    if (reported.size() >= enough()) end_badly_after_races();
 }
 
 /* Whether what `before` records happened before what `now` does, in every order of threads. */

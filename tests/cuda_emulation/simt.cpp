@@ -6,7 +6,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 namespace emulation {
@@ -86,8 +85,9 @@ void wait_as(state why, place at) {
     fiber_switch(block.threads[me].on, block.threads[t].on);
 }
 void wake_warp(int first) {
+    bool last_first = current_order() == reverse;
     for (int i = 0; i < warp_threads; i++) {
-        int t = first + (current_order() == reverse ? warp_threads - 1 - i : i);
+        int t = first + (last_first ? warp_threads - 1 - i : i);
         if (t == running) continue;
         block.threads[t].is = state::runnable;
         ready.add(t);
@@ -124,14 +124,12 @@ static void start_threads() {
 
 /* ---- barriers ---- */
 
-static bool equal(place a, place b) { return a.line == b.line && (a.file == b.file || strcmp(a.file, b.file) == 0); }
-
 int barrier(bool predicate, place at) {
     if (block.left) fail_at(at, "a barrier that not all threads reach: %d left the kernel", block.left);
     if (!block.at_barrier) {
         block.barrier = at;
         block.predicates = 0;
-    } else if (!equal(block.barrier, at))
+    } else if (!same_line(block.barrier, at))
         fail_at(at, "a barrier that not all threads reach: others wait at the one of %s",
                 source_line(site_of(block.barrier)).c_str());
     block.predicates += predicate;

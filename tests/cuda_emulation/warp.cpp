@@ -25,7 +25,7 @@ void warp_operation(warp_work *work, void *operand, place at) {
     int mine = lane(), first = running - mine;
     warp &w = block.warps[running / warp_threads];
     if (!w.arrived) join(w, work, at);
-    else if (w.work != work || w.at.line != at.line || strcmp(w.at.file, at.file))
+    else if (w.work != work || !same_line(w.at, at))
         fail_at(at, "a warp operation that not all lanes reach: others wait in %s", source_line(site_of(w.at)).c_str());
     w.operand[mine] = operand;
     w.arrived |= 1u << mine;

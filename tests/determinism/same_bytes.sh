@@ -53,6 +53,9 @@ same one-rank-two-threads plain 1 2 global_batch_size=7 per_device_train_batch_s
 same two-ranks plain 2 1 global_batch_size=7
 same three-ranks-recomputing plain 3 1 global_batch_size=7 per_device_train_batch_size=2 gradient_checkpointing=true
 same four-ranks plain 4 1 global_batch_size=7 per_device_train_batch_size=1 gradient_checkpointing=false
+# As if one rank were much faster than the others: it gets more rows, from the third step on.
+QLORA_SPEEDS=90,30 same unequal-ranks plain 2 1 global_batch_size=7 per_device_train_batch_size=2
+QLORA_SPEEDS=10,20,70 same three-unequal-ranks plain 3 1 global_batch_size=7
 same little-memory plain 1 2 global_batch_size=7 max_memory=60MiB
 for isa in avx2 avx512; do
   if has_isa "$isa"; then QLORA_CPU=$isa same "$isa" plain 1 2 global_batch_size=7; else echo "not here: $isa"; fi

@@ -61,7 +61,7 @@ expect_status "its largest matrix is decoded twice at a time" 0 "$qlora" plan --
 has "beside a workspace of 32 MiB" "\"kernels\": $((32 * 1024 * 1024 + 4 * 320 * 192))," "$scratch/out"
 
 # What is free is told a moment earlier, so that it is compared roughly.
-number() { grep -o "\"$1\": [0-9]*" "$scratch/out" | grep -o '[0-9]*$'; }
+number() { grep -o "\"$1\": [0-9]*" "$scratch/out" | head -n 1 | grep -o '[0-9]*$'; }
 "$worker" --probe --json >"$scratch/out"
 free=$(number bytes_free)
 for ranks in 1 4; do

@@ -38,7 +38,10 @@ static ql_err transfer(const ql_run *r, const ql_plan_step *s) {
 static ql_err compute(ql_run *r, const ql_plan_step *s) {
     const ql_node *n = &r->graph->node[s->node];
     ql_operands    o = operands_of(r, s, n);
-    return s->backward ? n->rule->backward(r, n, &o) : n->rule->forward(r, n, &o);
+    if (!s->backward) return n->rule->forward(r, n, &o);
+    QL_TRY(n->rule->backward(r, n, &o));
+    bool asked = n->site != QL_NO_SITE && r->sites && r->module_done;
+    return asked ? r->module_done(r->listener, n->site) : ql_ok();
 }
 
 static ql_err run_steps(ql_run *r, size_t from, size_t to) {

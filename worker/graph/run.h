@@ -49,6 +49,9 @@ struct ql_run {
     float                  dropout;
     uint64_t               dropout_key;
     uint32_t               step;
+    /* Called when all gradients of a module from this micro-batch are queued; NULL: nobody asks. */
+    ql_err (*module_done)(void *listener, int module);
+    void *listener;
 };
 
 /* Executes the schedule of the plan. With a training plan: adds the gradient of

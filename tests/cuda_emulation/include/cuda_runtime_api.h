@@ -55,35 +55,35 @@ typedef enum cudaError {
 } cudaError_t;
 
 typedef struct CUstream_st *cudaStream_t;
-typedef struct CUevent_st  *cudaEvent_t;
+typedef struct CUevent_st *cudaEvent_t;
 
 typedef struct CUuuid_st {
     char bytes[16];
 } cudaUUID_t;
 
 struct cudaDeviceProp {
-    char       name[256];
+    char name[256];
     cudaUUID_t uuid;
-    size_t     totalGlobalMem;
-    size_t     sharedMemPerBlock;
-    size_t     sharedMemPerBlockOptin;
-    size_t     sharedMemPerMultiprocessor;
-    size_t     reservedSharedMemPerBlock;
-    int        major, minor;
-    int        multiProcessorCount;
-    int        maxThreadsPerMultiProcessor;
-    int        maxThreadsPerBlock;
-    int        maxThreadsDim[3];
-    int        maxGridSize[3];
-    int        regsPerBlock;
-    int        warpSize;
-    int        l2CacheSize;
-    int        memoryBusWidth;
-    int        integrated;
-    int        ECCEnabled;
-    int        asyncEngineCount;
-    int        unifiedAddressing;
-    int        pciBusID, pciDeviceID, pciDomainID;
+    size_t totalGlobalMem;
+    size_t sharedMemPerBlock;
+    size_t sharedMemPerBlockOptin;
+    size_t sharedMemPerMultiprocessor;
+    size_t reservedSharedMemPerBlock;
+    int major, minor;
+    int multiProcessorCount;
+    int maxThreadsPerMultiProcessor;
+    int maxThreadsPerBlock;
+    int maxThreadsDim[3];
+    int maxGridSize[3];
+    int regsPerBlock;
+    int warpSize;
+    int l2CacheSize;
+    int memoryBusWidth;
+    int integrated;
+    int ECCEnabled;
+    int asyncEngineCount;
+    int unifiedAddressing;
+    int pciBusID, pciDeviceID, pciDomainID;
 };
 
 enum cudaDeviceAttr {
@@ -128,8 +128,8 @@ enum cudaFuncAttribute {
 };
 struct cudaFuncAttributes {
     size_t sharedSizeBytes, constSizeBytes, localSizeBytes;
-    int    maxThreadsPerBlock, numRegs, ptxVersion, binaryVersion;
-    int    maxDynamicSharedSizeBytes;
+    int maxThreadsPerBlock, numRegs, ptxVersion, binaryVersion;
+    int maxDynamicSharedSizeBytes;
 };
 
 #define cudaStreamDefault 0x00

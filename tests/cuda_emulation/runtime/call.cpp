@@ -1,6 +1,10 @@
 #include "call.h"
 
+#include <cstdio>
+#include <cstdlib>
+#include <fcntl.h>
 #include <map>
+#include <unistd.h>
 
 #include "device.h"
 #include "settings.h"
@@ -13,7 +17,8 @@ struct Name {
     cudaError_t error;
     const char *name, *text;
 };
-#define NAME(ERROR, TEXT) {ERROR, #ERROR, TEXT}
+#define NAME(ERROR, TEXT)                                                                                              \
+    { ERROR, #ERROR, TEXT }
 const Name names[] = {
     NAME(cudaSuccess, "no error"),
     NAME(cudaErrorInvalidValue, "invalid argument"),
@@ -77,11 +82,24 @@ cudaError_t broken() {
     return driver_is_there() && !devices().empty() ? here().broken : cudaSuccess;
 }
 
+/* Never freed: the exit handler uses it. */
+std::map<std::string, long> &counts = *new std::map<std::string, long>;
+
+/* Written at once: other processes append, too. */
+void append_counts() {
+    std::string lines;
+    for (const auto &c : counts) lines += c.first + " " + std::to_string(c.second) + "\n";
+    const char *path = settings().calls.c_str();
+    const int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (file < 0 || write(file, lines.data(), lines.size()) != static_cast<ssize_t>(lines.size())) perror(path);
+    if (file >= 0) close(file);
+}
+
 } // namespace
 
 std::string due_fault(const std::string &call) {
-    static std::map<std::string, long> counts;
-    const long                         count = ++counts[call];
+    if (counts.empty() && !settings().calls.empty()) atexit(append_counts);
+    const long count = ++counts[call];
     for (const Fault &f : settings().faults)
         if (f.call == call && f.at == count) return f.error;
     return "";
@@ -95,22 +113,22 @@ cudaError_t error_named(const std::string &name) {
 
 bool is_final(cudaError_t error) {
     switch (error) {
-    case cudaErrorDevicesUnavailable:
-    case cudaErrorECCUncorrectable:
-    case cudaErrorNvlinkUncorrectable:
-    case cudaErrorContained:
-    case cudaErrorIllegalAddress:
-    case cudaErrorLaunchTimeout:
-    case cudaErrorContextIsDestroyed:
-    case cudaErrorAssert:
-    case cudaErrorHardwareStackError:
-    case cudaErrorIllegalInstruction:
-    case cudaErrorMisalignedAddress:
-    case cudaErrorInvalidAddressSpace:
-    case cudaErrorInvalidPc:
-    case cudaErrorLaunchFailure:
-    case cudaErrorUnknown: return true;
-    default: return false;
+        case cudaErrorDevicesUnavailable:
+        case cudaErrorECCUncorrectable:
+        case cudaErrorNvlinkUncorrectable:
+        case cudaErrorContained:
+        case cudaErrorIllegalAddress:
+        case cudaErrorLaunchTimeout:
+        case cudaErrorContextIsDestroyed:
+        case cudaErrorAssert:
+        case cudaErrorHardwareStackError:
+        case cudaErrorIllegalInstruction:
+        case cudaErrorMisalignedAddress:
+        case cudaErrorInvalidAddressSpace:
+        case cudaErrorInvalidPc:
+        case cudaErrorLaunchFailure:
+        case cudaErrorUnknown: return true;
+        default: return false;
     }
 }
 
@@ -126,8 +144,9 @@ cudaError_t before_call(const char *name, Needs needs) {
     return error;
 }
 
+/* "Not ready" is no error (CUDA programming guide: "Error Checking"). */
 cudaError_t leave(cudaError_t error) {
-    if (error != cudaSuccess) last = error;
+    if (error != cudaSuccess && error != cudaErrorNotReady) last = error;
     return error;
 }
 
@@ -140,7 +159,7 @@ std::recursive_mutex &runtime_mutex() {
 
 using namespace emulation;
 
-/* An error stays until it is asked for, that of a query which was not ready included; a final one for ever. */
+/* An error stays until it is asked for; a final one for ever. */
 cudaError_t cudaGetLastError(void) {
     const cudaError_t error = cudaPeekAtLastError();
     last = cudaSuccess;

@@ -18,19 +18,17 @@ bool is_final(cudaError_t error);
 
 /* What a call needs to be there before it can do its work. */
 enum class Needs { nothing, driver, device };
-cudaError_t           before_call(const char *name, Needs needs);
-cudaError_t           leave(cudaError_t error); /* for cudaGetLastError; returns it */
+cudaError_t before_call(const char *name, Needs needs);
+cudaError_t leave(cudaError_t error); /* for cudaGetLastError; returns it */
 std::recursive_mutex &runtime_mutex();
 
-template <typename Body>
-cudaError_t call(const char *name, Needs needs, Body body) {
+template <typename Body> cudaError_t call(const char *name, Needs needs, Body body) {
     std::lock_guard<std::recursive_mutex> lock(runtime_mutex());
-    cudaError_t                           error = before_call(name, needs);
+    cudaError_t error = before_call(name, needs);
     if (error == cudaSuccess) error = body();
     return leave(error);
 }
-template <typename Body>
-cudaError_t call(const char *name, Body body) {
+template <typename Body> cudaError_t call(const char *name, Body body) {
     return call(name, Needs::device, body);
 }
 

@@ -13,11 +13,11 @@ namespace {
 
 bool agrees(cudaMemcpyKind kind, bool to_device, bool from_device) {
     switch (kind) {
-    case cudaMemcpyHostToHost: return !to_device && !from_device;
-    case cudaMemcpyHostToDevice: return to_device && !from_device;
-    case cudaMemcpyDeviceToHost: return !to_device && from_device;
-    case cudaMemcpyDeviceToDevice: return to_device && from_device;
-    case cudaMemcpyDefault: return true;
+        case cudaMemcpyHostToHost: return !to_device && !from_device;
+        case cudaMemcpyHostToDevice: return to_device && !from_device;
+        case cudaMemcpyDeviceToHost: return !to_device && from_device;
+        case cudaMemcpyDeviceToDevice: return to_device && from_device;
+        case cudaMemcpyDefault: return true;
     }
     return false;
 }
@@ -35,7 +35,7 @@ cudaError_t copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind, 
     if (mistake != cudaSuccess) return mistake;
     if (where(from) == Where::pageable) {
         const char *begin = static_cast<const char *>(from);
-        auto        staged = std::make_shared<std::vector<char>>(begin, begin + bytes);
+        auto staged = std::make_shared<std::vector<char>>(begin, begin + bytes);
         const cudaError_t error = enqueue(stream, name, [=] {
             memcpy(to, staged->data(), bytes);
             return true;

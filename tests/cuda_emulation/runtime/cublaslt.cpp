@@ -21,19 +21,19 @@ struct cublasLtContext {
 };
 struct cublasLtMatmulDesc {
     cublasComputeType_t compute;
-    cudaDataType        scale;
-    int32_t             pointer_mode, transa, transb;
-    uint32_t            epilogue;
-    const void         *bias;
-    int32_t             bias_type; /* -1: that of d */
+    cudaDataType scale;
+    int32_t pointer_mode, transa, transb;
+    uint32_t epilogue;
+    const void *bias;
+    int32_t bias_type; /* -1: that of d */
 };
 struct cublasLtMatrixLayout {
     uint32_t type;
-    int32_t  order;
+    int32_t order;
     uint64_t rows, cols;
-    int64_t  ld;
-    int32_t  batch;
-    int64_t  batch_stride;
+    int64_t ld;
+    int32_t batch;
+    int64_t batch_stride;
 };
 struct cublasLtMatmulPreference {
     uint32_t search_mode;
@@ -53,7 +53,7 @@ constexpr uint32_t strictest_alignment = 16; /* that a kernel makes use of */
 struct Algorithm {
     uint32_t mark; /* tells it from memory that nobody filled */
     uint32_t id, tile, stages;
-    int32_t  parts;
+    int32_t parts;
     uint32_t scheme, swizzle, custom;
     uint32_t align[4];
 };
@@ -74,7 +74,7 @@ Algorithm unpack(const cublasLtMatmulAlgo_t *packed) {
 
 const struct {
     cublasStatus_t status;
-    const char    *name, *text;
+    const char *name, *text;
 } statuses[] = {
     {CUBLAS_STATUS_SUCCESS, "CUBLAS_STATUS_SUCCESS", "success"},
     {CUBLAS_STATUS_NOT_INITIALIZED, "CUBLAS_STATUS_NOT_INITIALIZED", "the library was not initialized"},
@@ -97,23 +97,20 @@ cublasStatus_t fault(const char *call) {
     fail("QL_EMU_FAIL: cuBLASLt has no status '%s'", wanted.c_str());
 }
 
-template <typename T>
-cublasStatus_t set(T *to, const void *value, size_t bytes) {
+template <typename T> cublasStatus_t set(T *to, const void *value, size_t bytes) {
     if (bytes != sizeof *to) return CUBLAS_STATUS_INVALID_VALUE;
     memcpy(to, value, bytes);
     return CUBLAS_STATUS_SUCCESS;
 }
 
-template <typename T>
-cublasStatus_t get(const T &from, void *value, size_t bytes, size_t *written) {
+template <typename T> cublasStatus_t get(const T &from, void *value, size_t bytes, size_t *written) {
     if (written) *written = sizeof from;
     if (bytes != sizeof from) return bytes == 0 && written ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
     memcpy(value, &from, bytes);
     return CUBLAS_STATUS_SUCCESS;
 }
 
-template <typename T>
-cublasStatus_t destroy(T *description) {
+template <typename T> cublasStatus_t destroy(T *description) {
     delete description;
     return CUBLAS_STATUS_SUCCESS;
 }
@@ -147,7 +144,7 @@ size_t extent(const cublasLtMatrixLayout &x) {
 }
 
 struct Problem {
-    const cublasLtMatmulDesc   *desc;
+    const cublasLtMatmulDesc *desc;
     const cublasLtMatrixLayout *a, *b, *c, *d;
 };
 
@@ -161,7 +158,8 @@ cublasStatus_t check_types(const Problem &p) {
     if (out != CUDA_R_32F && out != in) return CUBLAS_STATUS_NOT_SUPPORTED;
     if (in == CUDA_R_16BF && here().capability < 80) return CUBLAS_STATUS_NOT_SUPPORTED;
     const cublasComputeType_t compute = p.desc->compute;
-    if (compute != CUBLAS_COMPUTE_32F && compute != CUBLAS_COMPUTE_32F_PEDANTIC && compute != CUBLAS_COMPUTE_32F_FAST_TF32)
+    if (compute != CUBLAS_COMPUTE_32F && compute != CUBLAS_COMPUTE_32F_PEDANTIC &&
+        compute != CUBLAS_COMPUTE_32F_FAST_TF32)
         return CUBLAS_STATUS_NOT_SUPPORTED;
     return p.desc->scale == CUDA_R_32F ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
 }
@@ -186,8 +184,15 @@ cublasStatus_t check_problem(const Problem &p) {
 /* ---- algorithms ---- */
 
 Algorithm algorithm(uint32_t id) {
-    Algorithm a = {mark, id, CUBLASLT_MATMUL_TILE_128x128, CUBLASLT_MATMUL_STAGES_64x3, 1, CUBLASLT_REDUCTION_SCHEME_NONE,
-                   0,    0,  {strictest_alignment, strictest_alignment, strictest_alignment, strictest_alignment}};
+    Algorithm a = {mark,
+                   id,
+                   CUBLASLT_MATMUL_TILE_128x128,
+                   CUBLASLT_MATMUL_STAGES_64x3,
+                   1,
+                   CUBLASLT_REDUCTION_SCHEME_NONE,
+                   0,
+                   0,
+                   {strictest_alignment, strictest_alignment, strictest_alignment, strictest_alignment}};
     if (id == splitting) {
         a.parts = 4;
         a.scheme = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
@@ -204,10 +209,10 @@ int log2_of(int64_t x) {
 
 SumOrder order_of(const Algorithm &a, int64_t m, int64_t n) {
     switch (a.id) {
-    case of_changing_order: return {1 + (log2_of(m) + log2_of(n)) % 16, true, true};
-    case splitting: return {a.parts, false, a.scheme == CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE};
-    case in_halves: return {2, false, false};
-    default: return {1, false, false};
+        case of_changing_order: return {1 + (log2_of(m) + log2_of(n)) % 16, true, true};
+        case splitting: return {a.parts, false, a.scheme == CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE};
+        case in_halves: return {2, false, false};
+        default: return {1, false, false};
     }
 }
 
@@ -256,7 +261,8 @@ void check_extents(const Problem &p, const void *const at[4], float beta) {
     for (int i = 0; i < 4; i++) {
         if (i == 2 && beta == 0) continue;
         if (extent(*layout[i]) && !is_device_memory(at[i], extent(*layout[i])))
-            fail("cublasLtMatmul: matrix %c takes %zu bytes that are not all device memory", "abcd"[i], extent(*layout[i]));
+            fail("cublasLtMatmul: matrix %c takes %zu bytes that are not all device memory", "abcd"[i],
+                 extent(*layout[i]));
     }
 }
 
@@ -279,10 +285,10 @@ Product product_of(const Problem &p, const Algorithm &a, const void *const at[4]
 }
 
 cublasStatus_t status_of(cudaError_t error) {
-    return error == cudaSuccess                     ? CUBLAS_STATUS_SUCCESS
-           : error == cudaErrorMemoryAllocation     ? CUBLAS_STATUS_ALLOC_FAILED
+    return error == cudaSuccess                      ? CUBLAS_STATUS_SUCCESS
+           : error == cudaErrorMemoryAllocation      ? CUBLAS_STATUS_ALLOC_FAILED
            : error == cudaErrorInvalidResourceHandle ? CUBLAS_STATUS_INVALID_VALUE
-                                                    : CUBLAS_STATUS_EXECUTION_FAILED;
+                                                     : CUBLAS_STATUS_EXECUTION_FAILED;
 }
 
 } // namespace
@@ -319,8 +325,8 @@ const char *cublasLtGetStatusString(cublasStatus_t status) {
     return "unknown";
 }
 
-cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *layout, cudaDataType type, uint64_t rows, uint64_t cols,
-                                          int64_t ld) {
+cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *layout, cudaDataType type, uint64_t rows,
+                                          uint64_t cols, int64_t ld) {
     *layout = new cublasLtMatrixLayout{static_cast<uint32_t>(type), CUBLASLT_ORDER_COL, rows, cols, ld, 1, 0};
     return CUBLAS_STATUS_SUCCESS;
 }
@@ -328,13 +334,13 @@ cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *layout, cudaDa
 cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t x, cublasLtMatrixLayoutAttribute_t attribute,
                                                 const void *value, size_t bytes) {
     switch (attribute) {
-    case CUBLASLT_MATRIX_LAYOUT_TYPE: return set(&x->type, value, bytes);
-    case CUBLASLT_MATRIX_LAYOUT_ORDER: return set(&x->order, value, bytes);
-    case CUBLASLT_MATRIX_LAYOUT_ROWS: return set(&x->rows, value, bytes);
-    case CUBLASLT_MATRIX_LAYOUT_COLS: return set(&x->cols, value, bytes);
-    case CUBLASLT_MATRIX_LAYOUT_LD: return set(&x->ld, value, bytes);
-    case CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT: return set(&x->batch, value, bytes);
-    case CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET: return set(&x->batch_stride, value, bytes);
+        case CUBLASLT_MATRIX_LAYOUT_TYPE: return set(&x->type, value, bytes);
+        case CUBLASLT_MATRIX_LAYOUT_ORDER: return set(&x->order, value, bytes);
+        case CUBLASLT_MATRIX_LAYOUT_ROWS: return set(&x->rows, value, bytes);
+        case CUBLASLT_MATRIX_LAYOUT_COLS: return set(&x->cols, value, bytes);
+        case CUBLASLT_MATRIX_LAYOUT_LD: return set(&x->ld, value, bytes);
+        case CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT: return set(&x->batch, value, bytes);
+        case CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET: return set(&x->batch_stride, value, bytes);
     }
     return CUBLAS_STATUS_INVALID_VALUE;
 }
@@ -344,22 +350,22 @@ cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) {
 }
 
 cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *desc, cublasComputeType_t compute, cudaDataType_t scale) {
-    *desc = new cublasLtMatmulDesc{compute, scale, CUBLASLT_POINTER_MODE_HOST, CUBLAS_OP_N, CUBLAS_OP_N,
-                                   CUBLASLT_EPILOGUE_DEFAULT, nullptr, -1};
+    *desc = new cublasLtMatmulDesc{
+        compute, scale, CUBLASLT_POINTER_MODE_HOST, CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, nullptr, -1};
     return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t attribute,
                                               const void *value, size_t bytes) {
     switch (attribute) {
-    case CUBLASLT_MATMUL_DESC_COMPUTE_TYPE: return set(&desc->compute, value, bytes);
-    case CUBLASLT_MATMUL_DESC_SCALE_TYPE: return set(&desc->scale, value, bytes);
-    case CUBLASLT_MATMUL_DESC_POINTER_MODE: return set(&desc->pointer_mode, value, bytes);
-    case CUBLASLT_MATMUL_DESC_TRANSA: return set(&desc->transa, value, bytes);
-    case CUBLASLT_MATMUL_DESC_TRANSB: return set(&desc->transb, value, bytes);
-    case CUBLASLT_MATMUL_DESC_EPILOGUE: return set(&desc->epilogue, value, bytes);
-    case CUBLASLT_MATMUL_DESC_BIAS_POINTER: return set(&desc->bias, value, bytes);
-    case CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE: return set(&desc->bias_type, value, bytes);
+        case CUBLASLT_MATMUL_DESC_COMPUTE_TYPE: return set(&desc->compute, value, bytes);
+        case CUBLASLT_MATMUL_DESC_SCALE_TYPE: return set(&desc->scale, value, bytes);
+        case CUBLASLT_MATMUL_DESC_POINTER_MODE: return set(&desc->pointer_mode, value, bytes);
+        case CUBLASLT_MATMUL_DESC_TRANSA: return set(&desc->transa, value, bytes);
+        case CUBLASLT_MATMUL_DESC_TRANSB: return set(&desc->transb, value, bytes);
+        case CUBLASLT_MATMUL_DESC_EPILOGUE: return set(&desc->epilogue, value, bytes);
+        case CUBLASLT_MATMUL_DESC_BIAS_POINTER: return set(&desc->bias, value, bytes);
+        case CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE: return set(&desc->bias_type, value, bytes);
     }
     return CUBLAS_STATUS_INVALID_VALUE;
 }
@@ -373,17 +379,17 @@ cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *prefer
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t           preference,
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference,
                                                     cublasLtMatmulPreferenceAttributes_t attribute, const void *value,
                                                     size_t bytes) {
     switch (attribute) {
-    case CUBLASLT_MATMUL_PREF_SEARCH_MODE: return set(&preference->search_mode, value, bytes);
-    case CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES: return set(&preference->workspace, value, bytes);
-    case CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK: return set(&preference->reduction_schemes, value, bytes);
-    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES: return set(&preference->align[0], value, bytes);
-    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES: return set(&preference->align[1], value, bytes);
-    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES: return set(&preference->align[2], value, bytes);
-    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES: return set(&preference->align[3], value, bytes);
+        case CUBLASLT_MATMUL_PREF_SEARCH_MODE: return set(&preference->search_mode, value, bytes);
+        case CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES: return set(&preference->workspace, value, bytes);
+        case CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK: return set(&preference->reduction_schemes, value, bytes);
+        case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES: return set(&preference->align[0], value, bytes);
+        case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES: return set(&preference->align[1], value, bytes);
+        case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES: return set(&preference->align[2], value, bytes);
+        case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES: return set(&preference->align[3], value, bytes);
     }
     return CUBLAS_STATUS_INVALID_VALUE;
 }
@@ -393,13 +399,13 @@ cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t prefer
 }
 
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t a,
-                                              cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
-                                              cublasLtMatmulPreference_t preference, int wanted,
-                                              cublasLtMatmulHeuristicResult_t results[], int *found) {
+                                              cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c,
+                                              cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t preference,
+                                              int wanted, cublasLtMatmulHeuristicResult_t results[], int *found) {
     *found = 0;
     const cublasStatus_t wrong = fault("cublasLtMatmulAlgoGetHeuristic");
     if (wrong != CUBLAS_STATUS_SUCCESS) return wrong;
-    const Problem        p = {desc, a, b, c, d};
+    const Problem p = {desc, a, b, c, d};
     const cublasStatus_t mistake = check_problem(p);
     if (mistake != CUBLAS_STATUS_SUCCESS) return mistake;
     if (!preference || wanted < 1) return CUBLAS_STATUS_INVALID_VALUE;
@@ -414,7 +420,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
 }
 
 cublasStatus_t cublasLtMatmulAlgoGetIds(cublasLtHandle_t, cublasComputeType_t, cudaDataType_t, cudaDataType_t,
-                                        cudaDataType_t, cudaDataType_t, cudaDataType_t, int wanted, int out[], int *found) {
+                                        cudaDataType_t, cudaDataType_t, cudaDataType_t, int wanted, int out[],
+                                        int *found) {
     *found = 0;
     for (uint32_t id : ids)
         if (*found < wanted) out[(*found)++] = static_cast<int>(id);
@@ -422,36 +429,37 @@ cublasStatus_t cublasLtMatmulAlgoGetIds(cublasLtHandle_t, cublasComputeType_t, c
 }
 
 cublasStatus_t cublasLtMatmulAlgoInit(cublasLtHandle_t, cublasComputeType_t, cudaDataType_t, cudaDataType_t,
-                                      cudaDataType_t, cudaDataType_t, cudaDataType_t, int id, cublasLtMatmulAlgo_t *algo) {
+                                      cudaDataType_t, cudaDataType_t, cudaDataType_t, int id,
+                                      cublasLtMatmulAlgo_t *algo) {
     const Algorithm a = algorithm(static_cast<uint32_t>(id));
     if (check_algorithm(a) != CUBLAS_STATUS_SUCCESS) return CUBLAS_STATUS_INVALID_VALUE;
     *algo = pack(a);
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMatmulAlgo_t          *algo,
+cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMatmulAlgo_t *algo,
                                                     cublasLtMatmulAlgoConfigAttributes_t attribute, void *value,
                                                     size_t bytes, size_t *written) {
     const Algorithm a = unpack(algo);
     if (a.mark != mark) return CUBLAS_STATUS_INVALID_VALUE;
     switch (attribute) {
-    case CUBLASLT_ALGO_CONFIG_ID: return get(a.id, value, bytes, written);
-    case CUBLASLT_ALGO_CONFIG_TILE_ID: return get(a.tile, value, bytes, written);
-    case CUBLASLT_ALGO_CONFIG_SPLITK_NUM: return get(a.parts, value, bytes, written);
-    case CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME: return get(a.scheme, value, bytes, written);
-    case CUBLASLT_ALGO_CONFIG_CTA_SWIZZLING: return get(a.swizzle, value, bytes, written);
-    case CUBLASLT_ALGO_CONFIG_CUSTOM_OPTION: return get(a.custom, value, bytes, written);
-    case CUBLASLT_ALGO_CONFIG_STAGES_ID: return get(a.stages, value, bytes, written);
-    case CUBLASLT_ALGO_CONFIG_INNER_SHAPE_ID:
-    case CUBLASLT_ALGO_CONFIG_CLUSTER_SHAPE_ID: return get(static_cast<uint16_t>(0), value, bytes, written);
+        case CUBLASLT_ALGO_CONFIG_ID: return get(a.id, value, bytes, written);
+        case CUBLASLT_ALGO_CONFIG_TILE_ID: return get(a.tile, value, bytes, written);
+        case CUBLASLT_ALGO_CONFIG_SPLITK_NUM: return get(a.parts, value, bytes, written);
+        case CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME: return get(a.scheme, value, bytes, written);
+        case CUBLASLT_ALGO_CONFIG_CTA_SWIZZLING: return get(a.swizzle, value, bytes, written);
+        case CUBLASLT_ALGO_CONFIG_CUSTOM_OPTION: return get(a.custom, value, bytes, written);
+        case CUBLASLT_ALGO_CONFIG_STAGES_ID: return get(a.stages, value, bytes, written);
+        case CUBLASLT_ALGO_CONFIG_INNER_SHAPE_ID:
+        case CUBLASLT_ALGO_CONFIG_CLUSTER_SHAPE_ID: return get(static_cast<uint16_t>(0), value, bytes, written);
     }
     return CUBLAS_STATUS_INVALID_VALUE;
 }
 
-cublasStatus_t cublasLtMatmulAlgoConfigSetAttribute(cublasLtMatmulAlgo_t                *algo,
+cublasStatus_t cublasLtMatmulAlgoConfigSetAttribute(cublasLtMatmulAlgo_t *algo,
                                                     cublasLtMatmulAlgoConfigAttributes_t attribute, const void *value,
                                                     size_t bytes) {
-    Algorithm      a = unpack(algo);
+    Algorithm a = unpack(algo);
     cublasStatus_t status = CUBLAS_STATUS_INVALID_VALUE;
     if (a.mark != mark) return status;
     if (attribute == CUBLASLT_ALGO_CONFIG_TILE_ID) status = set(&a.tile, value, bytes);
@@ -467,7 +475,7 @@ cublasStatus_t cublasLtMatmulAlgoConfigSetAttribute(cublasLtMatmulAlgo_t        
 cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t a,
                                        cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
                                        const cublasLtMatmulAlgo_t *algo, cublasLtMatmulHeuristicResult_t *result) {
-    const Problem  p = {desc, a, b, c, d};
+    const Problem p = {desc, a, b, c, d};
     cublasStatus_t status = check_problem(p);
     if (status == CUBLAS_STATUS_SUCCESS) status = check_algorithm(unpack(algo));
     *result = {*algo, status == CUBLAS_STATUS_SUCCESS ? workspace_of(unpack(algo), p) : 0, status, 1, {}};
@@ -483,9 +491,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
     if (!handle) return CUBLAS_STATUS_NOT_INITIALIZED;
     const cublasStatus_t wrong = fault("cublasLtMatmul");
     if (wrong != CUBLAS_STATUS_SUCCESS) return wrong;
-    const Problem   p = {desc, a, b, c, d};
+    const Problem p = {desc, a, b, c, d};
     const Algorithm x = algo ? unpack(algo) : algorithm(of_changing_order);
-    cublasStatus_t  mistake = check_problem(p);
+    cublasStatus_t mistake = check_problem(p);
     if (mistake == CUBLAS_STATUS_SUCCESS) mistake = check_algorithm(x);
     if (mistake != CUBLAS_STATUS_SUCCESS) return mistake;
     const void *at[] = {a_at, b_at, c_at, d_at};

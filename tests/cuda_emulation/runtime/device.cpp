@@ -32,8 +32,8 @@ cudaUUID_t made_up_uuid(int index) {
     char name[256] = "host";
     gethostname(name, sizeof name - 1);
     const std::string text = name + std::to_string(index);
-    const uint64_t    halves[2] = {fnv(0xcbf29ce484222325u, text.c_str()), fnv(0x9e3779b97f4a7c15u, text.c_str())};
-    cudaUUID_t        uuid;
+    const uint64_t halves[2] = {fnv(0xcbf29ce484222325u, text.c_str()), fnv(0x9e3779b97f4a7c15u, text.c_str())};
+    cudaUUID_t uuid;
     memcpy(uuid.bytes, halves, sizeof uuid.bytes);
     return uuid;
 }
@@ -50,13 +50,12 @@ cudaUUID_t read_uuid(const std::string &text) {
     return uuid;
 }
 
-template <typename T>
-T of_device(const std::vector<T> &list, int index) {
+template <typename T> T of_device(const std::vector<T> &list, int index) {
     return list[std::min(static_cast<size_t>(index), list.size() - 1)];
 }
 
 std::vector<Device> all_devices() {
-    const Settings     &s = settings();
+    const Settings &s = settings();
     std::vector<Device> all;
     for (int i = 0; i < s.devices; i++) {
         Device d = {};
@@ -75,7 +74,7 @@ std::vector<Device> all_devices() {
 /* The number that a text begins with, as the driver reads it: "1gpu" is 1, "gpu" is none (-1). */
 long leading_number(const std::string &text) {
     char *end = nullptr;
-    long  number = strtol(text.c_str(), &end, 10);
+    long number = strtol(text.c_str(), &end, 10);
     return end == text.c_str() ? -1 : number;
 }
 
@@ -93,10 +92,10 @@ long device_with_uuid(const std::vector<Device> &all, const std::string &beginni
 /* As the driver does: the list ends where it names no device; naming one twice leaves none. */
 std::vector<Device> visible_devices() {
     const std::vector<Device> all = all_devices();
-    const char               *list = getenv("CUDA_VISIBLE_DEVICES");
+    const char *list = getenv("CUDA_VISIBLE_DEVICES");
     if (!list) return all;
     std::vector<Device> visible;
-    std::vector<long>   named;
+    std::vector<long> named;
     for (const std::string &item : split(list, ',')) {
         const long index = item.compare(0, 4, "GPU-") == 0 ? device_with_uuid(all, item) : leading_number(item);
         if (index < 0 || index >= static_cast<long>(all.size())) break;

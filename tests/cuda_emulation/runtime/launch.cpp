@@ -23,7 +23,8 @@ cudaError_t check_launch(const void *kernel, dim3 grid, dim3 block, size_t share
     if (here().capability < oldest_capability) return cudaErrorNoKernelImageForDevice;
     if (!grid.x || !grid.y || !grid.z || !block.x || !block.y || !block.z) return cudaErrorInvalidConfiguration;
     if (grid.x > 0x7fffffffu || grid.y > grid_limit || grid.z > grid_limit) return cudaErrorInvalidConfiguration;
-    if (block.x > threads_per_block || block.y > threads_per_block || block.z > 64) return cudaErrorInvalidConfiguration;
+    if (block.x > threads_per_block || block.y > threads_per_block || block.z > 64)
+        return cudaErrorInvalidConfiguration;
     if (block.x * block.y * block.z > threads_per_block) return cudaErrorInvalidConfiguration;
     return shared > shared_limit(kernel) ? cudaErrorInvalidValue : cudaSuccess;
 }

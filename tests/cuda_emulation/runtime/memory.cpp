@@ -11,6 +11,7 @@
 
 #include "call.h"
 #include "device.h"
+#include "settings.h"
 #include "stream.h"
 #include "tests/cuda_emulation/emulation.h"
 #include "tests/cuda_emulation/sanitizer.h"
@@ -24,15 +25,15 @@ constexpr size_t lazily = size_t(32) << 20; /* from here on memory is not filled
 constexpr size_t tile = size_t(16) << 20;
 
 struct Allocation {
-    char  *begin;
+    char *begin;
     size_t bytes;
-    char  *block; /* with guards, whole pages */
+    char *block; /* with guards, whole pages */
     size_t block_bytes;
-    Where  where;
-    int    device;
+    Where where;
+    int device;
 };
 std::map<uintptr_t, Allocation> allocations; /* by where they begin */
-std::map<uintptr_t, size_t>     freed;       /* blocks */
+std::map<uintptr_t, size_t> freed;           /* blocks */
 
 uintptr_t number(const void *address) {
     return reinterpret_cast<uintptr_t>(address);
@@ -79,7 +80,7 @@ void write_guards(const Allocation &a) {
 void check_guards_of(const Allocation &a, const char *after) {
     for_guards(a, [&](char *from, char *to) {
         open_to_sanitizer(from, to);
-        const char  *pattern = guard_pattern(from);
+        const char *pattern = guard_pattern(from);
         const size_t bytes = static_cast<size_t>(to - from);
         if (memcmp(from, pattern, bytes)) {
             const char *wrong = from;
@@ -117,15 +118,24 @@ bool fill(char *block, size_t bytes) {
     return true;
 }
 
-/* Says whose mistake it is when freed memory is touched; leaves other faults to whoever handled them. */
+void protect_devices(int rights) {
+    for (const auto &entry : allocations)
+        if (entry.second.where == Where::device) mprotect(entry.second.block, entry.second.block_bytes, rights);
+}
+int accesses; /* DeviceAccess that live */
+
+/* Says whose mistake it is when freed memory is touched, or a device's memory by the host; leaves other
+ * faults to whoever handled them. */
 struct sigaction previous_action;
-void             on_fault(int, siginfo_t *info, void *) {
+void on_fault(int, siginfo_t *info, void *) {
     auto next = freed.upper_bound(number(info->si_addr));
     if (next != freed.begin()) {
         auto block = std::prev(next);
         if (number(info->si_addr) - block->first < block->second)
             fail("%s uses memory that was freed", running_operation());
     }
+    const Allocation *a = find(info->si_addr);
+    if (a && a->where == Where::device && accesses == 0) fail("the host uses the memory of a device");
     sigaction(SIGSEGV, &previous_action, nullptr);
 }
 
@@ -134,7 +144,7 @@ void watch_freed_memory() {
     if (done) return;
     done = true;
     static char stack[64 << 10];
-    stack_t     s = {};
+    stack_t s = {};
     s.ss_sp = stack;
     s.ss_size = sizeof stack;
     stack_t present;
@@ -146,10 +156,12 @@ void watch_freed_memory() {
 }
 
 void check_at_exit() {
+    DeviceAccess access;
     check_guards("something");
 }
 
 char *allocate(size_t bytes, Where kind) {
+    DeviceAccess access;
     static const bool registered = atexit(check_at_exit) == 0;
     (void)registered;
     watch_freed_memory();
@@ -158,7 +170,8 @@ char *allocate(size_t bytes, Where kind) {
     a.block_bytes = (guard + bytes + guard + page - 1) / page * page;
     a.where = kind;
     a.device = current_device();
-    void *block = mmap(nullptr, a.block_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *block =
+        mmap(nullptr, a.block_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (block == MAP_FAILED) return nullptr;
     a.block = static_cast<char *>(block);
     a.begin = a.block + guard;
@@ -174,12 +187,14 @@ char *allocate(size_t bytes, Where kind) {
 /* The device's work is waited for, as the driver does; but if it still touches this memory, the caller
  * relied on that, and is told. */
 void release(const Allocation &a) {
+    DeviceAccess access;
     check_guards_of(a, "something");
     for_guards(a, open_to_sanitizer);
     freed[number(a.block)] = a.block_bytes;
     mprotect(a.block, a.block_bytes, PROT_NONE);
     finish_all_work();
-    if (mmap(a.block, a.block_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+    if (mmap(a.block, a.block_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) ==
+        MAP_FAILED)
         fail("memory could not be given back");
     allocations.erase(number(a.begin));
 }
@@ -209,6 +224,14 @@ bool is_inside(const void *address, size_t bytes) {
 
 bool is_device_memory(const void *address, size_t bytes) {
     return where(address) == Where::device && is_inside(address, bytes);
+}
+
+DeviceAccess::DeviceAccess() {
+    if (settings().host_is_kept_out && accesses++ == 0) protect_devices(PROT_READ | PROT_WRITE);
+}
+
+DeviceAccess::~DeviceAccess() {
+    if (settings().host_is_kept_out && --accesses == 0) protect_devices(PROT_NONE);
 }
 
 void check_guards(const char *after) {

@@ -16,12 +16,12 @@ const char *variable(const char *name, const char *otherwise) {
 
 /* "8GiB", "512MiB", "65536". */
 uint64_t read_bytes(const char *where, const std::string &text) {
-    char    *end = nullptr;
+    char *end = nullptr;
     uint64_t number = strtoull(text.c_str(), &end, 10);
     if (end == text.c_str()) fail("%s: '%s' is no number of bytes", where, text.c_str());
     static const struct {
         const char *unit;
-        int         shift;
+        int shift;
     } units[] = {{"", 0}, {"KiB", 10}, {"MiB", 20}, {"GiB", 30}};
     for (const auto &u : units)
         if (!strcmp(end, u.unit)) return number << u.shift;
@@ -43,18 +43,20 @@ Driver read_driver() {
     fail("QL_EMU_DRIVER: '%s' is neither old nor none", value.c_str());
 }
 
-bool read_deferred() {
-    const std::string value = variable("QL_EMU_STREAMS", "immediate");
-    if (value != "immediate" && value != "deferred")
-        fail("QL_EMU_STREAMS: '%s' is neither immediate nor deferred", value.c_str());
-    return value == "deferred";
+/* Whether the variable is the second of two words; the first is what it is when not set. */
+bool read_choice(const char *name, const char *usual, const char *other) {
+    const std::string value = variable(name, usual);
+    if (value != usual && value != other) fail("%s: '%s' is neither %s nor %s", name, value.c_str(), usual, other);
+    return value == other;
 }
 
 void read_others(Settings &s) {
     const std::string value = variable("QL_EMU_OTHER_STREAMS", "last");
     s.seed = 0;
-    if (value == "last") s.others = Others::last;
-    else if (value == "first") s.others = Others::first;
+    if (value == "last")
+        s.others = Others::last;
+    else if (value == "first")
+        s.others = Others::first;
     else {
         s.others = Others::chance;
         s.seed = static_cast<uint64_t>(read_number("QL_EMU_OTHER_STREAMS", value));
@@ -73,7 +75,7 @@ void read_faults(Settings &s) {
 }
 
 Settings current;
-bool     known;
+bool known;
 
 } // namespace
 
@@ -106,7 +108,9 @@ void read_settings() {
     s.memory = read_sizes("QL_EMU_MEMORY", "8GiB");
     s.taken = read_sizes("QL_EMU_MEMORY_TAKEN", "0");
     s.uuids = split(variable("QL_EMU_UUIDS", ""), ',');
-    s.deferred = read_deferred();
+    s.deferred = read_choice("QL_EMU_STREAMS", "immediate", "deferred");
+    s.host_is_kept_out = read_choice("QL_EMU_HOST_ACCESS", "allowed", "forbidden");
+    s.calls = variable("QL_EMU_CALLS", "");
     read_others(s);
     read_faults(s);
     current = s;

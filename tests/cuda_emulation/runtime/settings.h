@@ -9,7 +9,7 @@ namespace emulation {
 
 struct Fault {
     std::string call;  /* "cudaMemcpyAsync", "launch", ... */
-    long        at;    /* the first call is 1 */
+    long at;           /* the first call is 1 */
     std::string error; /* "cudaErrorECCUncorrectable", "CUBLAS_STATUS_EXECUTION_FAILED", ... */
 };
 
@@ -18,18 +18,20 @@ enum class Driver { current, old, none };
 enum class Others { last, first, chance };
 
 struct Settings {
-    Driver                   driver;
-    int                      devices;
-    std::vector<int>         capability;   /* 75, 90; the last one is that of all further devices, as below */
-    std::vector<uint64_t>    memory, taken; /* bytes of a device; of these, taken by other processes */
-    std::vector<std::string> uuids;         /* "" : made up */
-    bool                     deferred;
-    Others                   others;
-    uint64_t                 seed;
-    std::vector<Fault>       faults;
+    Driver driver;
+    int devices;
+    std::vector<int> capability;         /* 75, 90; the last one is that of all further devices, as below */
+    std::vector<uint64_t> memory, taken; /* bytes of a device; of these, taken by other processes */
+    std::vector<std::string> uuids;      /* "" : made up */
+    bool deferred;
+    Others others;
+    uint64_t seed;
+    bool host_is_kept_out; /* of the memory of devices */
+    std::string calls;     /* a file that is told how often what was called; "": none */
+    std::vector<Fault> faults;
 };
 const Settings &settings();
-void            read_settings(); /* anew */
+void read_settings(); /* anew */
 
 /* "a,b,c" -> {"a", "b", "c"}; "" -> {}. */
 std::vector<std::string> split(const std::string &list, char separator);

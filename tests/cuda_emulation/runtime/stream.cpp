@@ -17,39 +17,39 @@
 namespace {
 /* What an event recorded. It outlives event and stream. */
 struct Moment {
-    bool         done;
-    double       milliseconds;
+    bool done;
+    double milliseconds;
     CUstream_st *stream; /* null once done */
 };
 
 struct Operation {
-    const char             *name;
-    emulation::Step         step;
+    const char *name;
+    emulation::Step step;
     std::shared_ptr<Moment> awaited; /* or null */
-    uint64_t                ticket;  /* in the order of being queued, over all streams */
+    uint64_t ticket;                 /* in the order of being queued, over all streams */
 };
 } // namespace
 
 struct CUstream_st {
-    int                   device;
-    bool                  legacy;   /* stream 0 of its device */
-    bool                  blocking; /* it and stream 0 wait for each other */
-    bool                  destroyed;
+    int device;
+    bool legacy;   /* stream 0 of its device */
+    bool blocking; /* it and stream 0 wait for each other */
+    bool destroyed;
     std::deque<Operation> queue;
 };
 
 struct CUevent_st {
     std::shared_ptr<Moment> latest; /* null: never recorded */
-    bool                    timed;
+    bool timed;
 };
 
 namespace emulation {
 namespace {
 
-std::list<CUstream_st>  streams; /* stream 0 of each device first, then in order of creation */
-std::set<cudaEvent_t>   events;
-uint64_t                tickets;
-const char             *running = "the host";
+std::list<CUstream_st> streams; /* stream 0 of each device first, then in order of creation */
+std::set<cudaEvent_t> events;
+uint64_t tickets;
+const char *running = "the host";
 
 Device &device_of(const CUstream_st &s) {
     return devices()[static_cast<size_t>(s.device)];
@@ -90,6 +90,7 @@ bool advance(CUstream_st &s) {
     if (CUstream_st *other = blocker(s)) return advance(*other);
     Operation &first = s.queue.front();
     running = first.name;
+    DeviceAccess access;
     const bool done = first.step();
     if (done) check_guards(running);
     running = "the host";
@@ -104,7 +105,7 @@ bool advance_any_but(const CUstream_st &s) {
 }
 
 bool advance_by_chance() {
-    static std::mt19937_64     numbers(settings().seed);
+    static std::mt19937_64 numbers(settings().seed);
     std::vector<CUstream_st *> ready;
     for (CUstream_st &s : streams)
         if (!s.queue.empty()) ready.push_back(&s);
@@ -136,7 +137,8 @@ double milliseconds_now() {
 void add(CUstream_st &s, const char *name, Step step, std::shared_ptr<Moment> awaited) {
     s.queue.push_back({name, std::move(step), std::move(awaited), ++tickets});
     if (settings().deferred) return;
-    while (advance(s)) {}
+    while (advance(s)) {
+    }
 }
 
 cudaError_t create(cudaStream_t *stream, unsigned int flags) {
@@ -169,6 +171,11 @@ cudaError_t finish(cudaStream_t stream) {
     if (!s) return cudaErrorInvalidResourceHandle;
     finish_stream(*s);
     return device_of(*s).broken;
+}
+
+void poke(cudaStream_t stream) {
+    CUstream_st *s = resolve(stream);
+    if (s && !s->queue.empty()) progress(*s);
 }
 
 void finish_all_work() {
@@ -226,7 +233,9 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     return call("cudaStreamWaitEvent", [&]() -> cudaError_t {
         CUstream_st *s = resolve(stream);
         if (!s || !is_event(event)) return cudaErrorInvalidResourceHandle;
-        if (!is_reached(event)) add(*s, "cudaStreamWaitEvent", [] { return true; }, event->latest);
+        if (!is_reached(event))
+            add(
+                *s, "cudaStreamWaitEvent", [] { return true; }, event->latest);
         return cudaSuccess;
     });
 }

@@ -15,7 +15,9 @@ using Step = std::function<bool()>;
 cudaError_t enqueue(cudaStream_t stream, const char *name, Step step);
 /* Until nothing is left of a stream. */
 cudaError_t finish(cudaStream_t stream);
-void        finish_all_work();
+void finish_all_work();
+/* One operation on the way to the end of a stream, if one can run. */
+void poke(cudaStream_t stream);
 /* The name of what runs on the device, for messages. */
 const char *running_operation();
 

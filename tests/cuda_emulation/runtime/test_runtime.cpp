@@ -1,6 +1,7 @@
 /* The emulated CUDA runtime: devices, memory, streams, launches, and what it does when told to fail. */
 #include "test_child.h"
 #include "tests/cuda_emulation/emulation.h"
+#include "tests/cuda_emulation/sanitizer.h"
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_emulation.h>
@@ -10,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 extern "C" {
@@ -67,7 +69,7 @@ static void no_device_and_no_driver(void **) {
 
 static void unequal_devices(void **) {
     in_good_child({{"QL_EMU_DEVICES", "3"}, {"QL_EMU_CAPABILITY", "75,86"}, {"QL_EMU_MEMORY", "16GiB,24GiB"}}, [] {
-        const int    capability[] = {75, 86, 86};
+        const int capability[] = {75, 86, 86};
         const size_t gib[] = {16, 24, 24};
         for (int i = 0; i < 3; i++) {
             cudaDeviceProp p;
@@ -90,10 +92,20 @@ static char first_byte_of(int device) {
 static void visible_devices(void **) {
     const struct {
         const char *list;
-        int         count, first; /* count, and what the first one really is */
-    } cases[] = {{"0,1,2", 3, 0}, {"2,0", 2, 2},  {"", 0, 0},     {"-1", 0, 0},     {"1,7,0", 1, 1},
-                 {"1,-1,0", 1, 1}, {"1,1", 0, 0}, {"gpu", 0, 0},  {"2gpu,1", 2, 2}, {"GPU-02", 1, 2},
-                 {"GPU-", 0, 0},   {"MIG-1", 0, 0}, {"GPU-01000000-0000-0000-0000-000000000000,GPU-00", 2, 1}};
+        int count, first; /* count, and what the first one really is */
+    } cases[] = {{"0,1,2", 3, 0},
+                 {"2,0", 2, 2},
+                 {"", 0, 0},
+                 {"-1", 0, 0},
+                 {"1,7,0", 1, 1},
+                 {"1,-1,0", 1, 1},
+                 {"1,1", 0, 0},
+                 {"gpu", 0, 0},
+                 {"2gpu,1", 2, 2},
+                 {"GPU-02", 1, 2},
+                 {"GPU-", 0, 0},
+                 {"MIG-1", 0, 0},
+                 {"GPU-01000000-0000-0000-0000-000000000000,GPU-00", 2, 1}};
     for (const auto &c : cases)
         in_good_child({{"QL_EMU_DEVICES", "3"},
                        {"QL_EMU_UUIDS", "GPU-00000000-0000-0000-0000-000000000000,01000000000000000000000000000000,"
@@ -134,7 +146,7 @@ static void nonsense_in_the_settings(void **) {
 
 static void memory_is_limited(void **) {
     in_good_child({{"QL_EMU_MEMORY", "64MiB"}, {"QL_EMU_MEMORY_TAKEN", "16MiB"}}, [] {
-        void  *p, *q;
+        void *p, *q;
         size_t available, total;
         ok(cudaMemGetInfo(&available, &total));
         require(available == 48 << 20 && total == 64 << 20);
@@ -166,10 +178,18 @@ static void fresh_memory_is_not_a_number(void **) {
     });
 }
 
-__global__ static void write_one(unsigned char *p, ptrdiff_t at, unsigned char value) { p[at] = value; }
+__global__ static void write_one(unsigned char *p, ptrdiff_t at, unsigned char value) {
+    p[at] = value;
+}
 
 static cudaError_t launch_write(unsigned char *p, ptrdiff_t at, unsigned char value, cudaStream_t stream) {
     return QL_LAUNCH((write_one), 1, 1, 0, stream, p, at, value);
+}
+
+/* The address sanitizer sees it first. */
+static void assert_caught_beside_memory(const outcome &o, const char *text) {
+    if (__asan_poison_memory_region) assert_outcome(o, 1, "use-after-poison");
+    else assert_outcome(o, emulation::failed_status, text);
 }
 
 static void writing_beside_memory(void **) {
@@ -179,14 +199,14 @@ static void writing_beside_memory(void **) {
             ok(cudaMalloc(&p, 100));
             (void)launch_write(p, at, 1, nullptr);
         });
-        assert_outcome(o, emulation::failed_status, "write_one) wrote beside memory");
+        assert_caught_beside_memory(o, "write_one) wrote beside memory");
     }
     outcome o = in_child({}, [] {
         char *p;
         ok(cudaMallocHost(&p, 100));
         p[100] = 0;
     });
-    assert_outcome(o, emulation::failed_status, "wrote beside memory");
+    assert_caught_beside_memory(o, "wrote beside memory");
 }
 
 static void using_freed_memory(void **) {
@@ -212,6 +232,24 @@ static void using_freed_memory(void **) {
         ok(cudaFree(p));
         require(cudaFree(p) == cudaErrorInvalidValue);
     });
+}
+
+static void the_host_is_kept_out(void **) {
+    auto body = [](bool peeps) {
+        unsigned char *p, *q, found = 0;
+        ok(cudaMalloc(&p, 100));
+        ok(cudaMalloc(&q, 40 << 20));
+        ok(launch_write(p, 0, 1, nullptr));
+        ok(cudaMemcpy(q + (40 << 20) - 1, p, 1, cudaMemcpyDeviceToDevice));
+        ok(cudaMemcpy(&found, q + (40 << 20) - 1, 1, cudaMemcpyDeviceToHost));
+        require(found == 1);
+        if (peeps) require(*p == 1);
+        ok(cudaFree(p));
+    };
+    in_good_child({}, [&] { body(true); });
+    in_good_child({{"QL_EMU_HOST_ACCESS", "forbidden"}}, [&] { body(false); });
+    outcome o = in_child({{"QL_EMU_HOST_ACCESS", "forbidden"}}, [&] { body(true); });
+    assert_outcome(o, emulation::failed_status, "the host uses the memory of a device");
 }
 
 static void copies_are_checked(void **) {
@@ -255,7 +293,7 @@ static void launches_have_limits(void **) {
 static void shared_memory_by_capability(void **) {
     const struct {
         const char *capability;
-        int         kib;
+        int kib;
     } cases[] = {{"75", 64}, {"80", 163}, {"86", 99}, {"89", 99}, {"90", 227}};
     for (const auto &c : cases)
         in_good_child({{"QL_EMU_CAPABILITY", c.capability}}, [&] {
@@ -295,12 +333,14 @@ static unsigned char *new_byte() {
     ok(cudaStreamSynchronize(nullptr));
     return p;
 }
-static int now(const unsigned char *p) { return *p; }
+static int now(const unsigned char *p) {
+    return *p;
+}
 
 static void immediate_streams(void **) {
     in_good_child({}, [] {
         unsigned char *p = new_byte();
-        cudaStream_t   s = new_stream();
+        cudaStream_t s = new_stream();
         ok(launch_write(p, 0, 1, s));
         require(now(p) == 1);
         ok(cudaStreamQuery(s));
@@ -310,16 +350,16 @@ static void immediate_streams(void **) {
 static void a_query_makes_one_step(void **) {
     in_good_child({{"QL_EMU_STREAMS", "deferred"}}, [] {
         unsigned char *p = new_byte();
-        cudaStream_t   s = new_stream();
-        cudaEvent_t    e = new_event();
+        cudaStream_t s = new_stream();
+        cudaEvent_t e = new_event();
         ok(launch_write(p, 0, 1, s));
         ok(launch_write(p, 0, 2, s));
         ok(cudaEventRecord(e, s));
         require(now(p) == 0);
         require(cudaEventQuery(e) == cudaErrorNotReady && now(p) == 1);
         require(cudaStreamQuery(s) == cudaErrorNotReady && now(p) == 2);
-        require(launch_write(p, 0, 3, s) == cudaErrorNotReady); /* nobody has asked for the error of the query */
-        require(cudaGetLastError() == cudaErrorNotReady);
+        require(cudaPeekAtLastError() == cudaSuccess); /* it is no error */
+        ok(launch_write(p, 0, 3, s));
         ok(cudaEventQuery(e));
         require(now(p) == 2);
         ok(cudaStreamSynchronize(s));
@@ -330,7 +370,7 @@ static void a_query_makes_one_step(void **) {
 static void other_streams_by_setting(void **) {
     auto body = [](bool other_ran) {
         unsigned char *p = new_byte(), *q = new_byte();
-        cudaStream_t   s = new_stream(), other = new_stream();
+        cudaStream_t s = new_stream(), other = new_stream();
         ok(launch_write(p, 0, 1, s));
         ok(launch_write(q, 0, 1, other));
         ok(cudaStreamSynchronize(s));
@@ -343,8 +383,8 @@ static void other_streams_by_setting(void **) {
 /* A reader on one stream, a writer on another. */
 static int what_a_reader_finds(bool waits) {
     unsigned char *p = new_byte(), *q = new_byte(), found;
-    cudaStream_t   writer = new_stream(), reader = new_stream();
-    cudaEvent_t    e = new_event();
+    cudaStream_t writer = new_stream(), reader = new_stream();
+    cudaEvent_t e = new_event();
     ok(launch_write(p, 0, 1, writer));
     ok(cudaEventRecord(e, writer));
     ok(launch_write(p, 0, 2, writer));
@@ -366,8 +406,8 @@ static void events_order_streams(void **) {
 static void a_wait_is_for_what_was_recorded(void **) {
     in_good_child({{"QL_EMU_STREAMS", "deferred"}}, [] {
         unsigned char *p = new_byte();
-        cudaStream_t   a = new_stream(), b = new_stream();
-        cudaEvent_t    e = new_event();
+        cudaStream_t a = new_stream(), b = new_stream();
+        cudaEvent_t e = new_event();
         ok(cudaStreamWaitEvent(b, e, 0)); /* never recorded: nothing to wait for */
         ok(cudaEventQuery(e));
         ok(launch_write(p, 0, 1, a));
@@ -389,7 +429,7 @@ static void a_wait_is_for_what_was_recorded(void **) {
 static void pageable_and_pinned(void **) {
     in_good_child({{"QL_EMU_STREAMS", "deferred"}}, [] {
         unsigned char *p = new_byte(), *pinned, pageable = 5, told = 0;
-        cudaStream_t   s = new_stream();
+        cudaStream_t s = new_stream();
         ok(cudaMallocHost(&pinned, 1));
         ok(cudaMemcpyAsync(p, &pageable, 1, cudaMemcpyHostToDevice, s));
         pageable = 6; /* too late to matter */
@@ -411,7 +451,7 @@ static void pageable_and_pinned(void **) {
 static void stream_zero(void **) {
     in_good_child({{"QL_EMU_STREAMS", "deferred"}}, [] {
         unsigned char *p = new_byte(), *q = new_byte(), found = 9;
-        cudaStream_t   blocking, other = new_stream();
+        cudaStream_t blocking, other = new_stream();
         ok(cudaStreamCreate(&blocking));
         ok(launch_write(p, 0, 1, blocking));
         ok(launch_write(q, 0, 1, other));
@@ -428,8 +468,8 @@ static void stream_zero(void **) {
 static void events_measure_time(void **) {
     in_good_child({{"QL_EMU_STREAMS", "deferred"}}, [] {
         cudaStream_t s = new_stream();
-        cudaEvent_t  a = new_event(), b = new_event(), untimed;
-        float        ms;
+        cudaEvent_t a = new_event(), b = new_event(), untimed;
+        float ms;
         ok(cudaEventCreateWithFlags(&untimed, cudaEventDisableTiming));
         require(cudaEventElapsedTime(&ms, a, b) == cudaErrorInvalidResourceHandle);
         ok(cudaEventRecord(a, s));
@@ -474,7 +514,7 @@ static void a_final_error_stays(void **) {
 static void a_kernel_that_dies_is_noticed_later(void **) {
     auto body = [] {
         unsigned char *p = new_byte();
-        cudaStream_t   s = new_stream();
+        cudaStream_t s = new_stream();
         ok(launch_write(p, 0, 1, s));
         ok(launch_write(p, 0, 2, s));
         require(cudaStreamSynchronize(s) == cudaErrorIllegalAddress);
@@ -489,6 +529,22 @@ static void a_kernel_that_dies_is_noticed_later(void **) {
     });
 }
 
+static void calls_are_counted(void **) {
+    char path[] = "/tmp/emulated_calls_XXXXXX", told[256] = "";
+    int file = mkstemp(path);
+    assert_true(file >= 0);
+    in_good_child({{"QL_EMU_CALLS", path}}, [] {
+        void *p;
+        for (int i = 0; i < 3; i++) ok(cudaMalloc(&p, 8));
+        ok(launch_nothing(1, 1, 0));
+    });
+    assert_true(read(file, told, sizeof told - 1) > 0);
+    close(file);
+    unlink(path);
+    assert_non_null(strstr(told, "cudaMalloc 3\n"));
+    assert_non_null(strstr(told, "launch 1\n"));
+}
+
 int main(void) {
     const CMUnitTest tests[] = {
         cmocka_unit_test(a_device_is_there),
@@ -501,6 +557,7 @@ int main(void) {
         cmocka_unit_test(fresh_memory_is_not_a_number),
         cmocka_unit_test(writing_beside_memory),
         cmocka_unit_test(using_freed_memory),
+        cmocka_unit_test(the_host_is_kept_out),
         cmocka_unit_test(copies_are_checked),
         cmocka_unit_test(launches_have_limits),
         cmocka_unit_test(shared_memory_by_capability),
@@ -515,6 +572,7 @@ int main(void) {
         cmocka_unit_test(the_nth_allocation_fails),
         cmocka_unit_test(a_final_error_stays),
         cmocka_unit_test(a_kernel_that_dies_is_noticed_later),
+        cmocka_unit_test(calls_are_counted),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
