@@ -182,17 +182,22 @@ static void run_block(const dim3 &size, uint32_t linear) {
     check_behind_dynamic_shared();
 }
 
-void run_grid(const char *kernel, dim3 grid, dim3 size, size_t shared, const std::function<void()> &threads_body) {
-    if (running >= 0) fail("a kernel launches %s", kernel);
-    if (static_cast<uint64_t>(size.x) * size.y * size.z > most_threads) fail("%s: a block of more than %d threads", kernel, most_threads);
-    block.kernel = kernel;
+void run_grid(const char *name, const void *kernel, dim3 grid, dim3 size, size_t shared,
+              const std::function<void()> &threads_body) {
+    if (running >= 0) fail("a kernel launches %s", name);
+    if (static_cast<uint64_t>(size.x) * size.y * size.z > most_threads) fail("%s: a block of more than %d threads", name, most_threads);
+    block.kernel = name;
     body = &threads_body;
     builtin.grid_size = grid;
     builtin.block_size = size;
-    note_launched(kernel);
-    resize_dynamic_shared(shared);
+    note_launched(name);
+    begin_launch(kernel, shared);
     block.launch_began = block.epoch + 1;
-    for (uint32_t linear : block_order(grid.x * grid.y * grid.z)) run_block(size, linear);
+    const std::vector<uint32_t> order = block_order(grid.x * grid.y * grid.z);
+    for (const uint32_t &linear : order) {
+        run_block(size, linear);
+        if (&linear == &order.front() || &linear == &order.back()) learn_written();
+    }
 }
 
 } // namespace emulation

@@ -24,7 +24,7 @@ constexpr unsigned full = 0xffffffffu;
 static __device__ int thread() { return static_cast<int>(threadIdx.x); }
 template <typename Kernel>
 static void run(unsigned grid, unsigned threads, size_t shared, Kernel kernel) {
-    run_grid("mistaken", grid, threads, shared, kernel);
+    run_grid("mistaken", nullptr, grid, threads, shared, kernel);
 }
 static float numbers[1024];
 static int integers[1024];
@@ -98,7 +98,7 @@ static void matrix_askew() {
     });
 }
 static void launch_in_kernel() {
-    run(1, 32, 0, [] { run_grid("inner", 1, 32, 0, [] {}); });
+    run(1, 32, 0, [] { run_grid("inner", nullptr, 1, 32, 0, [] {}); });
 }
 
 /* ---- memory: the address sanitizer and its companion see them, or the detector of races, or results ---- */

@@ -32,7 +32,7 @@ static void test_indices(void **) {
     dim3 grid(3, 2, 2), size(5, 4, 3);
     in_all_orders([&] {
         std::vector<unsigned> out(12 * 60);
-        run_grid("write_indices", grid, size, 0, [&] { write_indices(out.data()); });
+        run_grid("write_indices", nullptr, grid, size, 0, [&] { write_indices(out.data()); });
         for (unsigned i = 0; i < out.size(); i++) assert_int_equal(out[i], (i / 60) << 16 | i % 60);
     });
 }
@@ -59,7 +59,7 @@ static void check_sums() {
     for (size_t i = 0; i < x.size(); i++) x[i] = static_cast<float>(i * 2654435761u % 1000) * 0.001f;
     in_all_orders([&] {
         std::vector<float> out(rows);
-        run_grid("sum_rows", rows, THREADS, 0, [&] { sum_rows<THREADS>(x.data(), out.data(), n); });
+        run_grid("sum_rows", nullptr, rows, THREADS, 0, [&] { sum_rows<THREADS>(x.data(), out.data(), n); });
         for (int r = 0; r < rows; r++) {
             double sum = 0;
             for (int i = 0; i < n; i++) sum += x[static_cast<size_t>(r * n + i)];
@@ -85,7 +85,7 @@ static __global__ void __launch_bounds__(96) count_threads(int *out) {
 static void test_counting_barriers(void **) {
     in_all_orders([&] {
         int out[96] = {};
-        run_grid("count_threads", 1, 96, 0, [&] { count_threads(out); });
+        run_grid("count_threads", nullptr, 1, 96, 0, [&] { count_threads(out); });
         for (int ok : out) assert_true(ok);
     });
 }
@@ -117,7 +117,7 @@ static __global__ void __launch_bounds__(64) shuffle(shuffled *out) {
 static void test_warp_operations(void **) {
     in_all_orders([&] {
         shuffled out[64];
-        run_grid("shuffle", 1, 64, 0, [&] { shuffle(out); });
+        run_grid("shuffle", nullptr, 1, 64, 0, [&] { shuffle(out); });
         for (int t = 0; t < 64; t++) {
             int lane = t % 32, warp = t - lane;
             assert_int_equal(out[t].given_by, warp + 5);
@@ -191,7 +191,7 @@ static void check_product(Kernel kernel) {
     for (int r = 0; r < 16; r++)
         for (int c = 0; c < 8; c++)
             for (int k = 0; k < 16; k++) expected[8 * r + c] += static_cast<float>(a[16 * r + k]) * b[8 * k + c];
-    run_grid("multiply", 1, 32, 1024, [&] { kernel(a, b, d); });
+    run_grid("multiply", nullptr, 1, 32, 1024, [&] { kernel(a, b, d); });
     assert_memory_equal(d, expected, sizeof d);
 }
 static void test_matrices(void **) {
@@ -220,7 +220,7 @@ static __global__ void __launch_bounds__(32) load(uint16_t *straight, uint16_t *
 }
 static void test_loads(void **) {
     uint16_t straight[256], transposed[256];
-    run_grid("load", 1, 32, 0, [&] { load(straight, transposed); });
+    run_grid("load", nullptr, 1, 32, 0, [&] { load(straight, transposed); });
     for (int matrix = 0; matrix < 4; matrix++)
         for (int t = 0; t < 32; t++)
             for (int e = 0; e < 2; e++) {
@@ -253,7 +253,7 @@ static void test_copies(void **) {
     in_all_orders([&] {
         alignas(16) float x[5 * 128], y[5 * 128];
         for (int i = 0; i < 640; i++) x[i] = static_cast<float>(i + 1);
-        run_grid("reverse_tiles", 1, 32, 0, [&] { reverse_tiles(x, y, 5, 8); });
+        run_grid("reverse_tiles", nullptr, 1, 32, 0, [&] { reverse_tiles(x, y, 5, 8); });
         for (int i = 0; i < 640; i++) {
             int from = i / 128 * 128 + 127 - i % 128;
             assert_true(y[i] == (from >= 638 ? 0 : x[from])); /* of the last 16 bytes 8 were read */
@@ -273,7 +273,7 @@ static __global__ void __launch_bounds__(32) look(float *seen) {
 static void test_unwritten(void **) {
     in_all_orders([&] {
         float seen[192] = {};
-        run_grid("look", 3, 32, 160, [&] { look(seen); });
+        run_grid("look", nullptr, 3, 32, 160, [&] { look(seen); });
         for (float s : seen) assert_true(s != s);
     });
     float half;
@@ -297,7 +297,7 @@ static void test_atomics(void **) {
         unsigned long long sum = 0;
         int largest = 0, smallest = 0, first = -1;
         unsigned bits = 0;
-        run_grid("count", 3, 128, 0, [&] { count(&sum, &largest, &smallest, &bits, &first); });
+        run_grid("count", nullptr, 3, 128, 0, [&] { count(&sum, &largest, &smallest, &bits, &first); });
         assert_int_equal(sum, 384 * 383 / 2 - 38400);
         assert_int_equal(largest, 383);
         assert_int_equal(smallest, -383);
@@ -326,7 +326,7 @@ static __global__ void __launch_bounds__(1024) go_deep(int *out) {
 }
 static void test_stacks(void **) {
     std::vector<int> out(1024);
-    run_grid("go_deep", 1, 1024, 0, [&] { go_deep(out.data()); });
+    run_grid("go_deep", nullptr, 1, 1024, 0, [&] { go_deep(out.data()); });
     for (int d : out) assert_int_equal(d, 100);
 }
 

@@ -44,7 +44,7 @@ cudaError_t launch_or_fault(const char *name, const void *kernel, dim3 grid, dim
         });
     }
     return enqueue(stream, name, [=] {
-        run_grid(name, grid, block, shared, body);
+        run_grid(name, kernel, grid, block, shared, body);
         return true;
     });
 }
