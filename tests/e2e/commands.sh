@@ -54,6 +54,7 @@ has "plan JSON has the ladder" '"ladder": \[\{"rung": 0, "name": ".*"total_bytes
 expect_status "plan for a card that is not there" 0 "$qlora" plan --device cuda --max-memory 16GiB -n 8 examples/demo.yaml
 has "plan says for what" '^memory of a rank, 8 ranks, cuda$' "$scratch/out"
 has "what lies on the host" '^on the host$' "$scratch/out"
+has "decoded weights take what is left" '^  decoded weights ' "$scratch/out"
 has "moments may go to the host" "AdamW's moments on the host" "$scratch/out"
 expect_status "a card that is not there has no memory to ask for" 64 "$qlora" plan --device cuda examples/demo.yaml
 expect_line "the cure is named" '--max-memory 16GiB'
