@@ -88,7 +88,9 @@ ql_err ql_choose_device(ql_job *j, const char *kind, int threads, bool only_plan
     if (automatic && n == 0) kind = fall_back(why);
     j->device_kind = kind;
     j->threads = threads;
-    if (!only_planning || automatic || n > 0) QL_TRY(ql_device_open(kind, j->ordinal, threads, &j->device));
+    /* A plan for so much memory may be one for another card. */
+    bool asks = !only_planning || ((automatic || n > 0) && j->config.max_memory == 0);
+    if (asks) QL_TRY(ql_device_open(kind, j->ordinal, threads, &j->device));
     if (strcmp(kind, "cpu")) return operands_on_gpu(j);
     j->operands = operands_on_cpu(j->config.bnb_4bit_compute_dtype);
     return ql_ok();

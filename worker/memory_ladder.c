@@ -7,11 +7,13 @@
 
 enum {
     GOOD_TOKENS = 2048, /* at a time: more does not make a product faster, only larger     */
+    GOOD_TOKENS_BESIDE = 8192, /* the same where the device is no CPU                       */
     MOST_TOKENS = 1 << 30, /* at a time: a batch counts them in 32 bits                     */
     FEW_TOKENS = 512,   /* at a time: down to here fewer cost less than recomputed layers  */
     LOGITS_GOOD = 64 << 20,
     LOGITS_ROWS_MIN = 16,
     LOGITS_ROWS_MAX = 1024,
+    LOGITS_ROWS_FEW = 256, /* of a GPU: down to here they are given up before anything is made again */
 };
 
 /* A product with few rows spends as long on its weights as on so many rows more (measured:
@@ -24,13 +26,16 @@ static const double flop_per_byte = 8000;
 /* Of a step: up to here moments on the host cost less than attention that is made again. */
 static const double cheap_paging = 0.05;
 
-static int64_t good_logit_rows(int64_t vocab) {
-    int64_t rows = LOGITS_GOOD / (vocab * (int64_t)sizeof(float));
+/* A CPU has them in its caches; a GPU's products want many rows. */
+static int64_t good_logit_rows(const ql_memory_question *q) {
+    if (!q->needs.is_host) return LOGITS_ROWS_MAX;
+    int64_t rows = LOGITS_GOOD / (q->vocab * (int64_t)sizeof(float));
     return ql_max(LOGITS_ROWS_MIN, ql_min(rows, LOGITS_ROWS_MAX));
 }
 
 static int64_t good_micro_rows(const ql_memory_question *q) {
-    int64_t rows = q->micro_rows > 0 ? q->micro_rows : ql_max(1, GOOD_TOKENS / ql_max(1, q->longest_row));
+    int64_t tokens = q->needs.is_host ? GOOD_TOKENS : GOOD_TOKENS_BESIDE;
+    int64_t rows = q->micro_rows > 0 ? q->micro_rows : ql_max(1, tokens / ql_max(1, q->longest_row));
     int64_t most = ql_min(q->rows_at_most, MOST_TOKENS / ql_max(1, q->longest_row));
     return ql_max(1, ql_min(rows, most));
 }
@@ -69,10 +74,10 @@ static void fewer_rows(ladder *l, int64_t tokens_at_least) {
     }
 }
 
-static void fewer_logits(ladder *l) {
-    l->now.logit_rows = ql_min(l->now.logit_rows, l->q->longest_row); /* there are no more */
-    while (l->now.logit_rows > LOGITS_ROWS_MIN) {
-        l->now.logit_rows = ql_max(LOGITS_ROWS_MIN, l->now.logit_rows / 4);
+static void fewer_logits(ladder *l, int64_t least) {
+    l->now.logit_rows = ql_min(l->now.logit_rows, l->now.micro_rows * l->q->longest_row); /* there are no more */
+    while (l->now.logit_rows > least) {
+        l->now.logit_rows = ql_max(least, l->now.logit_rows / 4);
         char name[64];
         snprintf(name, sizeof name, "logits of %lld tokens at a time", (long long)l->now.logit_rows);
         push(l, name);
@@ -100,17 +105,19 @@ static void page_borders(ladder *l) {
 static int list_rungs(const ql_memory_question *q, ql_rung rung[QL_RUNGS_MAX]) {
     ladder l = {.q = q, .rung = rung};
     bool   all_layers = q->training && q->recompute == QL_TRUE;
-    l.now = (ql_memory_choice){.micro_rows = good_micro_rows(q), .logit_rows = good_logit_rows(q->vocab)};
+    l.now = (ql_memory_choice){.micro_rows = good_micro_rows(q), .logit_rows = good_logit_rows(q)};
     if (all_layers) l.now.recompute = QL_RECOMPUTE_LAYERS;
     if (all_layers) l.now.deep_layers = q->graph->layers;
     push(&l, all_layers ? "recompute layers, as configured" : q->training ? "keep all that backward reads" : "as much as is good");
+    if (!q->needs.is_host) fewer_rows(&l, GOOD_TOKENS);
+    if (!q->needs.is_host) fewer_logits(&l, LOGITS_ROWS_FEW);
     recompute(&l, QL_RECOMPUTE_CHEAP, "recompute norms and gated activations");
     fewer_rows(&l, FEW_TOKENS);
     if (q->training && time_of_paging(q) < cheap_paging) page_moments(&l);
     recompute(&l, QL_RECOMPUTE_ATTENTION, "recompute attention");
     recompute(&l, QL_RECOMPUTE_LAYERS, "recompute whole layers");
     fewer_rows(&l, 1);
-    fewer_logits(&l);
+    fewer_logits(&l, LOGITS_ROWS_MIN);
     page_moments(&l);
     page_borders(&l);
     return l.count;

@@ -98,12 +98,14 @@ const ql_key ql_keys[] = {
     {"run", "gradient_checkpointing", QL_KEY_TRISTATE, AT(gradient_checkpointing), .none = QL_AUTO, .automatic = true,
      .meaning = "Recompute activations instead of keeping them; auto: if memory is short. Changes no result."},
     {"run", "max_memory", QL_KEY_SIZE, AT(max_memory), .low = 1 << 20, .automatic = true,
-     .meaning = "Memory that a rank may use on its device; auto: 80 % of what is free there (on a CPU within its "
-                "control groups, too), shared by the ranks of the machine."},
+     .meaning = "Memory that a rank may use on its device; auto: on a GPU what is free there less 512 MiB and 2 % of "
+                "the card, on a CPU 80 % of what is free (within its control groups, too), shared by the ranks of the "
+                "machine. On a GPU never more than is free."},
     /* optimiser */
     {"optimiser", "optim", QL_KEY_CHOICE, AT(optim), .initial = "adamw_torch", .decides = true,
      .choices = "adamw_torch|adamw_torch_fused|adamw|adamw_hf|adamw_apex_fused|paged_adamw|paged_adamw_32bit",
-     .meaning = "The optimiser; its moments are kept in 32 bits."},
+     .meaning = "The optimiser; its moments are kept in 32 bits, and by any of its names wait on the host where a GPU "
+                "is short of memory."},
     {"optimiser", "learning_rate", QL_KEY_REAL, AT(learning_rate), .initial = "2e-4", .open = QL_LOW_OPEN,
      .decides = true, .meaning = "The highest learning rate."},
     {"optimiser", "lr_scheduler_type", QL_KEY_CHOICE, AT(lr_scheduler_type), .initial = "cosine", .decides = true,

@@ -77,14 +77,14 @@ static __device__ __host__ __forceinline__ float scale_of(int shift) {
     return static_cast<float>(static_cast<int64_t>(1) << (QL_K_GRAD_BITS - shift));
 }
 
-/* *sum += round(value * scale), to the nearest, ties to even. `scale` is a power of two, so the product is exact. What
- * is not a number or beyond +-2^62 is left out; that, or a sum beyond +-2^62, sets *overflow. */
-static __device__ __forceinline__ void add_fixed(int64_t *sum, float value, float scale, int32_t *overflow) {
+/* *sum += round(value * scale), to the nearest, ties to even. `scale` is a power of two, so the product is exact. False
+ * if that is not a number or beyond +-2^62, and so left out, or if the sum is beyond. */
+static __device__ __forceinline__ bool add_fixed(int64_t *sum, float value, float scale) {
     const int64_t most = static_cast<int64_t>(1) << 62;
     float         scaled = __fmul_rn(value, scale);
     bool          fits = fabsf(scaled) <= 0x1p62f;
     auto          fixed = static_cast<unsigned long long>(fits ? __float2ll_rn(scaled) : 0);
     auto          before = atomicAdd(reinterpret_cast<unsigned long long *>(sum), fixed);
     auto          total = static_cast<int64_t>(before + fixed);
-    if (!fits || total > most || total < -most) atomicOr(overflow, 1);
+    return fits && total <= most && total >= -most;
 }

@@ -10,11 +10,12 @@ enum {
     COLS = 64,
     DEPTH = 64,
     WARP_TOKENS = 32,
-    WARP_COLS = 32,
+    WARP_COLS = 32, /* 4 lanes have 8 neighbours each */
     M = WARP_TOKENS / 16,
+    ROWS = WARP_TOKENS / 8, /* of a lane */
     TILES = WARP_COLS / 8,
-    RUNS = WARP_COLS / 32, /* of 8 neighbours, of a lane */
-    SKEW = 8,              /* elements: rows begin in different banks */
+    OLD = TOKENS * COLS, /* elements of y in shared memory */
+    SKEW = 8, /* elements: rows begin in different banks */
 };
 
 /* Depth of a round, as much as instructions take. */
@@ -22,17 +23,23 @@ static __device__ __host__ __forceinline__ int depth_of_round(int64_t left) {
     return left >= DEPTH ? DEPTH : static_cast<int>((left + 15) / 16 * 16);
 }
 
-/* Where the lanes' columns lie: column 32G + 8t + 2n + b is the b-th of lane t's two in tile n of 4. */
-static __device__ __forceinline__ int row_of_column(int c) { return (c & ~31) + (c >> 1 & 3) * 8 + (c >> 3 & 3) * 2 + (c & 1); }
+static __device__ __forceinline__ int rest(int64_t left, int most) { return left < most ? static_cast<int>(left) : most; }
 
+/* Where the lanes' columns lie: column 32G + 8t + 2n + b is the b-th of lane t's two in tile n of 4. */
+static __device__ __forceinline__ int row_of_column(int c) {
+    return (c & ~31) + (c >> 1 & 3) * 8 + (c >> 3 & 3) * 2 + (c & 1);
+}
+
+/* Both take what is left of the matrices from the block's place on; offsets within a tile need no more than 32 bits. */
 template <typename T>
 static __device__ __forceinline__ void stage_x(T *shared, const product<T> &p, int64_t token, int64_t k, int depth,
                                                bool aligned) {
-    int stride = depth + SKEW, runs = depth / 8;
+    const T *x = p.x + token * p.depth + k;
+    int      stride = depth + SKEW, runs = depth / 8, width = static_cast<int>(p.depth);
+    int      rows = rest(p.tokens - token, TOKENS), cols = rest(p.depth - k, depth);
     for (int i = static_cast<int>(threadIdx.x); i < TOKENS * runs; i += THREADS) {
         int row = i / runs, at = i % runs * 8;
-        stage_eight(shared + row * stride + at, p.x + (token + row) * p.depth, k + at, token + row < p.tokens ? p.depth : 0,
-                    aligned);
+        stage_eight(shared + row * stride + at, x + row * width, at, row < rows ? cols : 0, aligned);
     }
     copy_async_commit();
 }
@@ -40,16 +47,14 @@ static __device__ __forceinline__ void stage_x(T *shared, const product<T> &p, i
 /* w rounded, two neighbours in depth at a time; threads run along the side that is dense in memory. */
 template <typename T>
 static __device__ __forceinline__ void stage_w(T *shared, const product<T> &p, int64_t col, int64_t k, int depth) {
-    int stride = depth + SKEW, pairs = depth / 2;
+    const float *w = p.w + k * p.depth_stride + col * p.col_stride;
+    const int    ahead = static_cast<int>(p.depth_stride), aside = static_cast<int>(p.col_stride);
+    const int    stride = depth + SKEW, pairs = depth / 2, ks = rest(p.depth - k, depth), cols = rest(p.cols - col, COLS);
     for (int i = static_cast<int>(threadIdx.x); i < COLS * pairs; i += THREADS) {
-        int     c = p.col_stride == 1 ? i % COLS : i / pairs, at = 2 * (p.col_stride == 1 ? i / COLS : i % pairs);
-        float   w[2];
-#pragma unroll
-        for (int e = 0; e < 2; e++) {
-            bool inside = col + c < p.cols && k + at + e < p.depth;
-            w[e] = inside ? p.w[(k + at + e) * p.depth_stride + (col + c) * p.col_stride] : 0.0f;
-        }
-        *reinterpret_cast<uint32_t *>(shared + row_of_column(c) * stride + at) = pack_two<T>(w[0], w[1]);
+        int   c = aside == 1 ? i % COLS : i / pairs, at = 2 * (aside == 1 ? i / COLS : i % pairs);
+        float low = c < cols && at < ks ? w[at * ahead + c * aside] : 0.0f;
+        float high = c < cols && at + 1 < ks ? w[(at + 1) * ahead + c * aside] : 0.0f;
+        *reinterpret_cast<uint32_t *>(shared + row_of_column(c) * stride + at) = pack_two<T>(low, high);
     }
 }
 
@@ -58,6 +63,7 @@ static __device__ __forceinline__ void multiply_round(float sum[M][TILES][4], co
     int lane = static_cast<int>(threadIdx.x % 32), stride = depth + SKEW;
     x += lane % 16 * stride + lane / 16 * 8;
     w += (lane / 16 * 8 + lane % 8) * stride + lane / 8 % 2 * 8;
+#pragma unroll 1
     for (int k = 0; k < depth; k += 16) {
         uint32_t a[M][4];
 #pragma unroll
@@ -75,11 +81,12 @@ static __device__ __forceinline__ void multiply_round(float sum[M][TILES][4], co
     }
 }
 
-/* The finished 8 neighbours that begin at a token's column, added to `old`. */
+/* The finished 8 neighbours from a token's column on, added to `old`, to y. */
 template <typename T, bool DROPS>
-static __device__ __forceinline__ void finish(const product<T> &p, const float sum[4][4], int high, int64_t token, int64_t col,
-                                              const uint4 &old) {
-    float value[8];
+static __device__ __forceinline__ void finish(const product<T> &p, const float sum[TILES][4], int high, int64_t token,
+                                              int64_t col, const uint4 &old, T *y) {
+    const auto &before = reinterpret_cast<const pack<T, 8> &>(old);
+    float       value[8];
 #pragma unroll
     for (int i = 0; i < 8; i++) value[i] = p.alpha * sum[i / 2][high * 2 + i % 2];
     if (DROPS) {
@@ -88,53 +95,52 @@ static __device__ __forceinline__ void finish(const product<T> &p, const float s
         drop_four(row, first, value);
         drop_four(row, first + 4, value + 4);
     }
-    const auto &before = reinterpret_cast<const pack<T, 8> &>(old);
 #pragma unroll
     for (int i = 0; i < 8; i++)
         if (p.accumulate) value[i] += to_float(before.at[i]);
-    uint4 out = make_uint4(pack_two<T>(value[0], value[1]), pack_two<T>(value[2], value[3]), pack_two<T>(value[4], value[5]),
-                     pack_two<T>(value[6], value[7]));
-    *reinterpret_cast<uint4 *>(p.y + token * p.cols + col) = out;
+    *reinterpret_cast<uint4 *>(y) = make_uint4(pack_two<T>(value[0], value[1]), pack_two<T>(value[2], value[3]),
+                                               pack_two<T>(value[4], value[5]), pack_two<T>(value[6], value[7]));
 }
 
 template <typename T, bool DROPS>
-static __global__ void __launch_bounds__(THREADS, 2) wide(product<T> p, unsigned across, bool aligned) {
+static __global__ void __launch_bounds__(THREADS, 3) wide(product<T> p, unsigned across, bool aligned) {
     QL_DYNAMIC_SHARED(T, shared);
     const int     warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
-    const int64_t token = static_cast<int64_t>(blockIdx.x / across) * TOKENS, col = static_cast<int64_t>(blockIdx.x % across) * COLS;
     const int     warp_token = warp / 2 * WARP_TOKENS, warp_col = warp % 2 * WARP_COLS;
+    const int64_t token = static_cast<int64_t>(blockIdx.x / across) * TOKENS;
+    const int64_t col = static_cast<int64_t>(blockIdx.x % across) * COLS;
     const int64_t my_token = token + warp_token + lane / 4, my_col = col + warp_col + lane % 4 * 8;
-    uint4         old[2 * M][RUNS] = {};
+    const bool    inside = my_col < p.cols;
+    T            *y = p.y + my_token * p.cols + my_col; /* this lane's in the first of its rows, which are 8 apart */
+    auto         *old = reinterpret_cast<uint4 *>(shared) + threadIdx.x; /* what is there, for this thread alone */
+    T            *x = shared + OLD;
     if (p.accumulate)
 #pragma unroll
-        for (int r = 0; r < 2 * M; r++)
-#pragma unroll
-            for (int g = 0; g < RUNS; g++)
-                if (my_token + r * 8 < p.tokens && my_col + g * 32 < p.cols)
-                    old[r][g] = *reinterpret_cast<const uint4 *>(p.y + (my_token + r * 8) * p.cols + my_col + g * 32);
+        for (int r = 0; r < ROWS; r++) {
+            bool there = inside && my_token + r * 8 < p.tokens;
+            copy_async16(old + r * THREADS, there ? y + r * 8 * p.cols : p.y, there ? 16 : 0);
+        }
     float sum[M][TILES][4] = {};
     for (int64_t k = 0; k < p.depth; k += DEPTH) {
         int depth = depth_of_round(p.depth - k);
-        T  *w = shared + TOKENS * (depth + SKEW);
+        T  *w = x + TOKENS * (depth + SKEW);
         if (k > 0) __syncthreads();
-        stage_x(shared, p, token, k, depth, aligned);
+        stage_x(x, p, token, k, depth, aligned);
         stage_w(w, p, col, k, depth);
         copy_async_wait<0>();
         __syncthreads();
-        multiply_round(sum, shared + warp_token * (depth + SKEW), w + warp_col * (depth + SKEW), depth);
+        multiply_round(sum, x + warp_token * (depth + SKEW), w + warp_col * (depth + SKEW), depth);
     }
 #pragma unroll
-    for (int r = 0; r < 2 * M; r++)
-#pragma unroll
-        for (int g = 0; g < RUNS; g++)
-            if (my_token + r * 8 < p.tokens && my_col + g * 32 < p.cols)
-                finish<T, DROPS>(p, &sum[r / 2][g * 4], r % 2, my_token + r * 8, my_col + g * 32, old[r][g]);
+    for (int r = 0; r < ROWS; r++)
+        if (inside && my_token + r * 8 < p.tokens)
+            finish<T, DROPS>(p, sum[r / 2], r % 2, my_token + r * 8, my_col, old[r * THREADS], y + r * 8 * p.cols);
 }
 
 template <typename T>
 static cudaError_t launch(const product<T> &p, cudaStream_t stream) {
     unsigned across = blocks_for(p.cols, COLS);
-    size_t   shared = static_cast<size_t>((TOKENS + COLS) * (depth_of_round(p.depth) + SKEW)) * sizeof(T);
+    size_t   shared = static_cast<size_t>(OLD + (TOKENS + COLS) * (depth_of_round(p.depth) + SKEW)) * sizeof(T);
     bool     aligned = p.depth % 8 == 0;
     unsigned blocks = blocks_for(p.tokens, TOKENS) * across;
     if (p.drops_y) return QL_LAUNCH((wide<T, true>), blocks, THREADS, shared, stream, p, across, aligned);

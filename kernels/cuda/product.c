@@ -106,8 +106,8 @@ static void forget(entry *e) {
     if (e->y) (void)cublasLtMatrixLayoutDestroy(e->y);
 }
 
-static cublasStatus_t multiply(ql_cuda *c, const entry *e, float alpha, const void *w, const void *x, void *y) {
-    const float beta = e->shape.accumulate ? 1 : 0;
+/* y = alpha * x w + beta * y */
+static cublasStatus_t multiply(ql_cuda *c, const entry *e, float alpha, float beta, const void *w, const void *x, void *y) {
     return cublasLtMatmul(c->lt, e->what, &alpha, w, e->w, x, e->x, &beta, y, e->y, y, e->y, &e->algo, c->workspace,
                           QL_CUDA_LT_BYTES, c->work);
 }
@@ -193,13 +193,20 @@ static ql_err open_trial(ql_cuda *c, const shape *h, trial *t) {
     return fill_x(c, h, t);
 }
 
+/* A product to compare. What is left of a sum when its rounded value is taken away shows the bits that rounding to
+ * 16 bits hides, and with them the order of the sum. */
+static cublasStatus_t multiply_to_compare(ql_cuda *c, const entry *e, const void *w, const void *x, void *y) {
+    cublasStatus_t s = multiply(c, e, 1, 0, w, x, y);
+    return s || e->shape.y_type == QL_F32 ? s : multiply(c, e, 1, -1, w, x, y);
+}
+
 /* Rows [from, from + ALONE) made alone: are they those of the full product, which lies in t->y? */
 static ql_err rows_agree(ql_cuda *c, entry *e, const trial *t, const void *w, int64_t from, bool *same) {
     size_t bytes = ALONE * t->y_row;
     *same = false;
     if (set_rows(e, ALONE, t->x_stride, t->y_stride)) return ql_ok();
     cudaError_t a = cudaMemsetAsync(t->alone, 0, bytes, c->work);
-    if (!a && multiply(c, e, 1, w, t->x + (size_t)from * t->x_row, t->alone)) return ql_ok();
+    if (!a && multiply_to_compare(c, e, w, t->x + (size_t)from * t->x_row, t->alone)) return ql_ok();
     if (!a) a = cudaMemcpyAsync(t->told_alone, t->alone, bytes, cudaMemcpyDeviceToHost, c->work);
     if (!a) a = cudaMemcpyAsync(t->told_y, t->y + (size_t)from * t->y_row, bytes, cudaMemcpyDeviceToHost, c->work);
     if (!a) a = cudaStreamSynchronize(c->work);
@@ -212,7 +219,7 @@ static ql_err is_steady(ql_cuda *c, entry *e, const trial *t, const void *w, boo
     *steady = false;
     if (set_rows(e, t->rows, t->x_stride, t->y_stride)) return ql_ok();
     QL_TRY(ql_cuda_verdict(cudaMemsetAsync(t->y, 0, (size_t)t->rows * t->y_row, c->work), "trying a product"));
-    if (multiply(c, e, 1, w, t->x, t->y)) return ql_ok();
+    if (multiply_to_compare(c, e, w, t->x, t->y)) return ql_ok();
     QL_TRY(rows_agree(c, e, t, w, 0, steady));
     if (*steady) QL_TRY(rows_agree(c, e, t, w, t->rows - ALONE, steady));
     if (*steady) QL_TRY(rows_agree(c, e, t, w, t->rows / 2 - 1, steady));
@@ -282,7 +289,7 @@ ql_err ql_cuda_multiply(ql_cuda *c, const ql_cuda_product *p) {
     QL_TRY(ql_cuda_scratch(c, 0, &unused));
     QL_TRY(find_entry(c, p, &e));
     QL_TRY(verdict(set_rows(e, p->rows, p->x_stride, p->y_stride), "describing", &e->shape));
-    return verdict(multiply(c, e, p->alpha, p->w, p->x, p->y), "starting", &e->shape);
+    return verdict(multiply(c, e, p->alpha, p->accumulate ? 1 : 0, p->w, p->x, p->y), "starting", &e->shape);
 }
 
 void ql_cuda_products_free(ql_cuda_products *p) {

@@ -1,7 +1,7 @@
-/* Names for profilers: NVTX, which is nothing but a header, where that is there. */
+/* Names for profilers: NVTX, which is nothing but a header, where that is there. No profiler sees an emulated device. */
 #include "kernels/cuda/cuda.h"
 
-#if __has_include(<nvtx3/nvToolsExt.h>)
+#if __has_include(<nvtx3/nvToolsExt.h>) && !defined QL_CUDA_EMULATION
 #include <nvtx3/nvToolsExt.h>
 
 void ql_cuda_range(void *state, const char *name) {

@@ -144,8 +144,9 @@ cudaError_t before_call(const char *name, Needs needs) {
     return error;
 }
 
+/* "Not ready" is no error (CUDA programming guide: "Error Checking"). */
 cudaError_t leave(cudaError_t error) {
-    if (error != cudaSuccess) last = error;
+    if (error != cudaSuccess && error != cudaErrorNotReady) last = error;
     return error;
 }
 
@@ -158,7 +159,7 @@ std::recursive_mutex &runtime_mutex() {
 
 using namespace emulation;
 
-/* An error stays until it is asked for, that of a query which was not ready included; a final one for ever. */
+/* An error stays until it is asked for; a final one for ever. */
 cudaError_t cudaGetLastError(void) {
     const cudaError_t error = cudaPeekAtLastError();
     last = cudaSuccess;
