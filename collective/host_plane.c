@@ -33,6 +33,13 @@ static void host_close(void *state) {
 
 static ql_err host_begin(void *state, ql_tensor t) {
     host_plane *p = state;
+    ql_tensor  *last = p->count > 0 ? &p->begun[p->count - 1] : NULL;
+    if (last && last->buffer == t.buffer && t.offset + ql_bytes(t) == last->offset) { /* neighbours are one sum */
+        t.cols = ql_count(t) + ql_count(*last);
+        t.rows = 1;
+        *last = t;
+        return ql_ok();
+    }
     QL_PUSH(p->begun, p->count, p->capacity, t);
     return ql_ok();
 }

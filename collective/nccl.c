@@ -24,7 +24,7 @@ typedef struct {
     cudaStream_t stream;
     cudaEvent_t  ready; /* the work queued before a sum is done */
     cudaEvent_t  done;  /* the sums are                         */
-    bool         begun; /* something to wait for                */
+    bool         begun; /* there is something to wait for       */
     bool         broken; /* nothing may be asked of it any more */
 } nccl_plane;
 
@@ -68,6 +68,7 @@ static ql_err too_late(nccl_plane *p, double patience, const char *doing) {
 static ql_err settle(nccl_plane *p, ncclResult_t answer, double patience, const char *doing) {
     double       deadline = ql_seconds() + patience;
     ncclResult_t state = answer;
+    QL_CHECK(!p->broken, QL_TEMP, "NCCL, rank %d, %s: it failed before; start again to go on from the last checkpoint", p->rank, doing);
     for (double pause = 2e-5; state == ncclInProgress; pause = pause < 1e-3 ? 2 * pause : 1e-3) {
         ncclResult_t asked = ncclCommGetAsyncError(p->comm, &state);
         if (asked != ncclSuccess) return failed(p, asked, doing);
@@ -157,11 +158,11 @@ static ql_err nccl_begin(void *state, ql_tensor t) {
     nccl_plane  *p = state;
     int64_t     *at = ql_cuda_address(t);
     const size_t all = (size_t)ql_count(t), most = QL_PLANE_PIECE / sizeof(int64_t);
+    p->begun = true; /* or failed, which nccl_finish must say again */
     ASK(cudaEventRecord(p->ready, ql_cuda_stream(p->device)), "ordering streams");
     ASK(cudaStreamWaitEvent(p->stream, p->ready, 0), "ordering streams");
     for (size_t done = 0; done < all; done += most)
         QL_TRY(begin_piece(p, at + done, all - done < most ? all - done : most));
-    p->begun = true;
     return ql_ok();
 }
 

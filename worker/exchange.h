@@ -10,7 +10,8 @@ typedef struct {
     size_t  first, modules;
     int64_t at, length; /* in the flat run of sums */
 } ql_bucket;
-enum { QL_BUCKET_BYTES = 32 << 20 };
+/* Large enough for the way between devices, small enough that little is left when the last bucket begins. */
+enum { QL_BUCKET_BYTES = 4 << 20 };
 /* Cuts the run of sums into buckets of at most QL_BUCKET_BYTES, or one module if that is larger; in the order of
  * the modules. Caller frees *out. Returns how many. */
 size_t ql_buckets_cut(const ql_adapter_shape *s, ql_bucket **out);

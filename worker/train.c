@@ -24,6 +24,7 @@ typedef struct {
     double               started;
     int64_t              first_step; /* of this process: for the time left */
     int                  stop_signal, passed_on;
+    bool                 exchange_is_slow;
 } trainer;
 
 /* ---- what is written down ---- */
@@ -184,10 +185,24 @@ static ql_err vote(trainer *t, bool *save) {
     return ql_ok();
 }
 
+/* Said once: ranks that mostly exchange are slower together than fewer would be. */
+static void watch_exchange(trainer *t, const ql_step_result *r) {
+    enum { WARM = 3 };
+    double seconds = r->phase_seconds[QL_PHASE_EXCHANGE];
+    if (t->exchange_is_slow || t->job->place.size == 1 || t->done.step < t->first_step + WARM || seconds < r->seconds / 2) return;
+    char bytes[32];
+    ql_text_bytes(bytes, (uint64_t)((double)ql_bytes(t->job->adapter.sum) / seconds));
+    ql_info("note: the exchange of gradients takes %.0f %% of a step (%s a second); a larger global_batch_size, fewer ranks or a faster "
+            "way between them would help",
+            100 * seconds / r->seconds, bytes);
+    t->exchange_is_slow = true;
+}
+
 static ql_err one_step(trainer *t) {
     ql_step_result r;
     QL_TRY(ql_step(t->job, &t->schedule, t->done.step, &r));
     t->done.step++;
+    watch_exchange(t, &r);
     t->done.rows_done += r.rows;
     t->done.tokens_seen += r.tokens;
     t->done.targets_seen += r.targets;

@@ -69,6 +69,14 @@ expect_status "scoring with a rank that stands by" 0 env QL_EMU_DEVICES=1 mpirun
 expect_status "bad data with a rank that stands by" 65 env QL_EMU_DEVICES=1 mpirun -np 2 "$program" --device cuda examples/demo.yaml "${common[@]}" \
   dataset="$scratch/none.jsonl" output_dir="$scratch/bad"
 
+# Several buckets, which begin while backward goes on.
+train large 1 lora_r=64 max_steps=1
+for streams in immediate deferred; do
+  QL_EMU_STREAMS=$streams same "buckets-$streams" large 2 lora_r=64 max_steps=1
+done
+expect_line "buckets" '^exchange NCCL .*, 2 buckets behind the backward pass'
+QL_EMU_STREAMS=deferred QL_EMU_OTHER_STREAMS=first same buckets-at-once large 2 lora_r=64 max_steps=1 per_device_train_batch_size=1
+
 # Unequal GPUs.
 QLORA_SPEEDS=90,20 same unequal-gpus plain 2 max_steps=2
 train longer 1 max_steps=4
