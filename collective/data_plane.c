@@ -38,7 +38,7 @@ void ql_data_plane_close(ql_data_plane *p) {
 }
 
 bool ql_data_plane_hides(const ql_data_plane *p) {
-    return p->plane && p->plane->hides;
+    return p && p->plane && p->plane->hides;
 }
 
 const char *ql_data_plane_name(const ql_data_plane *p) {

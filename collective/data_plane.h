@@ -19,7 +19,7 @@ QL_RESULT ql_data_plane_open(ql_world *w, ql_device *d, const char *kind, ql_dat
 void ql_data_plane_close(ql_data_plane *p);
 
 /* Local. */
-bool        ql_data_plane_hides(const ql_data_plane *p);
+bool        ql_data_plane_hides(const ql_data_plane *p); /* NULL: no */
 const char *ql_data_plane_name(const ql_data_plane *p); /* "none", "host memory", "NCCL 2.28.9" */
 /* Local. The library that this program has for devices of `kind`: "NCCL 2.28.9"; "" where it has none. */
 void ql_data_plane_library(const char *kind, char name[64]);

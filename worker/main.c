@@ -204,6 +204,9 @@ static ql_err work(ql_job *j, const ql_options *o) {
     }
     QL_TRY(agree(j, ql_job_load(j, purpose), "loading the model"));
     ql_info("base     %s", j->model.origin);
+    if (ql_data_plane_hides(j->exchange.plane))
+        ql_info("exchange %s, %zu bucket%s behind the backward pass", ql_data_plane_name(j->exchange.plane), j->exchange.buckets,
+                j->exchange.buckets == 1 ? "" : "s");
     return o->mode == QL_MODE_EVAL ? evaluate(j, o) : ql_train(j);
 }
 

@@ -49,11 +49,24 @@ static void memory_is_planned(void **state) {
     assert_int_equal(ql_data_plane_memory_of("cpu", &host, 1000, 1).host_bytes, 0);
     assert_int_equal(ql_data_plane_memory_of("cpu", &host, 1000, 2).host_bytes, 8000);
     assert_int_equal(ql_data_plane_memory_of("cuda", &card, 1000, 1).device_bytes, 0);
+#ifndef HAS_GPUS
     assert_true(ql_data_plane_memory_of("cuda", &card, 1000, 2).device_bytes > 0);
+#endif
     char name[64];
     ql_data_plane_library("cpu", name);
     assert_string_equal(name, "");
 }
+
+#ifdef HAS_GPUS
+static void from_gpus_through_the_host(void **state) {
+    (void)state;
+    expect("QL_EMU_DEVICES=3", 3, "cuda sums", 0, "host memory, does not hide");
+    expect("QL_EMU_DEVICES=2 QL_EMU_STREAMS=deferred", 2, "cuda sums", 0, "host memory, does not hide");
+    ql_device_needs card = {.is_host = false};
+    ql_data_plane_memory m = ql_data_plane_memory_of("cuda", &card, 1000, 2);
+    assert_true(m.device_bytes == 0 && m.host_bytes == (32 << 20) + 8000);
+}
+#endif
 
 #ifdef HAS_NCCL
 static void through_nccl(void **state) {
@@ -117,6 +130,9 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(through_the_host),
         cmocka_unit_test(memory_is_planned),
+#ifdef HAS_GPUS
+        cmocka_unit_test(from_gpus_through_the_host),
+#endif
 #ifdef HAS_NCCL
         cmocka_unit_test(through_nccl),
         cmocka_unit_test(versions_must_fit),
