@@ -102,10 +102,9 @@ static __device__ __forceinline__ void copy_tile(T *tile, const head_rows<const 
         if (is_aligned) {
             copy_async16(to, source, is_inside ? 16 : 0);
         } else {
-            pack<T, 8> eight;
+#pragma unroll 1
             for (int i = 0; i < 8; i++)
-                eight.at[i] = is_inside && column + i < m.columns ? source[i] : from_float<T>(0.0f);
-            *reinterpret_cast<pack<T, 8> *>(to) = eight;
+                to[i] = is_inside && column + i < m.columns ? source[i] : from_float<T>(0.0f);
         }
     }
 }

@@ -71,7 +71,7 @@ static __device__ __forceinline__ void weigh(float (&scores)[MT][NT][4], float (
 }
 
 template <typename T, int HD>
-__global__ void __launch_bounds__(ATTENTION_THREADS) attention_forward(const ql_k_attention_args a) {
+__global__ void __launch_bounds__(ATTENTION_THREADS, 2) attention_forward(const ql_k_attention_args a) {
     using tiles = forward_tiles<T, HD>;
     enum { MT = tiles::MT, NT = tiles::KEYS / 8, OT = HD / 8, KEYS = tiles::KEYS, STRIDE = HD + 8 };
     document_tile at;
