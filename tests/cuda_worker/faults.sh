@@ -27,8 +27,8 @@ device=auto QL_EMU_DEVICES=0 train fallback 1
 if [ $? = 0 ] && grep -q 'device: auto: .*CPU' "$scratch/err" "$scratch/out"; then pass "auto falls back to the CPU, and says so"; else flunk "auto: $(tail -n 3 "$scratch/err")"; fi
 
 # Memory: too little, taken by others, refused in the middle of starting.
-QL_EMU_MEMORY=700MiB fails tiny-gpu 64 "memory: at least" 1
-for n in 1 2 3; do
+QL_EMU_MEMORY=300MiB fails tiny-gpu 64 "memory: at least" 1
+for n in 1 2; do # workspace, and all buffers
   QL_EMU_FAIL_MALLOC=$n fails "allocation-$n" 75 "no memory left" 1
 done
 

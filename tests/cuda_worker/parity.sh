@@ -22,8 +22,8 @@ near dense dense-cpu 1e-5
 
 # What was trained on the GPU is read by the CPU, and the other way round.
 text="Tom has 3 apples"
-"$worker" generate --device cuda --model examples/model --adapter "$scratch/float32" --json --max-new-tokens 6 bnb_4bit_compute_dtype=float32 "$text" >"$scratch/gpu" 2>"$scratch/err" ||
+"$worker" --do generate --device cuda --model examples/model --adapter "$scratch/float32" --json --max-new-tokens 6 bnb_4bit_compute_dtype=float32 "$text" >"$scratch/gpu" 2>"$scratch/err" ||
   flunk "generate: $(tail -n 2 "$scratch/err")"
-"$cpu_worker" generate --model examples/model --adapter "$scratch/float32" --json --max-new-tokens 6 "$text" >"$scratch/cpu-text" 2>/dev/null
+"$cpu_worker" --do generate --model examples/model --adapter "$scratch/float32" --json --max-new-tokens 6 "$text" >"$scratch/cpu-text" 2>/dev/null
 if cmp -s "$scratch/gpu" "$scratch/cpu-text"; then pass "generation says the same"; else flunk "generation: $(cat "$scratch/gpu") beside $(cat "$scratch/cpu-text")"; fi
 finish

@@ -191,12 +191,12 @@ void release(const Allocation &a) {
     check_guards_of(a, "something");
     for_guards(a, open_to_sanitizer);
     freed[number(a.block)] = a.block_bytes;
+    allocations.erase(number(a.begin)); /* its guards are not looked at any more */
     mprotect(a.block, a.block_bytes, PROT_NONE);
     finish_all_work();
     if (mmap(a.block, a.block_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) ==
         MAP_FAILED)
         fail("memory could not be given back");
-    allocations.erase(number(a.begin));
 }
 
 /* The driver gives out whole pieces. */
