@@ -1,5 +1,6 @@
 /* The first lines of a run. */
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -29,9 +30,10 @@ static void report_corpus(const char *name, const ql_corpus *c, const ql_row_set
 static void report_device(const ql_job *j) {
     ql_device_info info;
     if (ql_bad(ql_device_describe(j->device, &info))) return;
-    ql_info("device   %s, %d thread%s a rank, %d rank%s (%s); products in %s", info.name, info.threads,
-            info.threads == 1 ? "" : "s", j->place.size, j->place.size == 1 ? "" : "s", ql_world_kind(j->world),
-            ql_dtype_name(j->operands));
+    char threads[40] = ""; /* of a CPU */
+    if (info.threads > 0) snprintf(threads, sizeof threads, "%d thread%s a rank, ", info.threads, info.threads == 1 ? "" : "s");
+    ql_info("device   %s, %s%d rank%s (%s); products in %s", info.name, threads, j->place.size, j->place.size == 1 ? "" : "s",
+            ql_world_kind(j->world), ql_dtype_name(j->operands));
 }
 
 static void report_plan(const ql_job *j) {

@@ -36,7 +36,8 @@ ql_err ql_cuda_adapter_matmul(ql_cuda *c, const ql_matmul_args *a) {
     if (k == WIDE) return ql_cuda_verdict(ql_k_adapter_wide(&p, c->work), "starting an adapter's wide product");
     void *arranged = NULL;
     QL_TRY(ql_cuda_scratch(c, ql_k_adapter_narrow_bytes(p.depth, p.cols), &arranged));
-    return ql_cuda_verdict(ql_k_adapter_narrow(&p, arranged, c->processors, c->work), "starting an adapter's narrow product");
+    return ql_cuda_verdict(ql_k_adapter_narrow(&p, arranged, c->processors, c->work),
+                           "starting an adapter's narrow product");
 }
 
 ql_err ql_cuda_weight_grad(ql_device *d, const ql_weight_grad_args *a) {

@@ -90,7 +90,8 @@ static __device__ __forceinline__ void multiply_step(float sum[TILES][4], const 
 
 /* The block's sums by way of shared memory, so that neighbours in memory are added by neighbouring lanes. */
 template <typename T, int TILES>
-static __device__ __forceinline__ void add_sums(const float sum[TILES][4], float *shared, const gradient<T> &g, const tile &b) {
+static __device__ __forceinline__ void add_sums(const float sum[TILES][4], float *shared, const gradient<T> &g,
+                                                const tile &b) {
     constexpr int COLS = TILES * 8, STRIDE = COLS + 1;
     int           lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
 #pragma unroll
@@ -142,8 +143,9 @@ static __global__ void __launch_bounds__(THREADS, 2) grad(gradient<T> g, unsigne
     for (int step = 0; step < steps; step++) {
         T *at = shared + step % B::STAGES * B::EACH;
         copy_async_wait<B::STAGES - 2>();
-        if (g.wide.drops) stage<T, WIDE>::drop(at, g.wide, b, b.tokens.begin + step * STEP, b.wide);
-        if (g.narrow.drops) stage<T, TILES * 8>::drop(at + B::NARROW_AT, g.narrow, b, b.tokens.begin + step * STEP, b.narrow);
+        int64_t token = b.tokens.begin + step * STEP;
+        if (g.wide.drops) stage<T, WIDE>::drop(at, g.wide, b, token, b.wide);
+        if (g.narrow.drops) stage<T, TILES * 8>::drop(at + B::NARROW_AT, g.narrow, b, token, b.narrow);
         __syncthreads(); /* all have finished the step before, whose place is taken now */
         copy(step + B::STAGES - 1);
         multiply_step<T, TILES>(sum, at, at + B::NARROW_AT);

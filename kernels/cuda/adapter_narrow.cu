@@ -16,7 +16,9 @@ enum {
 static int tiles_for(int64_t cols) { return cols <= 16 ? 2 : cols <= 32 ? 4 : GROUP / 8; }
 
 /* Even: a warp may take two at a time. */
-static __device__ __host__ __forceinline__ int64_t steps_for(int64_t depth) { return (depth + 2 * STEP - 1) / (2 * STEP) * 2; }
+static __device__ __host__ __forceinline__ int64_t steps_for(int64_t depth) {
+    return (depth + 2 * STEP - 1) / (2 * STEP) * 2;
+}
 
 static int64_t groups_for(int64_t cols) { return (cols + tiles_for(cols) * 8 - 1) / (tiles_for(cols) * 8); }
 
@@ -94,7 +96,7 @@ struct partial_sums {
 
 template <typename T, int M, int TILES, bool DROPS>
 static __global__ void __launch_bounds__(THREADS, 1) narrow(product<T> p, const uint4 *arranged, unsigned groups) {
-    constexpr int STEPS = DROPS ? 1 : 2, SLAB = STEPS * STEP; /* that a warp takes at a time: there are only so many registers */
+    constexpr int STEPS = DROPS ? 1 : 2, SLAB = STEPS * STEP; /* that a warp takes at a time; registers are few */
     __shared__ partial_sums<M, TILES> partial[WARPS / 2];
     const int     warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
     const int64_t token = static_cast<int64_t>(blockIdx.x / groups) * (M * 16), group = blockIdx.x % groups;

@@ -18,7 +18,8 @@ static __device__ __forceinline__ void multiply_steps(float sum[EACH], const ope
 
 /* x of a token as it is multiplied. */
 template <typename T>
-static __device__ __forceinline__ float dropped(const ql_k_drop &d, bool drops, int64_t token, int64_t cols, int64_t c, float x) {
+static __device__ __forceinline__ float dropped(const ql_k_drop &d, bool drops, int64_t token, int64_t cols, int64_t c,
+                                                float x) {
     if (!drops) return x;
     row_drop row = drop_row_of(d, token);
     return to_float(from_float<T>(drop_one(row, first_element(row, token, cols) + static_cast<uint64_t>(c), x)));
@@ -28,7 +29,8 @@ template <typename T>
 static __global__ void __launch_bounds__(THREADS) plain(product<T> p, unsigned across) {
     __shared__ operands shared;
     const int           x = static_cast<int>(threadIdx.x % SIDE), y = static_cast<int>(threadIdx.x / SIDE);
-    const int64_t       token = static_cast<int64_t>(blockIdx.x / across) * SIDE, col = static_cast<int64_t>(blockIdx.x % across) * SIDE;
+    const int64_t       token = static_cast<int64_t>(blockIdx.x / across) * SIDE;
+    const int64_t       col = static_cast<int64_t>(blockIdx.x % across) * SIDE;
     float               sum[EACH] = {};
     for (int64_t k = 0; k < p.depth; k += SIDE) {
         __syncthreads();
@@ -36,7 +38,8 @@ static __global__ void __launch_bounds__(THREADS) plain(product<T> p, unsigned a
             bool is_x = token + i < p.tokens && k + x < p.depth, is_w = k + i < p.depth && col + x < p.cols;
             shared.left[i][x] = is_x ? dropped<T>(p.drop, p.drops_x, token + i, p.depth, k + x,
                                                   to_float(p.x[(token + i) * p.depth + k + x])) : 0.0f;
-            shared.right[i][x] = is_w ? to_float(from_float<T>(p.w[(k + i) * p.depth_stride + (col + x) * p.col_stride])) : 0.0f;
+            float w = is_w ? p.w[(k + i) * p.depth_stride + (col + x) * p.col_stride] : 0.0f;
+            shared.right[i][x] = to_float(from_float<T>(w));
         }
         __syncthreads();
         multiply_steps(sum, shared, x, y);
@@ -56,11 +59,13 @@ static __global__ void __launch_bounds__(THREADS) plain(product<T> p, unsigned a
 }
 
 /* Rows of the block are columns of dy, its columns those of x. */
-static __global__ void __launch_bounds__(THREADS) plain_grad(ql_k_adapter_grad g, ql_k_drop drop, unsigned across, unsigned tiles) {
+static __global__ void __launch_bounds__(THREADS) plain_grad(ql_k_adapter_grad g, ql_k_drop drop, unsigned across,
+                                                             unsigned tiles) {
     __shared__ operands shared;
     const int           x = static_cast<int>(threadIdx.x % SIDE), y = static_cast<int>(threadIdx.x / SIDE);
     const piece         tokens = piece_of(g.row_start, g.rows, blockIdx.x / tiles);
-    const int64_t       out = static_cast<int64_t>(blockIdx.x % tiles / across) * SIDE, in = static_cast<int64_t>(blockIdx.x % across) * SIDE;
+    const int64_t       out = static_cast<int64_t>(blockIdx.x % tiles / across) * SIDE;
+    const int64_t       in = static_cast<int64_t>(blockIdx.x % across) * SIDE;
     float               sum[EACH] = {};
     if (tokens.begin >= tokens.end) return;
     for (int64_t t = tokens.begin; t < tokens.end; t += SIDE) {

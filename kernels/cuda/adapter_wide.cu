@@ -26,7 +26,9 @@ static __device__ __host__ __forceinline__ int depth_of_round(int64_t left) {
 static __device__ __forceinline__ int rest(int64_t left, int most) { return left < most ? static_cast<int>(left) : most; }
 
 /* Where the lanes' columns lie: column 32G + 8t + 2n + b is the b-th of lane t's two in tile n of 4. */
-static __device__ __forceinline__ int row_of_column(int c) { return (c & ~31) + (c >> 1 & 3) * 8 + (c >> 3 & 3) * 2 + (c & 1); }
+static __device__ __forceinline__ int row_of_column(int c) {
+    return (c & ~31) + (c >> 1 & 3) * 8 + (c >> 3 & 3) * 2 + (c & 1);
+}
 
 /* Both take what is left of the matrices from the block's place on; offsets within a tile need no more than 32 bits. */
 template <typename T>
@@ -81,8 +83,8 @@ static __device__ __forceinline__ void multiply_round(float sum[M][TILES][4], co
 
 /* The finished 8 neighbours from a token's column on, added to `old`, to y. */
 template <typename T, bool DROPS>
-static __device__ __forceinline__ void finish(const product<T> &p, const float sum[TILES][4], int high, int64_t token, int64_t col,
-                                              const uint4 &old, T *y) {
+static __device__ __forceinline__ void finish(const product<T> &p, const float sum[TILES][4], int high, int64_t token,
+                                              int64_t col, const uint4 &old, T *y) {
     const auto &before = reinterpret_cast<const pack<T, 8> &>(old);
     float       value[8];
 #pragma unroll
@@ -105,7 +107,8 @@ static __global__ void __launch_bounds__(THREADS, 3) wide(product<T> p, unsigned
     QL_DYNAMIC_SHARED(T, shared);
     const int     warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
     const int     warp_token = warp / 2 * WARP_TOKENS, warp_col = warp % 2 * WARP_COLS;
-    const int64_t token = static_cast<int64_t>(blockIdx.x / across) * TOKENS, col = static_cast<int64_t>(blockIdx.x % across) * COLS;
+    const int64_t token = static_cast<int64_t>(blockIdx.x / across) * TOKENS;
+    const int64_t col = static_cast<int64_t>(blockIdx.x % across) * COLS;
     const int64_t my_token = token + warp_token + lane / 4, my_col = col + warp_col + lane % 4 * 8;
     const bool    inside = my_col < p.cols;
     T            *y = p.y + my_token * p.cols + my_col; /* this lane's in the first of its rows, which are 8 apart */

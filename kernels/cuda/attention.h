@@ -15,10 +15,10 @@
 
 /* A tile of a document: tokens of queries or keys from `from`, and the document itself. */
 struct document_tile {
-    int from;                   /* within the document                          */
-    int query, queries;         /* the document's first query; how many it has  */
+    int from;           /* within the document                          */
+    int query, queries; /* the document's first query; how many it has  */
     int key, keys;
-    int hidden;                 /* keys - queries: query r is at key r + hidden */
+    int hidden; /* keys - queries: query r is at key r + hidden */
 };
 
 static inline unsigned attention_blocks(int tokens, int tile, int documents, int heads) {
@@ -32,8 +32,10 @@ static __device__ bool find_tile(document_tile *t, const ql_k_attention_args &a,
     int low = 0, high = a.documents;
     while (high - low > 1) {
         int middle = (low + high) / 2;
-        if (start[middle] / tile + middle <= slot) low = middle;
-        else high = middle;
+        if (start[middle] / tile + middle <= slot)
+            low = middle;
+        else
+            high = middle;
     }
     int first = start[low], tokens = start[low + 1] - first;
     int index = slot - (first / tile + low), tiles = (tokens + tile - 1) / tile;
@@ -53,8 +55,7 @@ static __device__ __forceinline__ bool is_seen(int key, int own, int window) {
 }
 
 /* More dynamic shared memory than 48 KiB has to be asked for. */
-template <typename K>
-static cudaError_t allow_shared(K *kernel, size_t bytes) {
+template <typename K> static cudaError_t allow_shared(K *kernel, size_t bytes) {
     return bytes <= (48u << 10) ? cudaSuccess
                                 : cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
 }
@@ -64,24 +65,22 @@ static cudaError_t allow_shared(K *kernel, size_t bytes) {
 enum { ATTENTION_WARPS = 4, ATTENTION_THREADS = 32 * ATTENTION_WARPS };
 
 /* f16 is what activations are on sm_75, where a block has 64 KiB and copies wait: smaller tiles, one at a time. */
-template <typename T>
-struct is_small {
+template <typename T> struct is_small {
     enum { value = false };
 };
-template <>
-struct is_small<__half> {
+template <> struct is_small<__half> {
     enum { value = true };
 };
 
 /* One head of a document's rows in global memory. */
-template <typename T>
-struct head_rows {
-    T      *first;
+template <typename T> struct head_rows {
+    T *first;
     int64_t stride; /* elements from row to row */
-    int     rows, columns;
+    int rows, columns;
 };
 template <typename T>
-static __device__ __forceinline__ head_rows<T> rows_of(T *matrix, int first, int rows, int heads, int head, int columns) {
+static __device__ __forceinline__ head_rows<T> rows_of(T *matrix, int first, int rows, int heads, int head,
+                                                       int columns) {
     int64_t stride = (int64_t)heads * columns;
     return {matrix + first * stride + (int64_t)head * columns, stride, rows, columns};
 }
@@ -90,22 +89,22 @@ static __device__ __forceinline__ head_rows<T> rows_of(T *matrix, int first, int
 template <typename T, int HD, int ROWS, int THREADS>
 static __device__ __forceinline__ void copy_tile(T *tile, const head_rows<const T> &m, int from) {
     enum { STRIDE = HD + 8, ACROSS = HD / 8, DOWN = THREADS / ACROSS, PASSES = (ROWS + DOWN - 1) / DOWN };
-    const int  down = (int)threadIdx.x / ACROSS, column = (int)threadIdx.x % ACROSS * 8;
+    const int down = (int)threadIdx.x / ACROSS, column = (int)threadIdx.x % ACROSS * 8;
     const bool is_aligned = m.columns % 8 == 0;
     if (down >= DOWN) return;
 #pragma unroll 1 /* more at once need too many registers */
     for (int pass = 0; pass < PASSES; pass++) {
         const int row = down + pass * DOWN;
         if (ROWS % DOWN != 0 && row >= ROWS) break;
-        T         *to = tile + row * STRIDE + column;
+        T *to = tile + row * STRIDE + column;
         const bool is_inside = from + row < m.rows && column < m.columns;
-        const T   *source = is_inside ? m.first + (from + row) * m.stride + column : m.first;
+        const T *source = is_inside ? m.first + (from + row) * m.stride + column : m.first;
         if (is_aligned) {
             copy_async16(to, source, is_inside ? 16 : 0);
         } else {
-            pack<T, 8> eight;
-            for (int i = 0; i < 8; i++) eight.at[i] = is_inside && column + i < m.columns ? source[i] : from_float<T>(0.0f);
-            *reinterpret_cast<pack<T, 8> *>(to) = eight;
+#pragma unroll 1
+            for (int i = 0; i < 8; i++)
+                to[i] = is_inside && column + i < m.columns ? source[i] : from_float<T>(0.0f);
         }
     }
 }
@@ -113,8 +112,8 @@ static __device__ __forceinline__ void copy_tile(T *tile, const head_rows<const 
 /* The warp's 16 * MT rows of d, row by row times `factor`, to rows from `from`, columns from `column`; by way of
  * the warp's own rows of a tile that is needed no more. */
 template <typename T, int HD, int MT, int NT>
-static __device__ __forceinline__ void store_rows(const head_rows<T> &m, int from, int column, const float (&d)[MT][NT][4],
-                                                  const float (&factor)[MT][2], T *own) {
+static __device__ __forceinline__ void store_rows(const head_rows<T> &m, int from, int column,
+                                                  const float (&d)[MT][NT][4], const float (&factor)[MT][2], T *own) {
     enum { STRIDE = HD + 8 };
     const int lane = (int)threadIdx.x % 32, g = lane / 4, t = lane % 4;
     __syncwarp();
@@ -132,15 +131,15 @@ static __device__ __forceinline__ void store_rows(const head_rows<T> &m, int fro
         if (from + row >= m.rows || column + across >= m.columns) continue;
         const pack<T, 8> eight = *reinterpret_cast<const pack<T, 8> *>(own + row * STRIDE + across);
         T *to = m.first + (from + row) * m.stride + column + across;
-        if (m.columns % 8 == 0) *reinterpret_cast<pack<T, 8> *>(to) = eight;
+        if (m.columns % 8 == 0)
+            *reinterpret_cast<pack<T, 8> *>(to) = eight;
         else
             for (int e = 0; e < 8 && column + across + e < m.columns; e++) to[e] = eight.at[e];
     }
 }
 
 /* The warp's 16 * MT rows of a tile as left operands: read again for every product, or kept. */
-template <typename T, int HD, int MT>
-struct rows_in_shared {
+template <typename T, int HD, int MT> struct rows_in_shared {
     const T *lane_row;
     __device__ __forceinline__ explicit rows_in_shared(const T *rows)
         : lane_row(rows + (int)threadIdx.x % 16 * (HD + 8) + (int)threadIdx.x % 32 / 16 * 8) {}
@@ -149,8 +148,7 @@ struct rows_in_shared {
         for (int i = 0; i < MT; i++) load_matrix_x4(left[i], lane_row + 16 * i * (HD + 8) + k);
     }
 };
-template <typename T, int HD, int MT>
-struct rows_in_registers {
+template <typename T, int HD, int MT> struct rows_in_registers {
     uint32_t kept[HD / 16][MT][4];
     __device__ __forceinline__ explicit rows_in_registers(const T *rows) {
         const rows_in_shared<T, HD, MT> shared(rows);
@@ -195,7 +193,8 @@ static __device__ __forceinline__ void multiply_heads(float (&d)[MT][NT][4], con
 
 /* d += weights b: the warp's weights, rounded, and the 8 * WT rows of a tile, of which 8 * NT columns. */
 template <typename T, int HD, int MT, int WT, int NT>
-static __device__ __forceinline__ void add_weighted(float (&d)[MT][NT][4], const float (&weights)[MT][WT][4], const T *b) {
+static __device__ __forceinline__ void add_weighted(float (&d)[MT][NT][4], const float (&weights)[MT][WT][4],
+                                                    const T *b) {
     enum { STRIDE = HD + 8 };
     const int lane = (int)threadIdx.x % 32;
     b += lane % 16 * STRIDE + lane / 16 * 8;

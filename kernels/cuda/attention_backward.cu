@@ -10,8 +10,7 @@
 static const float log2_of_e = 1.4426950408889634f;
 
 /* Two tiles of OWN rows that stay, two of PASSING rows that pass by, in one or two stages. */
-template <typename T, int HD, int OWN, int PASSING, int STAGES>
-struct tile_memory {
+template <typename T, int HD, int OWN, int PASSING, int STAGES> struct tile_memory {
     enum { STRIDE = HD + 8, BYTES = 2 * (OWN + STAGES * PASSING) * STRIDE * 2 };
     T *memory;
     __device__ T *own(int which) const { return memory + which * OWN * STRIDE; }
@@ -24,14 +23,15 @@ struct tile_memory {
 /* ---- dk, dv ---- */
 
 /* Two warps share 16 * MT keys: the even one makes weights and dv, the odd one gradients of scores and dk. */
-template <typename T, int HD>
-struct dkv_tiles {
+template <typename T, int HD> struct dkv_tiles {
     enum {
         MT = 2,
         PAIRS = HD > 128 && is_small<T>::value ? 1 : 2,
         THREADS = 64 * PAIRS,
         KEYS = 16 * MT * PAIRS,
-        QUERIES = HD > 128 ? 16 : HD > 64 || is_small<T>::value ? 32 : 64,
+        QUERIES = HD > 128                        ? 16
+                  : HD > 64 || is_small<T>::value ? 32
+                                                  : 64,
         STAGES = HD > 128 || is_small<T>::value ? 1 : 2,
         COLUMNS = HD > 128 ? 128 : HD, /* that a block makes */
         PARTS = HD / COLUMNS,
@@ -42,14 +42,13 @@ struct dkv_tiles {
 };
 
 /* Copies tiles of queries one after another, [begin, end) of each query head of the key head. */
-template <typename T, int HD>
-struct passing_queries {
+template <typename T, int HD> struct passing_queries {
     using tiles = dkv_tiles<T, HD>;
     const ql_k_attention_args &a;
-    const document_tile       &at;
-    typename tiles::memory     memory;
-    int                        begin, end, head, from;
-    float                      scalar; /* of the tile last copied, for the threads that have one to bring */
+    const document_tile &at;
+    typename tiles::memory memory;
+    int begin, end, head, from;
+    float scalar; /* of the tile last copied, for the threads that have one to bring */
 
     __device__ __forceinline__ void copy(int step) {
         const auto q = rows_of(static_cast<const T *>(a.q), at.query, at.queries, a.heads, head, a.head_dim);
@@ -74,8 +73,8 @@ struct passing_queries {
 
 /* Scores of keys from `key` (of the lane's first row) and queries at keys from `own` become weights. */
 template <int MT, int NT>
-static __device__ __forceinline__ void weigh(float (&scores)[MT][NT][4], const float *lse, float factor, bool has_unseen,
-                                             int key, int own, int window) {
+static __device__ __forceinline__ void weigh(float (&scores)[MT][NT][4], const float *lse, float factor,
+                                             bool has_unseen, int key, int own, int window) {
 #pragma unroll
     for (int n = 0; n < NT; n++)
 #pragma unroll
@@ -97,7 +96,7 @@ __global__ void __launch_bounds__(dkv_tiles<T, HD>::THREADS) attention_dkv(const
     using tiles = dkv_tiles<T, HD>;
     enum { MT = tiles::MT, NT = tiles::QUERIES / 8, OT = tiles::COLUMNS / 8, QUERIES = tiles::QUERIES };
     document_tile at;
-    const int     kv_head = (int)blockIdx.x % a.kv_heads, column = (int)blockIdx.y * tiles::COLUMNS;
+    const int kv_head = (int)blockIdx.x % a.kv_heads, column = (int)blockIdx.y * tiles::COLUMNS;
     if (!find_tile(&at, a, false, tiles::KEYS, (int)blockIdx.x / a.kv_heads)) return;
 
     QL_DYNAMIC_SHARED(T, shared);
@@ -118,8 +117,8 @@ __global__ void __launch_bounds__(dkv_tiles<T, HD>::THREADS) attention_dkv(const
 
     const int lane = (int)threadIdx.x % 32, role = (int)threadIdx.x / 32 % 2;
     const int row = (int)threadIdx.x / 64 * 16 * MT, key = at.from + row;
-    T        *own = memory.own(role) + row * tiles::memory::STRIDE;
-    float4   *exchange = reinterpret_cast<float4 *>(memory.end() + tiles::STAGES * tiles::SCALARS) +
+    T *own = memory.own(role) + row * tiles::memory::STRIDE;
+    float4 *exchange = reinterpret_cast<float4 *>(memory.end() + tiles::STAGES * tiles::SCALARS) +
                        (int)threadIdx.x / 64 * (MT * NT * 32) + lane;
     float sum[MT][OT][4] = {};
 
@@ -158,7 +157,7 @@ __global__ void __launch_bounds__(dkv_tiles<T, HD>::THREADS) attention_dkv(const
 #pragma unroll
                 for (int n = 0; n < NT; n++) {
                     const float4 w = exchange[(i * NT + n) * 32];
-                    const float  even = delta[8 * n], odd = delta[8 * n + 1];
+                    const float even = delta[8 * n], odd = delta[8 * n + 1];
                     products[i][n][0] = w.x * (products[i][n][0] - even);
                     products[i][n][1] = w.y * (products[i][n][1] - odd);
                     products[i][n][2] = w.z * (products[i][n][2] - even);
@@ -179,8 +178,7 @@ __global__ void __launch_bounds__(dkv_tiles<T, HD>::THREADS) attention_dkv(const
     store_rows<T, HD>(rows_of(result, at.key, at.keys, a.kv_heads, kv_head, a.head_dim), key, column, sum, factor, own);
 }
 
-template <typename T, int HD>
-struct backward_dkv {
+template <typename T, int HD> struct backward_dkv {
     static cudaError_t run(const ql_k_attention_args &a, cudaStream_t s) {
         using tiles = dkv_tiles<T, HD>;
         const cudaError_t e = allow_shared(attention_dkv<T, HD>, tiles::bytes);
@@ -192,8 +190,7 @@ struct backward_dkv {
 
 /* ---- dq ---- */
 
-template <typename T, int HD>
-struct dq_tiles {
+template <typename T, int HD> struct dq_tiles {
     enum {
         MT = HD > 64 || is_small<T>::value ? 1 : 2,
         WARPS = HD > 128 && is_small<T>::value ? 2 : 4,
@@ -206,28 +203,19 @@ struct dq_tiles {
 };
 
 /* q and d_o as left operands: in registers if there are enough. */
-template <typename T, int HD, int MT>
-struct own_rows {
-    using type = rows_in_registers<T, HD, MT>;
-};
-template <typename T>
-struct own_rows<T, 64, 2> {
-    using type = rows_in_shared<T, 64, 2>;
-};
-template <typename T>
-struct own_rows<T, 256, 1> {
-    using type = rows_in_shared<T, 256, 1>;
-};
+template <typename T, int HD, int MT> struct own_rows { using type = rows_in_registers<T, HD, MT>; };
+template <typename T> struct own_rows<T, 64, 2> { using type = rows_in_shared<T, 64, 2>; };
+template <typename T> struct own_rows<T, 256, 1> { using type = rows_in_shared<T, 256, 1>; };
 
 template <typename T, int HD>
 __global__ void __launch_bounds__(dq_tiles<T, HD>::THREADS) attention_dq(const ql_k_attention_args a) {
     using tiles = dq_tiles<T, HD>;
     enum { MT = tiles::MT, NT = tiles::KEYS / 8, OT = HD / 8, KEYS = tiles::KEYS };
     document_tile at;
-    const int     head = (int)blockIdx.x % a.heads;
+    const int head = (int)blockIdx.x % a.heads;
     if (!find_tile(&at, a, true, tiles::QUERIES, (int)blockIdx.x / a.heads)) return;
 
-    const int  kv_head = head / (a.heads / a.kv_heads);
+    const int kv_head = head / (a.heads / a.kv_heads);
     const auto k = rows_of(static_cast<const T *>(a.k), at.key, at.keys, a.kv_heads, kv_head, a.head_dim);
     const auto v = rows_of(static_cast<const T *>(a.v), at.key, at.keys, a.kv_heads, kv_head, a.head_dim);
     QL_DYNAMIC_SHARED(T, shared);
@@ -239,15 +227,16 @@ __global__ void __launch_bounds__(dq_tiles<T, HD>::THREADS) attention_dq(const q
         copy_tile<T, HD, tiles::QUERIES, tiles::THREADS>(memory.own(1), d_o, at.from);
         copy_async_commit();
     }
-    const int first = at.from + at.hidden, last = min(at.from + tiles::QUERIES, at.queries) - 1 + at.hidden; /* own keys */
+    const int first = at.from + at.hidden,
+              last = min(at.from + tiles::QUERIES, at.queries) - 1 + at.hidden; /* own keys */
     const int begin = a.window && first >= a.window ? (first - a.window + 1) / KEYS * KEYS : 0;
     const int lane = (int)threadIdx.x % 32, row = (int)threadIdx.x / 32 * 16 * MT, warp_first = first + row;
-    float     lse[MT][2], delta[MT][2];
+    float lse[MT][2], delta[MT][2];
 #pragma unroll
     for (int i = 0; i < MT; i++)
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            const int     r = at.from + row + 16 * i + 8 * half + lane / 4;
+            const int r = at.from + row + 16 * i + 8 * half + lane / 4;
             const int64_t scalar = (int64_t)(at.query + r) * a.heads + head;
             lse[i][half] = r < at.queries ? a.lse[scalar] * log2_of_e : 0.0f;
             delta[i][half] = r < at.queries ? a.delta[scalar] : 0.0f;
@@ -264,8 +253,8 @@ __global__ void __launch_bounds__(dq_tiles<T, HD>::THREADS) attention_dq(const q
     T *own = memory.own(0) + row * tiles::memory::STRIDE;
     const typename own_rows<T, HD, MT>::type q(own), d_o(memory.own(1) + row * tiles::memory::STRIDE);
     const float factor = a.scale * log2_of_e;
-    float       dq[MT][OT][4] = {};
-    int         step = 0;
+    float dq[MT][OT][4] = {};
+    int step = 0;
     for (int key = begin; key <= last; key += KEYS, step++) {
         if (key > begin) {
             if (tiles::STAGES == 1) {
@@ -296,7 +285,8 @@ __global__ void __launch_bounds__(dq_tiles<T, HD>::THREADS) attention_dq(const q
                 for (int n = 0; n < NT; n++)
 #pragma unroll
                     for (int e = 0; e < 4; e++)
-                        if (!is_seen(key + 8 * n + lane % 4 * 2 + e % 2, warp_first + 16 * i + e / 2 * 8 + lane / 4, a.window))
+                        if (!is_seen(key + 8 * n + lane % 4 * 2 + e % 2, warp_first + 16 * i + e / 2 * 8 + lane / 4,
+                                     a.window))
                             products[i][n][e] = 0.0f;
         }
         add_weighted<T, HD>(dq, products, memory.passing(0, step));
@@ -309,8 +299,7 @@ __global__ void __launch_bounds__(dq_tiles<T, HD>::THREADS) attention_dq(const q
     store_rows<T, HD>(to, at.from + row, 0, dq, scale, own);
 }
 
-template <typename T, int HD>
-struct backward_dq {
+template <typename T, int HD> struct backward_dq {
     static cudaError_t run(const ql_k_attention_args &a, cudaStream_t s) {
         using tiles = dq_tiles<T, HD>;
         const cudaError_t e = allow_shared(attention_dq<T, HD>, tiles::memory::BYTES);

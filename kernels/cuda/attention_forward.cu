@@ -4,8 +4,7 @@
  * are added. */
 #include "kernels/cuda/attention.h"
 
-template <typename T, int HD>
-struct forward_tiles {
+template <typename T, int HD> struct forward_tiles {
     enum {
         MT = HD > 128 || is_small<T>::value ? 1 : 2, /* 16 rows each; more would not fit into registers */
         QUERIES = 16 * MT * ATTENTION_WARPS,
@@ -72,11 +71,11 @@ static __device__ __forceinline__ void weigh(float (&scores)[MT][NT][4], float (
 }
 
 template <typename T, int HD>
-__global__ void __launch_bounds__(ATTENTION_THREADS) attention_forward(const ql_k_attention_args a) {
+__global__ void __launch_bounds__(ATTENTION_THREADS, 2) attention_forward(const ql_k_attention_args a) {
     using tiles = forward_tiles<T, HD>;
     enum { MT = tiles::MT, NT = tiles::KEYS / 8, OT = HD / 8, KEYS = tiles::KEYS, STRIDE = HD + 8 };
     document_tile at;
-    const int     head = (int)blockIdx.x % a.heads;
+    const int head = (int)blockIdx.x % a.heads;
     if (!find_tile(&at, a, true, tiles::QUERIES, (int)blockIdx.x / a.heads)) return;
 
     const int kv_head = head / (a.heads / a.kv_heads);
@@ -87,8 +86,9 @@ __global__ void __launch_bounds__(ATTENTION_THREADS) attention_forward(const ql_
     T *k_tile = q_tile + tiles::QUERIES * STRIDE, *v_tile = k_tile + KEYS * STRIDE;
 
     const int lane = (int)threadIdx.x % 32, warp_row = (int)threadIdx.x / 32 * 16 * MT;
-    T        *own_tile = q_tile + warp_row * STRIDE;
-    const int first = at.from + at.hidden, last = min(at.from + tiles::QUERIES, at.queries) - 1 + at.hidden; /* own keys */
+    T *own_tile = q_tile + warp_row * STRIDE;
+    const int first = at.from + at.hidden,
+              last = min(at.from + tiles::QUERIES, at.queries) - 1 + at.hidden; /* own keys */
     const int warp_first = first + warp_row, warp_last = warp_first + 16 * MT - 1;
     const int begin = a.window && first >= a.window ? (first - a.window + 1) / KEYS * KEYS : 0;
 
@@ -122,17 +122,17 @@ __global__ void __launch_bounds__(ATTENTION_THREADS) attention_forward(const ql_
     for (int i = 0; i < MT; i++)
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            const int   row = at.from + warp_row + 16 * i + 8 * half + lane / 4;
+            const int row = at.from + warp_row + 16 * i + 8 * half + lane / 4;
             const float total = row_sum(sum[i][half]);
             inverse[i][half] = 1.0f / total;
-            if (row < at.queries && lane % 4 == 0) lse[(int64_t)row * a.heads] = fmaf(largest[i][half], a.scale, logf(total));
+            if (row < at.queries && lane % 4 == 0)
+                lse[(int64_t)row * a.heads] = fmaf(largest[i][half], a.scale, logf(total));
         }
     const auto to = rows_of(static_cast<T *>(a.o), at.query, at.queries, a.heads, head, a.head_dim);
     store_rows<T, HD>(to, at.from + warp_row, 0, o, inverse, own_tile);
 }
 
-template <typename T, int HD>
-struct forward {
+template <typename T, int HD> struct forward {
     static cudaError_t run(const ql_k_attention_args &a, cudaStream_t s) {
         using tiles = forward_tiles<T, HD>;
         const cudaError_t e = allow_shared(attention_forward<T, HD>, tiles::BYTES);

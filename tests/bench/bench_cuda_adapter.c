@@ -57,8 +57,12 @@ static void du_of_dy(const bench *w, int turn, const ql_drop *drop) {
     matmul(w, (ql_matmul_args){.y = w->narrow, .x = w->wide_out[turn], .weight = &w->b, .transposed = true});
 }
 static void dx_of_du(const bench *w, int turn, const ql_drop *drop) {
-    matmul(w, (ql_matmul_args){
-                  .y = w->wide_in[turn], .x = w->narrow, .weight = &w->a, .transposed = true, .accumulate = true, .drop_y = drop});
+    matmul(w, (ql_matmul_args){.y = w->wide_in[turn],
+                               .x = w->narrow,
+                               .weight = &w->a,
+                               .transposed = true,
+                               .accumulate = true,
+                               .drop_y = drop});
 }
 static void gradient(const bench *w, ql_tensor sum, ql_tensor dy, ql_tensor x, const ql_drop *drop) {
     must(ql_weight_grad(w->d, &(ql_weight_grad_args){.sum = sum,
@@ -97,7 +101,8 @@ static double seconds_of(const bench *w, operation *run, const ql_drop *drop) {
     return best;
 }
 
-static void report(const bench *w, const char *what, operation *run, const ql_drop *drop, int64_t cols, int passes, double copied) {
+static void report(const bench *w, const char *what, operation *run, const ql_drop *drop, int64_t cols, int passes,
+                   double copied) {
     double taken = seconds_of(w, run, drop);
     double rate = (double)(w->tokens * cols * passes) * (double)ql_dtype_size(w->type) / taken;
     printf("  %-28s %8.1f us %7.0f GB/s  %3.0f %% of copying\n", what, taken * 1e6, rate * 1e-9, 100 * rate / copied);

@@ -76,7 +76,8 @@ static void products_of(rig *r, const adapter *c, part s) {
     ql_drop        drop = drop_of(r, c, &s);
     const ql_drop *dropped = c->p > 0 ? &drop : NULL;
     int64_t        n = s.tokens, t = s.token;
-    ql_weight      a = ql_dense(rig_input(r, QL_F32, c->rank, c->in, c->a)), b = ql_dense(rig_input(r, QL_F32, c->out, c->rank, c->b));
+    ql_weight      a = ql_dense(rig_input(r, QL_F32, c->rank, c->in, c->a));
+    ql_weight      b = ql_dense(rig_input(r, QL_F32, c->out, c->rank, c->b));
     must(ql_matmul(r->d, &(ql_matmul_args){.y = rig_out_act(r, n, c->rank),
                                            .x = rig_act(r, n, c->in, c->x + t * c->in),
                                            .weight = &a,
@@ -115,7 +116,8 @@ static void other_products(rig *r, void *context) {
     const adapter *c = context;
     part           s = rows_of(c, 0, c->rows);
     ql_drop        drop = drop_of(r, c, &s);
-    ql_weight      a = ql_dense(rig_input(r, QL_F32, c->rank, c->in, c->a)), b = ql_dense(rig_input(r, QL_F32, c->out, c->rank, c->b));
+    ql_weight      a = ql_dense(rig_input(r, QL_F32, c->rank, c->in, c->a));
+    ql_weight      b = ql_dense(rig_input(r, QL_F32, c->out, c->rank, c->b));
     must(ql_matmul(r->d, &(ql_matmul_args){.y = rig_changed_act(r, s.tokens, c->rank, c->u),
                                            .x = rig_act(r, s.tokens, c->in, c->x),
                                            .weight = &a,
@@ -226,7 +228,7 @@ static const int64_t ranks[] = {1, 2, 8, 16, 24, 64, 100, 256};
 static void test_every_rank(void **state) {
     (void)state;
     for (size_t i = 0; i < QL_LEN(ranks); i++)
-        compare((adapter){.in = 152, .out = 88, .rank = ranks[i], .rows = 4, .length = {17, 1, 0, 33}, .p = i % 2 ? 0.05f : 0.0f});
+        compare((adapter){.in = 152, .out = 88, .rank = ranks[i], .rows = 4, .length = {17, 1, 0, 33}, .p = i % 2 ? 0.05f : 0});
 }
 
 static void test_odd_shapes(void **state) {
@@ -235,7 +237,8 @@ static void test_odd_shapes(void **state) {
     compare((adapter){.in = 37, .out = 149, .rank = 7, .rows = 2, .length = {19, 14}});
     compare((adapter){.in = 1, .out = 3, .rank = 1, .rows = 1, .length = {2}, .p = 0.5f});
     compare((adapter){.in = 36, .out = 68, .rank = 12, .rows = 2, .length = {19, 14}, .p = 0.5f}); /* 8-byte rows */
-    compare((adapter){.in = 1096, .out = 40, .rank = 16, .rows = 2, .length = {3, 14}, .p = 0.5f}); /* several turns of all warps */
+    /* several turns of all warps */
+    compare((adapter){.in = 1096, .out = 40, .rank = 16, .rows = 2, .length = {3, 14}, .p = 0.5f});
     compare((adapter){.in = 40, .out = 1096, .rank = 40, .rows = 2, .length = {3, 14}});
 }
 
@@ -294,7 +297,8 @@ static void check_rows_alone(adapter c) {
         uint8_t *together = rig_bytes(types[i], selected_products, &(selection){&c, all}, &bytes);
         for (int r = 0; r < c.rows; r++) {
             part    one = rows_of(&c, r, 1);
-            uint8_t *alone = rig_bytes(types[i], selected_products, &(selection){&c, one}, &bytes), *mine = alone, *theirs = together;
+            uint8_t *alone = rig_bytes(types[i], selected_products, &(selection){&c, one}, &bytes);
+            uint8_t *mine = alone, *theirs = together;
             int64_t width[] = {c.rank, c.out, c.rank, c.in};
             for (size_t o = 0; o < QL_LEN(width); o++) {
                 size_t row = (size_t)width[o] * size;
@@ -319,10 +323,6 @@ static void test_rows_do_not_show(void **state) {
     check_rows_alone((adapter){.in = 40, .out = 8, .rank = 8, .rows = 2, .length = {9, 3300}});
 }
 
-static void *sums_as_bytes(rig_body *body, ql_dtype type, adapter *c, size_t *bytes) {
-    return rig_bytes(type, body, c, bytes);
-}
-
 static void test_sums_do_not_show_rows(void **state) {
     (void)state;
     adapter cases[] = {{.in = 24, .out = 16, .rank = 8, .rows = 4, .length = {513, 40, 700, 3}, .p = 0.05f},
@@ -332,8 +332,8 @@ static void test_sums_do_not_show_rows(void **state) {
         for (size_t i = 0; i < QL_LEN(types); i++) {
             if (!rig_can(types[i])) continue;
             size_t bytes, again;
-            void  *together = sums_as_bytes(gradients, types[i], &cases[k], &bytes);
-            void  *alone = sums_as_bytes(gradients_row_by_row, types[i], &cases[k], &again);
+            void  *together = rig_bytes(types[i], gradients, &cases[k], &bytes);
+            void  *alone = rig_bytes(types[i], gradients_row_by_row, &cases[k], &again);
             assert_int_equal(bytes, again);
             assert_memory_equal(together, alone, bytes);
             free(together);
@@ -354,9 +354,9 @@ static void test_shift(void **state) {
         size_t   bytes;
         int64_t *full, *shifted;
         begin(&c);
-        full = sums_as_bytes(gradients, types[i], &c, &bytes);
+        full = rig_bytes(types[i], gradients, &c, &bytes);
         c.shift = SHIFT;
-        shifted = sums_as_bytes(gradients, types[i], &c, &bytes);
+        shifted = rig_bytes(types[i], gradients, &c, &bytes);
         for (int64_t e = 0; e < c.rank * (c.in + c.out); e++) {
             int64_t before = (e < c.rank * c.in ? e : e - c.rank * c.in) - 100;
             double  wanted = (double)(full[e] - before) / (1 << SHIFT);

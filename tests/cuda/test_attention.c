@@ -5,21 +5,29 @@
 #include <math.h>
 
 typedef struct {
-    int64_t        documents, heads, kv_heads, head_dim, window;
+    int64_t documents, heads, kv_heads, head_dim, window;
     const int32_t *q_start, *k_start;
-    const float   *q, *k, *v, *d_o;
+    const float *q, *k, *v, *d_o;
 } attention_case;
 
-static int64_t queries_of(const attention_case *c) { return c->q_start[c->documents]; }
-static int64_t keys_of(const attention_case *c) { return c->k_start[c->documents]; }
-static int64_t q_columns(const attention_case *c) { return c->heads * c->head_dim; }
-static int64_t k_columns(const attention_case *c) { return c->kv_heads * c->head_dim; }
+static int64_t queries_of(const attention_case *c) {
+    return c->q_start[c->documents];
+}
+static int64_t keys_of(const attention_case *c) {
+    return c->k_start[c->documents];
+}
+static int64_t q_columns(const attention_case *c) {
+    return c->heads * c->head_dim;
+}
+static int64_t k_columns(const attention_case *c) {
+    return c->kv_heads * c->head_dim;
+}
 
 /* Outputs, in this order: o, lse, dq, dk, dv, delta. */
 static void both_ways(rig *r, void *context) {
     const attention_case *c = context;
-    int64_t               n = queries_of(c), m = keys_of(c);
-    ql_attention_args     f = {.heads = c->heads, .kv_heads = c->kv_heads, .window = c->window, .operands = r->operands};
+    int64_t n = queries_of(c), m = keys_of(c);
+    ql_attention_args f = {.heads = c->heads, .kv_heads = c->kv_heads, .window = c->window, .operands = r->operands};
     f.scale = 1.0f / sqrtf((float)c->head_dim);
     f.q = rig_act(r, n, q_columns(c), c->q);
     f.k = rig_act(r, m, k_columns(c), c->k);
@@ -28,9 +36,18 @@ static void both_ways(rig *r, void *context) {
     f.k_start = rig_input(r, QL_I32, c->documents + 1, 1, c->k_start);
     f.o = rig_out_act(r, n, q_columns(c));
     f.lse = rig_output(r, QL_F32, n, c->heads);
-    ql_attention_grad_args g = {.q = f.q, .k = f.k, .v = f.v, .o = f.o, .lse = f.lse, .scale = f.scale,
-                                .q_start = f.q_start, .k_start = f.k_start, .heads = f.heads, .kv_heads = f.kv_heads,
-                                .window = f.window, .operands = f.operands};
+    ql_attention_grad_args g = {.q = f.q,
+                                .k = f.k,
+                                .v = f.v,
+                                .o = f.o,
+                                .lse = f.lse,
+                                .scale = f.scale,
+                                .q_start = f.q_start,
+                                .k_start = f.k_start,
+                                .heads = f.heads,
+                                .kv_heads = f.kv_heads,
+                                .window = f.window,
+                                .operands = f.operands};
     g.d_o = rig_act(r, n, q_columns(c), c->d_o);
     g.dq = rig_out_act(r, n, q_columns(c));
     g.dk = rig_out_act(r, m, k_columns(c));
@@ -85,7 +102,7 @@ static void head_sizes(void **state) {
 static void lengths(void **state) {
     (void)state;
     static const int32_t lengths[] = {0, 1, 2, 7, 16, 31, 32, 33, 0, 63, 64, 65, 127, 128, 129, 0, 300, 0};
-    int32_t              start[QL_LEN(lengths) + 1] = {0};
+    int32_t start[QL_LEN(lengths) + 1] = {0};
     for (size_t i = 0; i < QL_LEN(lengths); i++) start[i + 1] = start[i] + lengths[i];
     check(QL_LEN(lengths), start, start, 2, 1, 16, 0);
     check(QL_LEN(lengths), start, start, 1, 1, 128, 64);
@@ -114,7 +131,7 @@ static void generation(void **state) {
 static void large_scores(void **state) {
     (void)state;
     static const int32_t docs[] = {0, 150};
-    attention_case       c = make_case(1, docs, docs, 2, 2, 64, 0, 12.0f);
+    attention_case c = make_case(1, docs, docs, 2, 2, 64, 0, 12.0f);
     rig_compare("large scores", both_ways, &c, (rig_limits){2e-5, 2e-2, 4e-3});
     free_case(&c);
 }
@@ -135,14 +152,15 @@ static result run(ql_dtype type, attention_case *c) {
 /* Document `d` of one case and document `e` of another have the same bits in all outputs. */
 static void assert_same_document(ql_dtype type, const result *x, const attention_case *a, int64_t d, const result *y,
                                  const attention_case *b, int64_t e) {
-    size_t  element = ql_dtype_size(type), from = 0, to = 0;
+    size_t element = ql_dtype_size(type), from = 0, to = 0;
     int64_t columns[] = {q_columns(a), a->heads, q_columns(a), k_columns(a), k_columns(a), a->heads};
     for (int i = 0; i < 6; i++) {
-        bool           of_keys = i == 3 || i == 4;
-        size_t         row = (size_t)columns[i] * (i == 1 || i == 5 ? 4 : element);
+        bool of_keys = i == 3 || i == 4;
+        size_t row = (size_t)columns[i] * (i == 1 || i == 5 ? 4 : element);
         const int32_t *p = of_keys ? a->k_start : a->q_start, *q = of_keys ? b->k_start : b->q_start;
         assert_int_equal(p[d + 1] - p[d], q[e + 1] - q[e]);
-        if (memcmp(x->bytes + from + row * (size_t)p[d], y->bytes + to + row * (size_t)q[e], row * (size_t)(p[d + 1] - p[d])))
+        if (memcmp(x->bytes + from + row * (size_t)p[d], y->bytes + to + row * (size_t)q[e],
+                   row * (size_t)(p[d + 1] - p[d])))
             fail_msg("%s, heads of %d: output %d of a document depends on what is beside it", ql_dtype_name(type),
                      (int)a->head_dim, i);
         from += row * (size_t)(of_keys ? keys_of(a) : queries_of(a));
@@ -159,8 +177,8 @@ static float *among_others(const float *x, int64_t rows, int64_t columns, int64_
 }
 
 static void check_neighbours(ql_dtype type, int64_t head_dim, int64_t window, int32_t queries, int32_t keys) {
-    int32_t        q_alone[] = {0, queries}, k_alone[] = {0, keys};
-    int32_t        q_among[] = {0, 0, 45, 45 + queries, 60 + queries}, k_among[] = {0, 3, 77, 77 + keys, 99 + keys};
+    int32_t q_alone[] = {0, queries}, k_alone[] = {0, keys};
+    int32_t q_among[] = {0, 0, 45, 45 + queries, 60 + queries}, k_among[] = {0, 3, 77, 77 + keys, 99 + keys};
     attention_case alone = make_case(1, q_alone, k_alone, 2, 1, head_dim, window, 1.5f), among = alone;
     among.documents = 4, among.q_start = q_among, among.k_start = k_among;
     int64_t n = queries_of(&among), m = keys_of(&among);
@@ -189,8 +207,9 @@ static void a_document_depends_on_nothing_beside_it(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(head_sizes),   cmocka_unit_test(lengths),      cmocka_unit_test(windows),
-        cmocka_unit_test(generation),   cmocka_unit_test(large_scores), cmocka_unit_test(a_document_depends_on_nothing_beside_it),
+        cmocka_unit_test(head_sizes),   cmocka_unit_test(lengths),
+        cmocka_unit_test(windows),      cmocka_unit_test(generation),
+        cmocka_unit_test(large_scores), cmocka_unit_test(a_document_depends_on_nothing_beside_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,7 +58,7 @@ static void free_blocks(blocks *b) {
 typedef struct {
     int64_t       rows, first; /* of x, from `first` on */
     int64_t       out, in;
-    bool          transposed, accumulate, logits;
+    bool          transposed, accumulate, logits, decoded; /* decoded: the product is with a decoded copy */
     float         alpha;
     const blocks *quantised; /* NULL: dense */
     ql_dtype      dense_type, bias_type;
@@ -83,6 +83,12 @@ static void run_product(rig *r, void *context) {
                              .accumulate = c->accumulate,
                              .operands = r->operands};
     if (c->bias) a.bias = rig_input(r, c->bias_type, 1, cols, c->bias);
+    if (c->decoded) {
+        ql_tensor copy = rig_out_act(r, c->out, c->in);
+        must(ql_decode_weight(r->d, &(ql_decode_weight_args){.y = copy, .weight = &w}));
+        w.decoded = copy;
+        must(ql_zero(r->d, w.data)); /* not read any more */
+    }
     must(ql_matmul(r->d, &a));
 }
 
@@ -144,6 +150,29 @@ static void decoding_is_exact(void **state) {
     }
 }
 
+/* A product with a decoded copy has the bits of one that decodes. */
+static void decoded_copies(void **state) {
+    (void)state;
+    for (ql_dtype type = QL_F32; type <= QL_F16; type++)
+        for (int variant = 0; variant < 4; variant++) {
+            if (!rig_can(type)) continue;
+            blocks b = {.quant = variant % 2 ? &ql_quant_fp4 : &ql_quant_nf4, .out = 301, .in = 97, .blocksize = 64,
+                        .nested = variant >= 2};
+            float *w = random_floats(b.out * b.in, 12, 0.1f), *x = random_floats(37 * b.out, 13, 1);
+            size_t bytes, more;
+            quantise(&b, w);
+            product_case c = {.rows = 37, .out = b.out, .in = b.in, .transposed = variant % 2, .alpha = 1, .quantised = &b, .x = x};
+            uint8_t *without = rig_bytes(type, run_product, &c, &bytes);
+            c.decoded = true;
+            uint8_t *with = rig_bytes(type, run_product, &c, &more);
+            assert_int_equal(more - bytes, (size_t)(b.out * b.in) * ql_dtype_size(type));
+            if (memcmp(with, without, bytes)) fail_msg("%s: a decoded copy changes bits", ql_dtype_name(type));
+            rig_compare("product with a decoded copy", run_product, &c, rounded_operands);
+            free(without), free(with), free(w), free(x);
+            free_blocks(&b);
+        }
+}
+
 /* Rows made with others or without, at any place among them, have the same bits. */
 static void rows_do_not_depend_on_each_other(void **state) {
     (void)state;
@@ -178,6 +207,7 @@ static void rows_do_not_depend_on_each_other(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(four_bits), cmocka_unit_test(dense_of_every_type),
-                                       cmocka_unit_test(decoding_is_exact), cmocka_unit_test(rows_do_not_depend_on_each_other)};
+                                       cmocka_unit_test(decoding_is_exact), cmocka_unit_test(decoded_copies),
+                                       cmocka_unit_test(rows_do_not_depend_on_each_other)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,9 @@ void copy_async(void *shared, const void *global, int bytes, place at) {
     note(access::read, global, static_cast<size_t>(bytes), at);
     note(access::copy_begins, shared, copied, at);
 }
-void copy_async_commit() { block.threads[running].groups++; }
+void copy_async_commit() {
+    block.threads[running].groups++;
+}
 
 static void finish(const copy &c) {
     size_t bytes = static_cast<size_t>(c.bytes);
@@ -30,10 +32,13 @@ static void finish(const copy &c) {
 void copy_async_wait(int groups_on_their_way, place) {
     thread &t = block.threads[running];
     size_t finished = 0;
-    while (finished < t.copies.size() && t.copies[finished].group < t.groups - groups_on_their_way) finish(t.copies[finished++]);
+    while (finished < t.copies.size() && t.copies[finished].group < t.groups - groups_on_their_way)
+        finish(t.copies[finished++]);
     t.copies.erase(t.copies.begin(), t.copies.begin() + static_cast<long>(finished));
 }
 
-void note_atomic(const void *memory, size_t bytes, place at) { note(access::atomic, memory, bytes, at); }
+void note_atomic(const void *memory, size_t bytes, place at) {
+    note(access::atomic, memory, bytes, at);
+}
 
 } // namespace emulation

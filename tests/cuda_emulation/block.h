@@ -40,6 +40,7 @@ struct warp {
 
 struct block_state {
     const char *kernel;
+    int capability; /* of the device */
     int count, left, at_barrier, predicates, predicates_before;
     place barrier;
     thread threads[most_threads];

@@ -15,9 +15,10 @@ void fill_unwritten(void *memory, size_t bytes);
 /* ---- the kernels' half ---- */
 
 /* Runs all threads of all blocks on the calling thread and returns when they are done. `body` calls
- * the function `kernel` once; it is called for every thread. `name` is for messages. A mistake of the kernel that the emulation sees
- * (a barrier that not all threads reach, a wrong mask, ...) ends the process with a message. */
-void run_grid(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared, const std::function<void()> &body);
+ * the function `kernel` once; it is called for every thread. `name` is for messages. A mistake of the kernel that the
+ * emulation sees (a barrier that not all threads reach, a wrong mask, ...) ends the process with a message. */
+void run_grid(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared,
+              const std::function<void()> &body);
 
 /* The order of threads and blocks: 0 forward, 1 reverse, 2.. random, this being the seed. At first
  * it is QL_EMU_ORDER, or 0. */
@@ -35,5 +36,8 @@ constexpr int raced_status = 66;  /* of the process, at its end, if the race det
  * function, by which cudaFuncSetAttribute knows it; `name` is as written at the launch. */
 cudaError_t launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared, cudaStream_t stream,
                    std::function<void()> body);
+
+/* Of the current device: 90 for 9.0. */
+int device_capability();
 
 } // namespace emulation

@@ -36,7 +36,8 @@ static size_t stride;
 static void make_stacks() {
     size_t bytes = (__asan_poison_memory_region ? 256 : 64) << 10;
     stride = bytes + page;
-    void *memory = mmap(nullptr, most * stride, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *memory =
+        mmap(nullptr, most * stride, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) {
         perror("emulation: stacks");
         abort();
@@ -73,7 +74,9 @@ static void prepare(fiber *f) {
     for (int i = 0; i < preserved; i++) *--top = nullptr;
     f->stack_pointer = top;
 }
-static void swap_fibers(fiber *from, fiber *to) { swap_stacks(&from->stack_pointer, to->stack_pointer); }
+static void swap_fibers(fiber *from, fiber *to) {
+    swap_stacks(&from->stack_pointer, to->stack_pointer);
+}
 #else
 static void prepare(fiber *f) {
     getcontext(&f->context);
@@ -82,7 +85,9 @@ static void prepare(fiber *f) {
     f->context.uc_link = nullptr;
     makecontext(&f->context, f->run, 0);
 }
-static void swap_fibers(fiber *from, fiber *to) { swapcontext(&from->context, &to->context); }
+static void swap_fibers(fiber *from, fiber *to) {
+    swapcontext(&from->context, &to->context);
+}
 #endif
 
 fiber *fiber_take(void (*run)()) {

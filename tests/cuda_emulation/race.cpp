@@ -23,7 +23,7 @@ enum kind : uint32_t { nothing, plain, atomic_change, copy_on_its_way };
 
 /* Who did something: 16 bytes. */
 struct record {
-    uint64_t site; /* see source_line.h */
+    uint64_t site;  /* see source_line.h */
     uint32_t epoch; /* tells launch, block and barriers of the block */
     uint32_t thread : 10, kind : 2, warp_barriers : 20;
 };
@@ -67,7 +67,9 @@ static void end_badly_after_races() {
     fflush(nullptr);
     _exit(raced_status);
 }
-__attribute__((constructor)) static void watch_the_end() { atexit(end_badly_after_races); }
+__attribute__((constructor)) static void watch_the_end() {
+    atexit(end_badly_after_races);
+}
 
 static page &page_of(uintptr_t address) {
     static struct {
@@ -81,14 +83,18 @@ static page &page_of(uintptr_t address) {
 }
 
 static unsigned block_of(const record &r) {
-    auto after = std::upper_bound(blocks.begin(), blocks.end(), r.epoch, [](uint32_t e, const block_begin &b) { return e < b.epoch; });
+    auto after = std::upper_bound(blocks.begin(), blocks.end(), r.epoch,
+                                  [](uint32_t e, const block_begin &b) { return e < b.epoch; });
     return after == blocks.begin() ? 0 : after[-1].block;
 }
-static void report(const record &first, const char *first_did, const record &then, const char *then_did, const void *memory) {
+static void report(const record &first, const char *first_did, const record &then, const char *then_did,
+                   const void *memory) {
     if (!reported.insert({first.site, then.site}).second) return;
-    fprintf(stderr, "emulation: race in kernel %s on %s memory %p: %s: block %u thread %u %s; %s: block %u thread %u %s\n",
-            block.kernel, is_shared(memory, 1) ? "shared" : "global", memory, source_line(first.site).c_str(), block_of(first),
-            first.thread, first_did, source_line(then.site).c_str(), block_of(then), then.thread, then_did);
+    fprintf(stderr,
+            "emulation: race in kernel %s on %s memory %p: %s: block %u thread %u %s; %s: block %u thread %u %s\n",
+            block.kernel, is_shared(memory, 1) ? "shared" : "global", memory, source_line(first.site).c_str(),
+            block_of(first), first.thread, first_did, source_line(then.site).c_str(), block_of(then), then.thread,
+            then_did);
     if (reported.size() >= enough()) end_badly_after_races();
 }
 
@@ -124,15 +130,18 @@ static const char *doing(const record &r, bool writes) {
     return writes ? "wrote it" : "read it";
 }
 static void check(cell &c, const record &now, bool writes, uint32_t since, const void *memory) {
-    if (conflict(c.write, now, since)) report(c.write, doing(c.write, true), now, doing(now, writes), memory);
+    if (conflict(c.write, now, since))
+        report(c.write, doing(c.write, true), now, doing(now, writes), memory);
     else if (writes)
         for (const record &r : c.read)
             if (conflict(r, now, since)) {
                 report(r, doing(r, false), now, doing(now, true), memory);
                 break;
             }
-    if (!writes) remember_read(c, now, since);
-    else c.write = now;
+    if (!writes)
+        remember_read(c, now, since);
+    else
+        c.write = now;
 }
 
 static void access_memory(access how, const void *memory, size_t bytes, uint64_t site) {
@@ -147,13 +156,16 @@ static void access_memory(access how, const void *memory, size_t bytes, uint64_t
         while (p.shift && (begin | in_page) & ((1u << p.shift) - 1)) p.split();
         for (; begin < in_page; begin += 1u << p.shift) {
             cell &c = p.cells[begin % page_bytes >> p.shift];
-            if (how == access::copy_ends && c.write.kind == copy_on_its_way && c.write.thread == now.thread) c.write = {};
+            if (how == access::copy_ends && c.write.kind == copy_on_its_way && c.write.thread == now.thread)
+                c.write = {};
             check(c, now, writes, since, reinterpret_cast<const void *>(begin));
         }
     }
 }
 
-void race_access(access how, const void *memory, size_t bytes, place at) { access_memory(how, memory, bytes, site_of(at)); }
+void race_access(access how, const void *memory, size_t bytes, place at) {
+    access_memory(how, memory, bytes, site_of(at));
+}
 void race_block_begins(unsigned linear) {
     if (block.block_began == block.launch_began) blocks.clear();
     blocks.push_back({block.block_began, linear});
@@ -173,16 +185,16 @@ static inline void compiled_access(access how, const void *memory, size_t bytes,
 /* ---- what compiled code calls ---- */
 
 extern "C" {
-#define HOOKS(KIND, HOW, BYTES)                                                                               \
-    void __tsan_##KIND##BYTES(void *p) {                                                                      \
-        emulation::compiled_access(emulation::access::HOW, p, BYTES, __builtin_return_address(0));            \
+#define HOOKS(KIND, HOW, BYTES)                                                                                        \
+    void __tsan_##KIND##BYTES(void *p) {                                                                               \
+        emulation::compiled_access(emulation::access::HOW, p, BYTES, __builtin_return_address(0));                     \
     }
-#define HOOKS_OF(BYTES)                                                                                       \
-    HOOKS(read, read, BYTES)                                                                                  \
-    HOOKS(write, write, BYTES)                                                                                \
-    HOOKS(unaligned_read, read, BYTES)                                                                        \
-    HOOKS(unaligned_write, write, BYTES)                                                                      \
-    HOOKS(volatile_read, read, BYTES)                                                                         \
+#define HOOKS_OF(BYTES)                                                                                                \
+    HOOKS(read, read, BYTES)                                                                                           \
+    HOOKS(write, write, BYTES)                                                                                         \
+    HOOKS(unaligned_read, read, BYTES)                                                                                 \
+    HOOKS(unaligned_write, write, BYTES)                                                                               \
+    HOOKS(volatile_read, read, BYTES)                                                                                  \
     HOOKS(volatile_write, write, BYTES)
 HOOKS_OF(1)
 HOOKS_OF(2)

@@ -35,7 +35,8 @@ static void make_room() {
 /* The static variables of all kernels of a program are much more than one kernel has. Which pieces of them a kernel
  * writes is seen when it has; the others are unwritten. */
 static constexpr size_t piece = 256;
-static std::unordered_map<const void *, std::vector<char *>> &written = *new std::unordered_map<const void *, std::vector<char *>>;
+static std::unordered_map<const void *, std::vector<char *>> &written =
+    *new std::unordered_map<const void *, std::vector<char *>>;
 static std::vector<char *> *of_kernel;
 
 static size_t bytes_of(const char *begin) {
@@ -56,17 +57,22 @@ void begin_launch(const void *kernel, size_t bytes) {
     __asan_poison_memory_region(room, most);
     __asan_unpoison_memory_region(dynamic, bytes);
 }
-void *dynamic_shared() { return dynamic; }
+void *dynamic_shared() {
+    return dynamic;
+}
 
 bool is_shared(const void *memory, size_t bytes) {
     const char *p = static_cast<const char *>(memory);
-    return (p >= dynamic && p + bytes <= room + most) || (p >= emulated_shared_begin && p + bytes <= emulated_shared_end);
+    return (p >= dynamic && p + bytes <= room + most) ||
+           (p >= emulated_shared_begin && p + bytes <= emulated_shared_end);
 }
 
 /* Also where the sanitizer allows nobody to write. */
 __attribute__((no_sanitize("address"), no_sanitize("thread"))) void fill_unwritten(void *memory, size_t bytes) {
     char *p = static_cast<char *>(memory), *end = p + bytes;
-    auto byte_at = [&](const char *at) { return static_cast<char>(unwritten >> 8 * (reinterpret_cast<uintptr_t>(at) & 1)); };
+    auto byte_at = [&](const char *at) {
+        return static_cast<char>(unwritten >> 8 * (reinterpret_cast<uintptr_t>(at) & 1));
+    };
     while (p < end && reinterpret_cast<uintptr_t>(p) % 8) *p = byte_at(p), p++;
     for (; p + 8 <= end; p += 8) *reinterpret_cast<volatile uint64_t *>(p) = unwritten_8;
     while (p < end) *p = byte_at(p), p++;
@@ -99,7 +105,8 @@ void learn_written() {
 __attribute__((no_sanitize("address"), no_sanitize("thread"))) void check_behind_dynamic_shared() {
     for (const char *p = dynamic + dynamic_bytes; p < room + most; p++) {
         char expected = static_cast<char>(unwritten >> 8 * (reinterpret_cast<uintptr_t>(p) & 1));
-        if (*p != expected) fail("a thread wrote %td bytes behind the dynamic shared memory", p - (dynamic + dynamic_bytes));
+        if (*p != expected)
+            fail("a thread wrote %td bytes behind the dynamic shared memory", p - (dynamic + dynamic_bytes));
     }
 }
 

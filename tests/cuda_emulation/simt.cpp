@@ -19,7 +19,8 @@ static ready_queue ready;
 /* ---- mistakes ---- */
 
 static void say_who() {
-    if (running < 0) fprintf(stderr, "\n");
+    if (running < 0)
+        fprintf(stderr, "\n");
     else
         fprintf(stderr, "; kernel %s, block (%u,%u,%u), thread (%u,%u,%u)\n", block.kernel, blockIdx.x, blockIdx.y,
                 blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
@@ -55,7 +56,8 @@ static void fail_in_deadlock() {
     }
     place nowhere = {"nowhere", 0}, barrier = one_at_barrier ? one_at_barrier->at : nowhere;
     place operation = one_at_operation ? one_at_operation->at : nowhere;
-    fail_at(operation, "deadlock: %d threads wait here for the other lanes of their warp, %d at the barrier of %s, %d have left",
+    fail_at(operation,
+            "deadlock: %d threads wait here for the other lanes of their warp, %d at the barrier of %s, %d have left",
             at_operation, at_barrier, source_line(site_of(barrier)).c_str(), block.left);
 }
 
@@ -185,8 +187,10 @@ static void run_block(const dim3 &size, uint32_t linear) {
 void run_grid(const char *name, const void *kernel, dim3 grid, dim3 size, size_t shared,
               const std::function<void()> &threads_body) {
     if (running >= 0) fail("a kernel launches %s", name);
-    if (static_cast<uint64_t>(size.x) * size.y * size.z > most_threads) fail("%s: a block of more than %d threads", name, most_threads);
+    if (static_cast<uint64_t>(size.x) * size.y * size.z > most_threads)
+        fail("%s: a block of more than %d threads", name, most_threads);
     block.kernel = name;
+    block.capability = device_capability();
     body = &threads_body;
     builtin.grid_size = grid;
     builtin.block_size = size;

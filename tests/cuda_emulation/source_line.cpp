@@ -27,7 +27,8 @@ static std::string looked_up(uint64_t return_address) {
     const Elf64_Ehdr *header = static_cast<const Elf64_Ehdr *>(of.dli_fbase);
     if (header->e_type == ET_DYN) address -= reinterpret_cast<uint64_t>(of.dli_fbase);
     char command[512], line[1024];
-    snprintf(command, sizeof command, "addr2line -i -e '%s' 0x%lx 2>/dev/null", of.dli_fname, static_cast<unsigned long>(address));
+    snprintf(command, sizeof command, "addr2line -i -e '%s' 0x%lx 2>/dev/null", of.dli_fname,
+             static_cast<unsigned long>(address));
     std::string found = "?";
     FILE *answer = popen(command, "r");
     if (!answer) return found;

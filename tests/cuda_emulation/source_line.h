@@ -12,10 +12,16 @@
 namespace emulation {
 
 /* Addresses have 47 bits, so what is above tells a line from an address of code. */
-inline uint64_t site_of(place at) { return static_cast<uint64_t>(at.line) << 48 | reinterpret_cast<uint64_t>(at.file); }
-inline uint64_t site_of(const void *return_address) { return reinterpret_cast<uint64_t>(return_address); }
+inline uint64_t site_of(place at) {
+    return static_cast<uint64_t>(at.line) << 48 | reinterpret_cast<uint64_t>(at.file);
+}
+inline uint64_t site_of(const void *return_address) {
+    return reinterpret_cast<uint64_t>(return_address);
+}
 
-inline bool same_line(place a, place b) { return a.line == b.line && (a.file == b.file || strcmp(a.file, b.file) == 0); }
+inline bool same_line(place a, place b) {
+    return a.line == b.line && (a.file == b.file || strcmp(a.file, b.file) == 0);
+}
 
 /* "kernels/cuda/x.cu", wherever the sources lie. */
 std::string short_path(const std::string &path);

@@ -21,9 +21,10 @@ enum tool { plain, asan, race };
 constexpr tool here = TOOL;
 constexpr unsigned full = 0xffffffffu;
 
-static __device__ int thread() { return static_cast<int>(threadIdx.x); }
-template <typename Kernel>
-static void run(unsigned grid, unsigned threads, size_t shared, Kernel kernel) {
+static __device__ int thread() {
+    return static_cast<int>(threadIdx.x);
+}
+template <typename Kernel> static void run(unsigned grid, unsigned threads, size_t shared, Kernel kernel) {
     run_grid("mistaken", nullptr, grid, threads, shared, kernel);
 }
 static float numbers[1024];
@@ -44,7 +45,8 @@ static void barrier_after_return() {
 }
 static void two_barriers() {
     run(1, 64, 0, [] {
-        if (thread() < 32) __syncthreads(); /* first half */
+        if (thread() < 32)
+            __syncthreads(); /* first half */
         else
             __syncthreads(); /* second half */
     });
@@ -62,14 +64,16 @@ static void shuffle_for_some() {
 }
 static void two_votes() {
     run(1, 32, 0, [] {
-        if (thread() % 2) integers[0] = __any_sync(full, 1); /* odd lanes vote */
+        if (thread() % 2)
+            integers[0] = __any_sync(full, 1); /* odd lanes vote */
         else
             integers[1] = __any_sync(full, 1); /* even lanes vote */
     });
 }
 static void barrier_beside_shuffle() {
     run(1, 32, 0, [] {
-        if (thread() < 10) __syncthreads(); /* ten at a barrier */
+        if (thread() < 10)
+            __syncthreads(); /* ten at a barrier */
         else
             __syncwarp(); /* the others at a warp barrier */
     });
@@ -97,6 +101,14 @@ static void matrix_askew() {
         load_matrix_x4(r, tile + 4); /* 8 bytes on */
     });
 }
+static void bf16_on_turing() {
+    setenv("QL_EMU_CAPABILITY", "75", 1);
+    run(1, 32, 0, [] {
+        float d[4] = {};
+        uint32_t a[4] = {}, b[2] = {};
+        multiply_add(d, a, b, __nv_bfloat16()); /* not on Turing */
+    });
+}
 static void launch_in_kernel() {
     run(1, 32, 0, [] { run_grid("inner", nullptr, 1, 32, 0, [] {}); });
 }
@@ -115,8 +127,7 @@ static void far_behind_dynamic() {
         if (thread() == 0) numbers[0] = tile[32];
     });
 }
-template <int N>
-static __device__ void write_fixed(int at) {
+template <int N> static __device__ void write_fixed(int at) {
     __shared__ float tile[N];
     float *p;
     asm("" : "=r"(p) : "0"(tile)); /* the compiler does not see how many there are, so that its own check is silent */
@@ -213,7 +224,8 @@ static void warp_barrier_for_a_block() {
 }
 static void blocks_on_global() {
     run(2, 32, 0, [] {
-        if (blockIdx.x == 0) numbers[thread()] = 1; /* one block writes */
+        if (blockIdx.x == 0)
+            numbers[thread()] = 1; /* one block writes */
         else
             numbers[100 + thread()] = numbers[thread()]; /* another reads */
     });
@@ -285,7 +297,8 @@ static void all_in_order() {
         __syncwarp();
         tile[(63 - thread()) ^ 1] = 3;
         __syncthreads();
-        reinterpret_cast<unsigned short *>(numbers)[blockIdx.x * 64 + threadIdx.x] = static_cast<unsigned short>(sum + tile[0]);
+        reinterpret_cast<unsigned short *>(numbers)[blockIdx.x * 64 + threadIdx.x] =
+            static_cast<unsigned short>(sum + tile[0]);
         atomicAdd(&integers[0], sum);
     });
     run(3, 64, 0, [] { reinterpret_cast<short *>(numbers)[191 - (blockIdx.x * 64 + threadIdx.x)]++; });
@@ -294,7 +307,8 @@ static void all_in_order() {
 
 /* ---- what is expected ---- */
 
-constexpr int by_sanitizer = 1, by_comparison = 3, by_emulation = emulation::failed_status, by_detector = emulation::raced_status;
+constexpr int by_sanitizer = 1, by_comparison = 3, by_emulation = emulation::failed_status,
+              by_detector = emulation::raced_status;
 constexpr int crash = 128 + SIGSEGV, by_luck = -1 /* any status */;
 /* `status` of the plain program, with sanitizers, with the detector of races; 0: nothing is seen. The words are of
  * the tool that is made for this mistake; "{text}" in them stands for the line that holds the text. */
@@ -304,20 +318,37 @@ struct mistake {
     int status[3];
     const char *words[2];
 };
-#define MISTAKE(NAME, ...) {#NAME, NAME, __VA_ARGS__}
+#define MISTAKE(NAME, ...)                                                                                             \
+    { #NAME, NAME, __VA_ARGS__ }
 static const mistake mistakes[] = {
-    MISTAKE(barrier_for_some, {by_emulation, by_emulation, by_emulation}, {"{/* for some */}: a barrier that not all threads reach", "kernel mistaken, block (0,0,0), thread (16,0,0)"}),
-    MISTAKE(barrier_after_return, {by_emulation, by_emulation, by_emulation}, {"{/* after return */}: a barrier that not all threads reach"}),
-    MISTAKE(two_barriers, {by_emulation, by_emulation, by_emulation}, {"{/* second half */}: a barrier that not all threads reach", "{/* first half */}"}),
-    MISTAKE(mask_of_some, {by_emulation, by_emulation, by_emulation}, {"{/* half a mask */}: a warp operation with the mask 0000ffff"}),
-    MISTAKE(lanes_that_lack, {by_emulation, by_emulation, by_emulation}, {"{/* a warp and a half */}: a warp operation in a warp that lacks lanes"}),
-    MISTAKE(shuffle_for_some, {by_emulation, by_emulation, by_emulation}, {"{/* shuffle for some */}: a warp operation that not all lanes reach"}),
-    MISTAKE(two_votes, {by_emulation, by_emulation, by_emulation}, {"{/* odd lanes vote */}: a warp operation that not all lanes reach", "{/* even lanes vote */}"}),
-    MISTAKE(barrier_beside_shuffle, {by_emulation, by_emulation, by_emulation}, {"{/* the others at a warp barrier */}: deadlock: 22 threads", "10 at the barrier of tests/cuda_emulation/{/* ten at a barrier */}"}),
-    MISTAKE(copy_without_wait, {by_emulation, by_emulation, by_emulation}, {"{/* never waited for */}: the thread leaves the kernel before"}),
-    MISTAKE(copy_into_global, {by_emulation, by_emulation, by_emulation}, {"{/* not shared */}: a copy to", "not shared memory"}),
-    MISTAKE(copy_askew, {by_emulation, by_emulation, by_emulation}, {"{/* 4 bytes on */}: a copy from", "not both multiples of 16"}),
-    MISTAKE(matrix_askew, {by_emulation, by_emulation, by_emulation}, {"{/* 8 bytes on */}: a row of a matrix", "not a multiple of 16"}),
+    MISTAKE(
+        barrier_for_some, {by_emulation, by_emulation, by_emulation},
+        {"{/* for some */}: a barrier that not all threads reach", "kernel mistaken, block (0,0,0), thread (16,0,0)"}),
+    MISTAKE(barrier_after_return, {by_emulation, by_emulation, by_emulation},
+            {"{/* after return */}: a barrier that not all threads reach"}),
+    MISTAKE(two_barriers, {by_emulation, by_emulation, by_emulation},
+            {"{/* second half */}: a barrier that not all threads reach", "{/* first half */}"}),
+    MISTAKE(mask_of_some, {by_emulation, by_emulation, by_emulation},
+            {"{/* half a mask */}: a warp operation with the mask 0000ffff"}),
+    MISTAKE(lanes_that_lack, {by_emulation, by_emulation, by_emulation},
+            {"{/* a warp and a half */}: a warp operation in a warp that lacks lanes"}),
+    MISTAKE(shuffle_for_some, {by_emulation, by_emulation, by_emulation},
+            {"{/* shuffle for some */}: a warp operation that not all lanes reach"}),
+    MISTAKE(two_votes, {by_emulation, by_emulation, by_emulation},
+            {"{/* odd lanes vote */}: a warp operation that not all lanes reach", "{/* even lanes vote */}"}),
+    MISTAKE(barrier_beside_shuffle, {by_emulation, by_emulation, by_emulation},
+            {"{/* the others at a warp barrier */}: deadlock: 22 threads",
+             "10 at the barrier of tests/cuda_emulation/{/* ten at a barrier */}"}),
+    MISTAKE(copy_without_wait, {by_emulation, by_emulation, by_emulation},
+            {"{/* never waited for */}: the thread leaves the kernel before"}),
+    MISTAKE(copy_into_global, {by_emulation, by_emulation, by_emulation},
+            {"{/* not shared */}: a copy to", "not shared memory"}),
+    MISTAKE(copy_askew, {by_emulation, by_emulation, by_emulation},
+            {"{/* 4 bytes on */}: a copy from", "not both multiples of 16"}),
+    MISTAKE(matrix_askew, {by_emulation, by_emulation, by_emulation},
+            {"{/* 8 bytes on */}: a row of a matrix", "not a multiple of 16"}),
+    MISTAKE(bf16_on_turing, {by_emulation, by_emulation, by_emulation},
+            {"{/* not on Turing */}: a product of bf16, which a device of capability 75 does not have"}),
     MISTAKE(launch_in_kernel, {by_emulation, by_emulation, by_emulation}, {"a kernel launches inner"}),
 
     MISTAKE(behind_dynamic, {by_emulation, by_sanitizer, by_emulation}, {"AddressSanitizer: use-after-poison"}),
@@ -330,12 +361,15 @@ static const mistake mistakes[] = {
     MISTAKE(one_group_too_few, {by_comparison, by_comparison, by_comparison}, {"not a number"}),
     MISTAKE(never_written, {by_comparison, by_comparison, by_comparison}, {"not a number"}),
 
-    MISTAKE(no_barrier_before_reuse, {0, 0, by_detector}, {"{/* still read */}: block 0 thread ", "{/* overwrites */}: block 0 thread "}),
+    MISTAKE(no_barrier_before_reuse, {0, 0, by_detector},
+            {"{/* still read */}: block 0 thread ", "{/* overwrites */}: block 0 thread "}),
     MISTAKE(no_warp_barrier, {0, 0, by_detector}, {"{/* too early for a neighbour */}", "shared memory"}),
     MISTAKE(warp_barrier_for_a_block, {0, 0, by_detector}, {"race in kernel mistaken on shared memory"}),
-    MISTAKE(blocks_on_global, {0, 0, by_detector}, {"{/* one block writes */}: block 0", "{/* another reads */}: block 1"}),
+    MISTAKE(blocks_on_global, {0, 0, by_detector},
+            {"{/* one block writes */}: block 0", "{/* another reads */}: block 1"}),
     MISTAKE(all_write_one, {0, 0, by_detector}, {"race in kernel mistaken on global memory"}),
-    MISTAKE(copy_over_read, {0, 0, by_detector}, {"{/* begins while others read */}", "{/* reads what is being replaced */}"}),
+    MISTAKE(copy_over_read, {0, 0, by_detector},
+            {"{/* begins while others read */}", "{/* reads what is being replaced */}"}),
     MISTAKE(copy_waited_for_late, {0, 0, by_detector}, {"copies asynchronously to it"}),
     MISTAKE(atomic_beside_read, {0, 0, by_detector}, {"changed it atomically"}),
     MISTAKE(matrix_before_barrier, {0, 0, by_detector}, {"{/* a row */}", "{/* another lane's row */}"}),

@@ -26,21 +26,18 @@ static unsigned short nearest(const std::vector<double> &numbers, double x) {
     return static_cast<unsigned short>(lower ? above - 1 : above);
 }
 
-template <typename T>
-static unsigned short bits_of(T x) {
+template <typename T> static unsigned short bits_of(T x) {
     unsigned short bits;
     memcpy(&bits, &x, sizeof bits);
     return bits;
 }
-template <typename T>
-static float value_of(unsigned short bits) {
+template <typename T> static float value_of(unsigned short bits) {
     T x;
     memcpy(&x, &bits, sizeof bits);
     return to_float(x);
 }
 
-template <typename T>
-static void check_rounding(unsigned short infinity, int mantissa) {
+template <typename T> static void check_rounding(unsigned short infinity, int mantissa) {
     std::vector<double> numbers = all_numbers(value_of<T>, infinity);
     assert_true(numbers[1] == ldexp(1, mantissa == 10 ? -24 : -133)); /* the least; and one: */
     assert_true(value_of<T>(static_cast<unsigned short>(infinity / 2 - (1 << mantissa) / 2)) == 1);
@@ -63,8 +60,12 @@ static void check_rounding(unsigned short infinity, int mantissa) {
     assert_true(isnan(to_float(from_float<T>(NAN))));
     assert_true(isnan(value_of<T>(static_cast<unsigned short>(infinity + 1))));
 }
-static void test_bf16(void **) { check_rounding<__nv_bfloat16>(0x7f80, 7); }
-static void test_f16(void **) { check_rounding<__half>(0x7c00, 10); }
+static void test_bf16(void **) {
+    check_rounding<__nv_bfloat16>(0x7f80, 7);
+}
+static void test_f16(void **) {
+    check_rounding<__half>(0x7c00, 10);
+}
 
 static void test_packing(void **) {
     assert_int_equal(pack_two<__half>(1, -2), 0xc0003c00u);

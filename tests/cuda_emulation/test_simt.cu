@@ -13,8 +13,7 @@ extern "C" {
 using emulation::run_grid;
 
 constexpr int orders = 6;
-template <typename Body>
-static void in_all_orders(Body body) {
+template <typename Body> static void in_all_orders(Body body) {
     for (int order = 0; order < orders; order++) {
         emulation::set_order(order);
         body();
@@ -38,8 +37,7 @@ static void test_indices(void **) {
 }
 
 /* The sum of each row in a fixed tree: static shared memory of a template, barriers, shuffles. */
-template <int THREADS>
-static __global__ void __launch_bounds__(THREADS) sum_rows(const float *x, float *out, int n) {
+template <int THREADS> static __global__ void __launch_bounds__(THREADS) sum_rows(const float *x, float *out, int n) {
     __shared__ float of_warp[THREADS / 32];
     float sum = 0;
     for (int i = static_cast<int>(threadIdx.x); i < n; i += THREADS) sum += x[static_cast<int>(blockIdx.x) * n + i];
@@ -52,8 +50,7 @@ static __global__ void __launch_bounds__(THREADS) sum_rows(const float *x, float
         out[blockIdx.x] = total;
     }
 }
-template <int THREADS>
-static void check_sums() {
+template <int THREADS> static void check_sums() {
     constexpr int rows = 7, n = 1031;
     std::vector<float> x(rows * n), first;
     for (size_t i = 0; i < x.size(); i++) x[i] = static_cast<float>(i * 2654435761u % 1000) * 0.001f;
@@ -138,19 +135,36 @@ static void test_warp_operations(void **) {
 
 /* The tables of the PTX manual for mma.m16n8k16 with 16-bit elements, as it words them: element i of what a
  * lane holds. */
-static int group_of(int lane) { return lane >> 2; }
-static int in_group(int lane) { return lane % 4; }
-static int a_row(int lane, int i) { return (0 <= i && i < 2) || (4 <= i && i < 6) ? group_of(lane) : group_of(lane) + 8; }
-static int a_col(int lane, int i) { return i < 4 ? in_group(lane) * 2 + (i & 1) : in_group(lane) * 2 + (i & 1) + 8; }
-static int b_row(int lane, int i) { return i < 2 ? in_group(lane) * 2 + (i & 1) : in_group(lane) * 2 + (i & 1) + 8; }
-static int b_col(int lane) { return group_of(lane); }
-static int d_row(int lane, int i) { return i < 2 ? group_of(lane) : group_of(lane) + 8; }
-static int d_col(int lane, int i) { return in_group(lane) * 2 + (i & 1); }
+static int group_of(int lane) {
+    return lane >> 2;
+}
+static int in_group(int lane) {
+    return lane % 4;
+}
+static int a_row(int lane, int i) {
+    return (0 <= i && i < 2) || (4 <= i && i < 6) ? group_of(lane) : group_of(lane) + 8;
+}
+static int a_col(int lane, int i) {
+    return i < 4 ? in_group(lane) * 2 + (i & 1) : in_group(lane) * 2 + (i & 1) + 8;
+}
+static int b_row(int lane, int i) {
+    return i < 2 ? in_group(lane) * 2 + (i & 1) : in_group(lane) * 2 + (i & 1) + 8;
+}
+static int b_col(int lane) {
+    return group_of(lane);
+}
+static int d_row(int lane, int i) {
+    return i < 2 ? group_of(lane) : group_of(lane) + 8;
+}
+static int d_col(int lane, int i) {
+    return in_group(lane) * 2 + (i & 1);
+}
 
-static float small_number(int i) { return static_cast<float>(i * 37 % 29 - 14) / 8; }
+static float small_number(int i) {
+    return static_cast<float>(i * 37 % 29 - 14) / 8;
+}
 
-template <typename T>
-static __global__ void __launch_bounds__(32) multiply_held(const T *a, const T *b, float *d) {
+template <typename T> static __global__ void __launch_bounds__(32) multiply_held(const T *a, const T *b, float *d) {
     int lane = static_cast<int>(threadIdx.x);
     T held_a[8], held_b[4];
     float held_d[4];
@@ -164,8 +178,7 @@ static __global__ void __launch_bounds__(32) multiply_held(const T *a, const T *
     for (int i = 0; i < 4; i++) d[8 * d_row(lane, i) + d_col(lane, i)] = held_d[i];
 }
 /* The same operands by load_matrix, as kernels do it: a [16 x 16] and b [16 x 8 of 16] lie in shared memory. */
-template <typename T>
-static __global__ void __launch_bounds__(32) multiply_loaded(const T *a, const T *b, float *d) {
+template <typename T> static __global__ void __launch_bounds__(32) multiply_loaded(const T *a, const T *b, float *d) {
     QL_DYNAMIC_SHARED(T, shared);
     T *shared_a = shared, *shared_b = shared + 256;
     int lane = static_cast<int>(threadIdx.x);
@@ -181,8 +194,7 @@ static __global__ void __launch_bounds__(32) multiply_loaded(const T *a, const T
     multiply_add(held_d, a_registers, b_registers, T());
     for (int i = 0; i < 4; i++) d[8 * d_row(lane, i) + d_col(lane, i)] = held_d[i];
 }
-template <typename T, typename Kernel>
-static void check_product(Kernel kernel) {
+template <typename T, typename Kernel> static void check_product(Kernel kernel) {
     alignas(16) T a[256], b[128];
     float d[128], expected[128];
     for (int i = 0; i < 256; i++) a[i] = small_number(i);
@@ -237,7 +249,8 @@ static __global__ void __launch_bounds__(32) reverse_tiles(const float *x, float
     __shared__ __align__(16) float tile[2][128];
     int lane = static_cast<int>(threadIdx.x);
     auto fetch = [&](int t) {
-        if (t < tiles) copy_async16(&tile[t % 2][4 * lane], x + 128 * t + 4 * lane, t == tiles - 1 && lane == 31 ? last : 16);
+        if (t < tiles)
+            copy_async16(&tile[t % 2][4 * lane], x + 128 * t + 4 * lane, t == tiles - 1 && lane == 31 ? last : 16);
         copy_async_commit();
     };
     fetch(0);
@@ -284,7 +297,8 @@ static void test_unwritten(void **) {
     assert_true(half != half);
 }
 
-static __global__ void __launch_bounds__(128) count(unsigned long long *sum, int *largest, int *smallest, unsigned *bits, int *first) {
+static __global__ void __launch_bounds__(128)
+    count(unsigned long long *sum, int *largest, int *smallest, unsigned *bits, int *first) {
     int t = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     atomicAdd(sum, static_cast<unsigned long long>(t - 100)); /* wraps, as sums of negative numbers do */
     atomicMax(largest, t);
@@ -307,8 +321,7 @@ static void test_atomics(void **) {
 }
 
 /* Floats have no atomics. */
-template <typename T, typename = void>
-struct has_atomics : std::false_type {};
+template <typename T, typename = void> struct has_atomics : std::false_type {};
 template <typename T>
 struct has_atomics<T, std::void_t<decltype(atomicAdd(static_cast<T *>(nullptr), T()))>> : std::true_type {};
 static_assert(has_atomics<int>::value && has_atomics<unsigned long long>::value);
@@ -332,9 +345,15 @@ static void test_stacks(void **) {
 
 int main() {
     const CMUnitTest tests[] = {
-        cmocka_unit_test(test_indices),  cmocka_unit_test(test_sums),   cmocka_unit_test(test_counting_barriers),
-        cmocka_unit_test(test_warp_operations), cmocka_unit_test(test_matrices), cmocka_unit_test(test_loads),
-        cmocka_unit_test(test_copies),   cmocka_unit_test(test_unwritten), cmocka_unit_test(test_atomics),
+        cmocka_unit_test(test_indices),
+        cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_counting_barriers),
+        cmocka_unit_test(test_warp_operations),
+        cmocka_unit_test(test_matrices),
+        cmocka_unit_test(test_loads),
+        cmocka_unit_test(test_copies),
+        cmocka_unit_test(test_unwritten),
+        cmocka_unit_test(test_atomics),
         cmocka_unit_test(test_stacks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

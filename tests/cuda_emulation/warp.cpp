@@ -7,7 +7,9 @@ namespace emulation {
 
 static constexpr unsigned all_lanes = 0xffffffffu;
 
-int lane() { return running % warp_threads; }
+int lane() {
+    return running % warp_threads;
+}
 
 void require_full(unsigned mask, place at) {
     if (mask != all_lanes) fail_at(at, "a warp operation with the mask %08x: it is not full", mask);
@@ -24,7 +26,8 @@ static void join(warp &w, warp_work *work, place at) {
 void warp_operation(warp_work *work, void *operand, place at) {
     int mine = lane(), first = running - mine;
     warp &w = block.warps[running / warp_threads];
-    if (!w.arrived) join(w, work, at);
+    if (!w.arrived)
+        join(w, work, at);
     else if (w.work != work || !same_line(w.at, at))
         fail_at(at, "a warp operation that not all lanes reach: others wait in %s", source_line(site_of(w.at)).c_str());
     w.operand[mine] = operand;
@@ -38,7 +41,9 @@ void warp_operation(warp_work *work, void *operand, place at) {
     wake_warp(first);
 }
 
-static void pass(void *const[warp_threads]) { block.warps[running / warp_threads].barriers++; }
+static void pass(void *const[warp_threads]) {
+    block.warps[running / warp_threads].barriers++;
+}
 void warp_barrier(unsigned mask, place at) {
     require_full(mask, at);
     warp_operation(pass, nullptr, at);
@@ -52,7 +57,8 @@ void exchange(void *const operand[warp_threads]) {
 }
 void collect_votes(void *const operand[warp_threads]) {
     unsigned votes = 0;
-    for (int i = 0; i < warp_threads; i++) votes |= static_cast<unsigned>(static_cast<const ballot *>(operand[i])->given) << i;
+    for (int i = 0; i < warp_threads; i++)
+        votes |= static_cast<unsigned>(static_cast<const ballot *>(operand[i])->given) << i;
     for (int i = 0; i < warp_threads; i++) static_cast<ballot *>(operand[i])->received = votes;
 }
 
@@ -60,7 +66,8 @@ void collect_votes(void *const operand[warp_threads]) {
 
 /* Copies are noted for the lane that names the row; ldmatrix orders no other lane's writes. */
 void check_matrix_row(const void *row, place at) {
-    if (reinterpret_cast<uintptr_t>(row) % 16) fail_at(at, "a row of a matrix at %p, which is not a multiple of 16", row);
+    if (reinterpret_cast<uintptr_t>(row) % 16)
+        fail_at(at, "a row of a matrix at %p, which is not a multiple of 16", row);
     if (!is_shared(row, 16)) fail_at(at, "a row of a matrix at %p, which is not shared memory", row);
     note(access::read, row, 16, at);
 }
@@ -76,26 +83,26 @@ void distribute_matrices(void *const operand[warp_threads]) {
     for (int l = 0; l < warp_threads; l++)
         for (int i = 0; i < 4; i++) {
             int r = l / 4, c = 2 * (l % 4);
-            static_cast<matrix_load *>(operand[l])->registers[i] = element(operand, i, r, c) | element(operand, i, r, c + 1) << 16;
+            static_cast<matrix_load *>(operand[l])->registers[i] =
+                element(operand, i, r, c) | element(operand, i, r, c + 1) << 16;
         }
 }
 void distribute_matrices_transposed(void *const operand[warp_threads]) {
     for (int l = 0; l < warp_threads; l++)
         for (int i = 0; i < 4; i++) {
             int r = 2 * (l % 4), c = l / 4;
-            static_cast<matrix_load *>(operand[l])->registers[i] = element(operand, i, r, c) | element(operand, i, r + 1, c) << 16;
+            static_cast<matrix_load *>(operand[l])->registers[i] =
+                element(operand, i, r, c) | element(operand, i, r + 1, c) << 16;
         }
 }
 
-template <typename T>
-static float value_of(uint32_t two, int half) {
+template <typename T> static float value_of(uint32_t two, int half) {
     T x;
     x.__x = static_cast<unsigned short>(two >> 16 * half);
     return x;
 }
 /* d[16 x 8] += a[16 x 16] b[16 x 8]; where each lane's registers belong is said in language.h. */
-template <typename T>
-static void multiply(void *const operand[warp_threads]) {
+template <typename T> static void multiply(void *const operand[warp_threads]) {
     float a[16][16], b[16][8], d[16][8];
     for (int l = 0; l < warp_threads; l++) {
         const matrix_product &p = *static_cast<const matrix_product *>(operand[l]);
@@ -115,7 +122,14 @@ static void multiply(void *const operand[warp_threads]) {
         for (int i = 0; i < 4; i++) to[i] = d[g + 8 * (i / 2)][2 * t + i % 2];
     }
 }
-void multiply_bf16(void *const operand[warp_threads]) { multiply<__nv_bfloat16>(operand); }
-void multiply_f16(void *const operand[warp_threads]) { multiply<__half>(operand); }
+void multiply_bf16(void *const operand[warp_threads]) {
+    if (block.capability < 80)
+        fail_at(block.warps[running / warp_threads].at,
+                "a product of bf16, which a device of capability %d does not have", block.capability);
+    multiply<__nv_bfloat16>(operand);
+}
+void multiply_f16(void *const operand[warp_threads]) {
+    multiply<__half>(operand);
+}
 
 } // namespace emulation

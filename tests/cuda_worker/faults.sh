@@ -32,14 +32,26 @@ for n in 1 2 3; do
   QL_EMU_FAIL_MALLOC=$n fails "allocation-$n" 75 "no memory left" 1
 done
 
-# A GPU that fails in the middle: the last checkpoint is whole and can be gone on from.
-whole=(save_strategy=steps save_steps=1 max_steps=2)
-train undisturbed 1 "${whole[@]}" || flunk "undisturbed: $(tail -n 2 "$scratch/err")"
-launches=$(QL_EMU_COUNT=1 true; echo 700)
+# A GPU that fails in the second step: the checkpoint of the first one is whole and can be gone on from.
+whole=(save_strategy=steps save_steps=1 max_steps=2 global_batch_size=2)
+QL_EMU_CALLS=$scratch/calls train undisturbed 1 "${whole[@]}" || flunk "undisturbed: $(tail -n 2 "$scratch/err")"
+# calls NAME: how often it was called
+calls() {
+  awk -v name="$1" '$1 == name {print $2}' "$scratch/calls"
+}
+# goes_on NAME: started again, it ends with the bytes of the undisturbed run
+goes_on() {
+  if [ -d "$scratch/$1/checkpoint-00000001" ]; then pass "$1: the checkpoint of step 1 is there"; else flunk "$1: no checkpoint of step 1"; fi
+  train "$1" 1 "${whole[@]}"
+  if [ "$(digest "$1")" = "$(digest undisturbed)" ]; then pass "$1: goes on to the same bytes"; else flunk "$1: other bytes: $(tail -n 2 "$scratch/err")"; fi
+}
+late=$(($(calls launch) * 4 / 5))
 for error in cudaErrorECCUncorrectable cudaErrorIllegalAddress cudaErrorLaunchFailure; do
-  QL_EMU_FAIL=launch:$launches:$error fails "$error" 75 "device: cuda" 1 "${whole[@]}"
-  train "$error" 1 "${whole[@]}"
-  if [ "$(digest "$error")" = "$(digest undisturbed)" ]; then pass "$error: goes on to the same bytes"; else flunk "$error: other bytes: $(tail -n 2 "$scratch/err")"; fi
+  QL_EMU_FAIL=launch:$late:$error fails "$error" 75 "device: cuda" 1 "${whole[@]}"
+  goes_on "$error"
 done
-QL_EMU_FAIL=cudaMemcpyAsync:40:cudaErrorDevicesUnavailable fails lost-in-a-copy 75 "device: cuda" 1
+QL_EMU_STREAMS=deferred QL_EMU_FAIL=launch:$late:cudaErrorECCUncorrectable fails late-ecc 75 "ECC" 1 "${whole[@]}"
+goes_on late-ecc
+QL_EMU_FAIL=cudaMemcpyAsync:$(($(calls cudaMemcpyAsync) - 3)):cudaErrorUnknown fails lost-in-a-copy 75 "device: cuda" 1 "${whole[@]}"
+QL_EMU_FAIL=cublasLtMatmul:$(($(calls cublasLtMatmul) - 9)):CUBLAS_STATUS_EXECUTION_FAILED fails failed-product 75 "cuBLASLt" 1 "${whole[@]}"
 finish

@@ -54,11 +54,12 @@ has "plan JSON has the ladder" '"ladder": \[\{"rung": 0, "name": ".*"total_bytes
 expect_status "plan for a card that is not there" 0 "$qlora" plan --device cuda --max-memory 16GiB -n 8 examples/demo.yaml
 has "plan says for what" '^memory of a rank, 8 ranks, cuda$' "$scratch/out"
 has "what lies on the host" '^on the host$' "$scratch/out"
+has "decoded weights take what is left" '^  decoded weights ' "$scratch/out"
 has "moments may go to the host" "AdamW's moments on the host" "$scratch/out"
 expect_status "a card that is not there has no memory to ask for" 64 "$qlora" plan --device cuda examples/demo.yaml
 expect_line "the cure is named" '--max-memory 16GiB'
-expect_status "its largest matrix is decoded twice at a time" 0 "$qlora" plan --json --device cuda --max-memory 16GiB examples/demo.yaml
-has "beside a workspace of 32 MiB" "\"kernels\": $((32 * 1024 * 1024 + 4 * 320 * 192))," "$scratch/out"
+expect_status "a small matrix is decoded in the least scratch" 0 "$qlora" plan --json --device cuda --max-memory 16GiB examples/demo.yaml
+has "of 16 MiB beside 64 for products" "\"kernels\": $((80 * 1024 * 1024))," "$scratch/out"
 
 # What is free is told a moment earlier, so that it is compared roughly.
 number() { grep -o "\"$1\": [0-9]*" "$scratch/out" | head -n 1 | grep -o '[0-9]*$'; }

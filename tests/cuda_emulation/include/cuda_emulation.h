@@ -17,7 +17,9 @@ namespace emulation {
 struct place {
     const char *file;
     int line;
-    static constexpr place here(const char *file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
+    static constexpr place here(const char *file = __builtin_FILE(), int line = __builtin_LINE()) {
+        return {file, line};
+    }
 };
 
 struct builtins {
@@ -87,13 +89,15 @@ cudaError_t launch_kernel(const char *name, void (*kernel)(Parameters...), dim3 
 }
 } // namespace emulation
 
-#define QL_LAUNCH(KERNEL, GRID, BLOCK, SHARED, STREAM, ...) \
+#define QL_LAUNCH(KERNEL, GRID, BLOCK, SHARED, STREAM, ...)                                                            \
     emulation::launch_kernel(#KERNEL, KERNEL, GRID, BLOCK, SHARED, STREAM, ##__VA_ARGS__)
 #define QL_DYNAMIC_SHARED(TYPE, NAME) TYPE *NAME = static_cast<TYPE *>(emulation::dynamic_shared())
 
 /* ---- barriers and warp operations ---- */
 
-static inline void __syncthreads(emulation::place at = emulation::place::here()) { emulation::barrier(false, at); }
+static inline void __syncthreads(emulation::place at = emulation::place::here()) {
+    emulation::barrier(false, at);
+}
 static inline int __syncthreads_count(int predicate, emulation::place at = emulation::place::here()) {
     return emulation::barrier(predicate != 0, at);
 }
@@ -109,8 +113,7 @@ static inline void __syncwarp(unsigned mask = 0xffffffffu, emulation::place at =
 
 namespace emulation {
 /* The value that lane `source` gives. */
-template <typename T>
-inline T from_lane(unsigned mask, T value, int source, place at) {
+template <typename T> inline T from_lane(unsigned mask, T value, int source, place at) {
     static_assert(sizeof(T) <= sizeof(uint64_t));
     require_full(mask, at);
     shuffle s = {0, 0, source};
@@ -166,27 +169,31 @@ static inline int __all_sync(unsigned mask, int predicate, emulation::place at =
 
 static inline void __threadfence() {}
 static inline void __threadfence_block() {}
-template <typename T>
-static __forceinline__ T __ldg(const T *from) { return *from; }
-template <typename T>
-static __forceinline__ T __ldcg(const T *from) { return *from; }
-template <typename T>
-static __forceinline__ T __ldcs(const T *from) { return *from; }
-template <typename T>
-static __forceinline__ void __stcg(T *to, T value) { *to = value; }
-template <typename T>
-static __forceinline__ void __stcs(T *to, T value) { *to = value; }
-static inline void __trap() { abort(); }
+template <typename T> static __forceinline__ T __ldg(const T *from) {
+    return *from;
+}
+template <typename T> static __forceinline__ T __ldcg(const T *from) {
+    return *from;
+}
+template <typename T> static __forceinline__ T __ldcs(const T *from) {
+    return *from;
+}
+template <typename T> static __forceinline__ void __stcg(T *to, T value) {
+    *to = value;
+}
+template <typename T> static __forceinline__ void __stcs(T *to, T value) {
+    *to = value;
+}
+static inline void __trap() {
+    abort();
+}
 
 /* Integers only: what atomics on floats add up to depends on the order. */
 namespace emulation {
 template <typename T>
 using if_atomic =
     std::enable_if_t<std::is_same_v<T, int> || std::is_same_v<T, unsigned> || std::is_same_v<T, unsigned long long>, T>;
-template <typename T>
-struct same {
-    typedef T type;
-};
+template <typename T> struct same { typedef T type; };
 template <typename T, typename Change>
 __attribute__((no_sanitize("thread"))) inline T change_atomically(T *at, place where, Change change) {
     note_atomic(at, sizeof *at, where);
@@ -195,11 +202,11 @@ __attribute__((no_sanitize("thread"))) inline T change_atomically(T *at, place w
     return before;
 }
 } // namespace emulation
-#define EMULATED_ATOMIC(NAME, RESULT)                                                                           \
-    template <typename T>                                                                                       \
-    static inline emulation::if_atomic<T> NAME(T *at, typename emulation::same<T>::type value,                  \
-                                               emulation::place where = emulation::place::here()) {             \
-        return emulation::change_atomically(at, where, [=](T before) { return static_cast<T>(RESULT); });       \
+#define EMULATED_ATOMIC(NAME, RESULT)                                                                                  \
+    template <typename T>                                                                                              \
+    static inline emulation::if_atomic<T> NAME(T *at, typename emulation::same<T>::type value,                         \
+                                               emulation::place where = emulation::place::here()) {                    \
+        return emulation::change_atomically(at, where, [=](T before) { return static_cast<T>(RESULT); });              \
     }
 EMULATED_ATOMIC(atomicAdd, before + value)
 EMULATED_ATOMIC(atomicMax, before > value ? before : value)
@@ -221,9 +228,10 @@ static inline void copy_async16(void *shared, const void *global, int bytes = 16
                                 emulation::place at = emulation::place::here()) {
     emulation::copy_async(shared, global, bytes, at);
 }
-static inline void copy_async_commit() { emulation::copy_async_commit(); }
-template <int N>
-static inline void copy_async_wait(emulation::place at = emulation::place::here()) {
+static inline void copy_async_commit() {
+    emulation::copy_async_commit();
+}
+template <int N> static inline void copy_async_wait(emulation::place at = emulation::place::here()) {
     emulation::copy_async_wait(N, at);
 }
 

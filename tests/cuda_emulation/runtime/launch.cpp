@@ -51,6 +51,10 @@ cudaError_t launch_or_fault(const char *name, const void *kernel, dim3 grid, dim
 
 } // namespace
 
+int device_capability() {
+    return here().capability;
+}
+
 cudaError_t launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared, cudaStream_t stream,
                    std::function<void()> body) {
     const cudaError_t earlier = cudaPeekAtLastError();
