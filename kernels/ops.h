@@ -8,7 +8,8 @@
  * nor threads nor the vector width change a bit (design: "How exactness works").
  *
  * The functions ql_NAME check shapes and call the device's back end. They return QL_BUG on
- * shapes that do not fit together. Nothing here allocates. `accumulate`: add to what the
+ * shapes that do not fit together. An index that is out of range is QL_BUG on the CPU; elsewhere nobody can look
+ * without waiting, and what would have been read is not-a-number, what would have been written is left out. Nothing here allocates. `accumulate`: add to what the
  * output holds instead of replacing it. */
 #pragma once
 #include "kernels/weight.h"

@@ -20,7 +20,7 @@ sources=() headers=() scripts=()
 for file in "${files[@]}"; do
     [[ -f $file ]] || continue
     case $file in
-        *.c) sources+=("$file") ;;
+        *.c | *.cu | *.cpp) sources+=("$file") ;;
         *.h) sources+=("$file") headers+=("$file") ;;
         *.sh | .ci/run) scripts+=("$file") ;;
     esac
