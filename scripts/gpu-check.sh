@@ -46,6 +46,7 @@ pack() {
     strip "$folder"/bin/*
     copy_libraries "$build"/bin/gpu_* "$build"/bin/qlora-worker
     cp -r examples/model examples/data examples/demo.yaml "$folder/examples/"
+    mkdir -p "$folder/data" && cp -r tests/golden/data/models "$folder/data/"
     cp scripts/gpu-check.sh "$folder/"
     git describe --always --dirty > "$folder/commit" 2>/dev/null || echo unknown > "$folder/commit"
     # Many programs hold the same kernels: together they are not much more than one.
@@ -98,7 +99,7 @@ section_device() {
 section_tests() {
     local program
     for program in "$here"/bin/gpu_test_*; do
-        attempt 60 "$(basename "$program")" "$program"
+        attempt 60 "$(basename "$program")" "$program" cuda
     done
 }
 
@@ -114,7 +115,7 @@ digest() {
     sha256sum "$1"/adapter_model.safetensors | cut -d' ' -f1
 }
 
-export here
+export here QL_TEST_DATA=$here/data
 export -f train
 
 section_train() {
@@ -162,7 +163,7 @@ section_sanitizer() {
     for tool in memcheck racecheck initcheck synccheck; do
         for program in "$here"/bin/gpu_test_*; do
             # Some tests ask for what must be refused.
-            lines=3 attempt 90 "$tool $(basename "$program")" compute-sanitizer --tool "$tool" --report-api-errors no --error-exitcode 9 "$program"
+            lines=3 attempt 90 "$tool $(basename "$program")" compute-sanitizer --tool "$tool" --report-api-errors no --error-exitcode 9 "$program" cuda
         done
     done
 }

@@ -92,8 +92,15 @@ static void read_rows(const golden *g, const ql_corpus *c, ql_row_set *out) {
     out->max_length = out->longest;
 }
 
+const char *golden_device = "cpu";
+
+const char *golden_data(void) {
+    const char *elsewhere = getenv("QL_TEST_DATA");
+    return elsewhere ? elsewhere : QL_TEST_DATA;
+}
+
 void golden_open(const golden_request *r, golden *out) {
-    *out = (golden){.folder = ql_format("%s/models/%s", QL_TEST_DATA, r->model)};
+    *out = (golden){.folder = ql_format("%s/models/%s", golden_data(), r->model)};
     char *json = ql_path_join(out->folder, "expected.json"), *tensors = ql_path_join(out->folder, "expected.safetensors");
     ok(ql_json_read(json, 1 << 24, &out->expected));
     ok(ql_tensor_file_open(tensors, &out->tensors));
@@ -104,7 +111,7 @@ void golden_open(const golden_request *r, golden *out) {
     ql_job *j = &out->job;
     ok(ql_world_open(NULL, NULL, &j->world));
     j->place = ql_world_place(j->world);
-    j->device_kind = "cpu";
+    j->device_kind = golden_device;
     j->threads = r->threads ? r->threads : 1;
     ok(ql_device_open(j->device_kind, 0, j->threads, &j->device));
     ql_job_purpose purpose = r->training ? QL_JOB_TRAIN : QL_JOB_EVAL;

@@ -25,6 +25,11 @@ typedef struct {
     const ql_memory_choice *choice; /* not NULL: the plan is of this one, whatever it costs */
 } golden_request;
 
+/* The kind of device that jobs run on; at first "cpu". */
+extern const char *golden_device;
+/* tests/golden/data, or what the environment's QL_TEST_DATA says. */
+const char *golden_data(void);
+
 /* Fails the running test when something does not work. */
 void golden_open(const golden_request *r, golden *out);
 void golden_close(golden *g);
