@@ -84,9 +84,9 @@ static __device__ __forceinline__ void multiply_round(float sum[M][TILES][4], co
 /* The finished 8 neighbours from a token's column on, added to `old`, to y. */
 template <typename T, bool DROPS>
 static __device__ __forceinline__ void finish(const product<T> &p, const float sum[TILES][4], int high, int64_t token,
-                                              int64_t col, const uint4 &old, T *y) {
-    const auto &before = reinterpret_cast<const pack<T, 8> &>(old);
-    float       value[8];
+                                              int64_t col, uint4 old, T *y) {
+    const uint32_t before[4] = {old.x, old.y, old.z, old.w};
+    float          value[8];
 #pragma unroll
     for (int i = 0; i < 8; i++) value[i] = p.alpha * sum[i / 2][high * 2 + i % 2];
     if (DROPS) {
@@ -95,11 +95,14 @@ static __device__ __forceinline__ void finish(const product<T> &p, const float s
         drop_four(row, first, value);
         drop_four(row, first + 4, value + 4);
     }
+    uint32_t word[4];
 #pragma unroll
-    for (int i = 0; i < 8; i++)
-        if (p.accumulate) value[i] += to_float(before.at[i]);
-    *reinterpret_cast<uint4 *>(y) = make_uint4(pack_two<T>(value[0], value[1]), pack_two<T>(value[2], value[3]),
-                                               pack_two<T>(value[4], value[5]), pack_two<T>(value[6], value[7]));
+    for (int i = 0; i < 4; i++) {
+        float2 add = unpack_two<T>(before[i]);
+        float *two = value + 2 * i;
+        word[i] = p.accumulate ? pack_two<T>(two[0] + add.x, two[1] + add.y) : pack_two<T>(two[0], two[1]);
+    }
+    store16(y, make_uint4(word[0], word[1], word[2], word[3]));
 }
 
 template <typename T, bool DROPS>
