@@ -61,7 +61,19 @@ static __device__ __forceinline__ void copy_async_wait() {
 
 /* Writes 16 bytes, 16-byte aligned, at once: where a kernel is large, nvcc 13 makes four stores of an assignment. */
 static __device__ __forceinline__ void store16(void *global, uint4 v) {
-    asm volatile("st.global.v4.u32 [%0], {%1,%2,%3,%4};\n" ::"l"(global), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+    asm volatile("st.global.v4.u32 [%0], {%1,%2,%3,%4};\n"
+                 ::"l"(global), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
+
+/* x, of which the compiler does not know any more where it came from: so it stays in its register instead of being made
+ * again wherever it is used, and what is done to it is not done earlier. */
+static __device__ __forceinline__ uint32_t held(uint32_t x) {
+    asm volatile("" : "+r"(x));
+    return x;
+}
+static __device__ __forceinline__ int64_t held(int64_t x) {
+    asm volatile("" : "+l"(x));
+    return x;
 }
 
 /* Four 8 x 8 matrices of 16-bit elements from shared memory (PTX: ldmatrix). Lane 8i + j gives the

@@ -228,6 +228,10 @@ static inline void copy_async_wait(emulation::place at = emulation::place::here(
 }
 
 static inline void store16(void *global, uint4 v) { *static_cast<uint4 *>(global) = v; }
+template <typename T>
+static inline T held(T x) {
+    return x;
+}
 
 static inline void load_matrix_x4(uint32_t r[4], const void *row, emulation::place at = emulation::place::here()) {
     emulation::matrix_load load = {r, row};
