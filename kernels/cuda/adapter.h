@@ -13,29 +13,31 @@ struct product {
     int64_t      tokens, depth, cols, depth_stride, col_stride;
     float        alpha;
     bool         accumulate, drops_x, drops_y;
-    ql_k_drop    drop;
+    dropout      drop;
 };
 
 template <typename T>
 static product<T> product_of(const ql_k_adapter &p) {
-    const ql_k_drop *drop = p.drop_x ? p.drop_x : p.drop_y;
     return {static_cast<T *>(p.y), static_cast<const T *>(p.x), p.w, p.tokens, p.depth, p.cols, p.depth_stride,
-            p.col_stride, p.alpha, p.accumulate, p.drop_x != nullptr, p.drop_y != nullptr, drop ? *drop : ql_k_drop{}};
+            p.col_stride, p.alpha, p.accumulate, p.drop_x != nullptr, p.drop_y != nullptr,
+            dropout_of(p.drop_x ? p.drop_x : p.drop_y)};
 }
 
 static inline unsigned blocks_for(int64_t n, int64_t each) { return static_cast<unsigned>((n + each - 1) / each); }
 
-/* v := drop(v), elements e .. e + 7 of a row, e % 4 == 0. */
+static __device__ __forceinline__ int rest(int64_t left, int most) { return left < most ? static_cast<int>(left) : most; }
+
+/* v := drop(v) for two fours of elements. */
 template <typename T>
-static __device__ __forceinline__ void drop_eight(const row_drop &r, uint64_t e, pack<T, 8> &v) {
+static __device__ __forceinline__ void drop_eight(const dropout &d, const row_drop &r, uint32_t fours, uint4 &v) {
+    uint32_t *word[4] = {&v.x, &v.y, &v.z, &v.w};
 #pragma unroll
-    for (int h = 0; h < 8; h += 4) {
-        float x[4];
-#pragma unroll
-        for (int i = 0; i < 4; i++) x[i] = to_float(v.at[h + i]);
-        drop_four(r, e + static_cast<unsigned>(h), x);
-#pragma unroll
-        for (int i = 0; i < 4; i++) v.at[h + i] = from_float<T>(x[i]);
+    for (uint32_t h = 0; h < 2; h++) {
+        float2 low = unpack_two<T>(*word[2 * h]), high = unpack_two<T>(*word[2 * h + 1]);
+        float  x[4] = {low.x, low.y, high.x, high.y};
+        drop_four(d, r, fours + h, x);
+        *word[2 * h] = pack_two<T>(x[0], x[1]);
+        *word[2 * h + 1] = pack_two<T>(x[2], x[3]);
     }
 }
 
@@ -77,14 +79,24 @@ static __device__ __host__ __forceinline__ float scale_of(int shift) {
     return static_cast<float>(static_cast<int64_t>(1) << (QL_K_GRAD_BITS - shift));
 }
 
-/* *sum += round(value * scale), to the nearest, ties to even. `scale` is a power of two, so the product is exact. False
- * if that is not a number or beyond +-2^62, and so left out, or if the sum is beyond. */
-static __device__ __forceinline__ bool add_fixed(int64_t *sum, float value, float scale) {
+/* An addition to a sum. Asking whether it was fine waits for its answer, so several are sent first, then asked. */
+struct addition {
+    unsigned long long fixed, before;
+    bool               fits;
+};
+
+/* *sum += round(value * scale), to the nearest, ties to even. `scale` is a power of two, so the product is exact. What
+ * is not a number or beyond +-2^62 is left out. */
+static __device__ __forceinline__ addition add_fixed(int64_t *sum, float value, float scale) {
+    float    scaled = __fmul_rn(value, scale);
+    addition a = {0, 0, fabsf(scaled) <= 0x1p62f};
+    a.fixed = static_cast<unsigned long long>(a.fits ? __float2ll_rn(scaled) : 0);
+    a.before = atomicAdd(reinterpret_cast<unsigned long long *>(sum), a.fixed);
+    return a;
+}
+/* False if nothing could be added, or if the sum is beyond +-2^62. */
+static __device__ __forceinline__ bool is_fine(const addition &a) {
     const int64_t most = static_cast<int64_t>(1) << 62;
-    float         scaled = __fmul_rn(value, scale);
-    bool          fits = fabsf(scaled) <= 0x1p62f;
-    auto          fixed = static_cast<unsigned long long>(fits ? __float2ll_rn(scaled) : 0);
-    auto          before = atomicAdd(reinterpret_cast<unsigned long long *>(sum), fixed);
-    auto          total = static_cast<int64_t>(before + fixed);
-    return fits && total <= most && total >= -most;
+    int64_t       total = held(static_cast<int64_t>(a.before)) + static_cast<int64_t>(a.fixed);
+    return a.fits && total <= most && total >= -most;
 }

@@ -47,25 +47,26 @@ static __global__ void __launch_bounds__(128) arrange(pack<T, 8> *arranged, prod
 /* A warp's registers for M times 16 tokens: lane (g, t) has rows g, g + 8, g + 16, ... */
 template <typename T, int M, int STEPS>
 struct slab {
-    pack<T, 8> row[2 * M][STEPS];
+    uint4 row[2 * M][STEPS];
 
-    __device__ __forceinline__ void load(const T *const x[2 * M], int k, int depth) {
+    /* What x points to, if `left` elements of a row are left, and x on to what the warp takes next. */
+    __device__ __forceinline__ void load(const T *x[2 * M], int left) {
 #pragma unroll
         for (int s = 0; s < STEPS; s++)
 #pragma unroll
             for (int r = 0; r < 2 * M; r++) {
-                uint4 v = make_uint4(0, 0, 0, 0);
-                if (k + s * STEP < depth) v = *reinterpret_cast<const uint4 *>(x[r] + k + s * STEP);
-                row[r][s] = *reinterpret_cast<const pack<T, 8> *>(&v);
+                row[r][s] = make_uint4(0, 0, 0, 0);
+                if (s * STEP < left) row[r][s] = *reinterpret_cast<const uint4 *>(x[r] + s * STEP);
             }
+#pragma unroll
+        for (int r = 0; r < 2 * M; r++) x[r] += WARPS * STEPS * STEP;
     }
 };
 
 /* Two rows of a step: elements 0 to 3 of each lane are the first 16 k of an instruction, 4 to 7 those of the next. */
 template <typename T, int TILES>
-static __device__ __forceinline__ void multiply_rows(float sum[TILES][4], const pack<T, 8> &row, const pack<T, 8> &row8,
+static __device__ __forceinline__ void multiply_rows(float sum[TILES][4], const uint4 &low, const uint4 &high,
                                                      const uint4 w[TILES]) {
-    const uint4   &low = reinterpret_cast<const uint4 &>(row), &high = reinterpret_cast<const uint4 &>(row8);
     const uint32_t first[4] = {low.x, high.x, low.y, high.y}, second[4] = {low.z, high.z, low.w, high.w};
 #pragma unroll
     for (int n = 0; n < TILES; n++) {
@@ -103,24 +104,25 @@ static __global__ void __launch_bounds__(THREADS, 1) narrow(product<T> p, const 
     const int     depth = static_cast<int>(p.depth), mine = lane % 4 * 8;
     const T      *x[2 * M];
     row_drop      rows[2 * M] = {};
-    uint64_t      first[2 * M] = {};
+    uint32_t      first[2 * M] = {}; /* fours of elements */
 #pragma unroll
     for (int r = 0; r < 2 * M; r++) {
         int64_t at = token + r * 8 + lane / 4;
         at = at < p.tokens ? at : p.tokens - 1; /* computed, never stored */
-        x[r] = p.x + at * p.depth;
+        x[r] = p.x + at * p.depth + warp * SLAB + mine;
         if (DROPS) {
             rows[r] = drop_row_of(p.drop, at);
-            first[r] = first_element(rows[r], at, p.depth);
+            first[r] = held(first_four(rows[r], at, p.depth) + static_cast<uint32_t>(mine / 4));
         }
     }
     float      sum[M][TILES][4] = {};
     slab<T, M, STEPS> now, next;
-    next.load(x, warp * SLAB + mine, depth);
+    next.load(x, depth - warp * SLAB - mine);
     arranged += (group * steps_for(p.depth) + warp * STEPS) * TILES * 32 + lane;
+#pragma unroll 1
     for (int k = warp * SLAB; k < depth; k += WARPS * SLAB) {
         now = next;
-        next.load(x, k + WARPS * SLAB + mine, depth);
+        next.load(x, depth - k - WARPS * SLAB - mine);
 #pragma unroll
         for (int s = 0; s < STEPS; s++) {
             uint4 w[TILES];
@@ -130,7 +132,7 @@ static __global__ void __launch_bounds__(THREADS, 1) narrow(product<T> p, const 
             for (int m = 0; m < M; m++) {
 #pragma unroll
                 for (int r = 2 * m; r < 2 * m + 2 && DROPS; r++)
-                    drop_eight(rows[r], first[r] + static_cast<uint64_t>(k + s * STEP + mine), now.row[r][s]);
+                    drop_eight<T>(p.drop, rows[r], first[r] + static_cast<uint32_t>(k + s * STEP) / 4, now.row[r][s]);
                 multiply_rows<T, TILES>(sum[m], now.row[2 * m][s], now.row[2 * m + 1][s], w);
             }
         }

@@ -18,11 +18,10 @@ static __device__ __forceinline__ void multiply_steps(float sum[EACH], const ope
 
 /* x of a token as it is multiplied. */
 template <typename T>
-static __device__ __forceinline__ float dropped(const ql_k_drop &d, bool drops, int64_t token, int64_t cols, int64_t c,
+static __device__ __forceinline__ float dropped(const dropout &d, bool drops, int64_t token, int64_t cols, int64_t c,
                                                 float x) {
     if (!drops) return x;
-    row_drop row = drop_row_of(d, token);
-    return to_float(from_float<T>(drop_one(row, first_element(row, token, cols) + static_cast<uint64_t>(c), x)));
+    return to_float(from_float<T>(drop_one(d, drop_row_of(d, token), token, cols, c, x)));
 }
 
 template <typename T>
@@ -49,17 +48,14 @@ static __global__ void __launch_bounds__(THREADS) plain(product<T> p, unsigned a
         int64_t t = token + y + i * DOWN, c = col + x;
         if (t >= p.tokens || c >= p.cols) continue;
         float value = p.alpha * sum[i];
-        if (p.drops_y) {
-            row_drop row = drop_row_of(p.drop, t);
-            value = drop_one(row, first_element(row, t, p.cols) + static_cast<uint64_t>(c), value);
-        }
+        if (p.drops_y) value = drop_one(p.drop, drop_row_of(p.drop, t), t, p.cols, c, value);
         T *to = p.y + t * p.cols + c;
         *to = from_float<T>(p.accumulate ? to_float(*to) + value : value);
     }
 }
 
 /* Rows of the block are columns of dy, its columns those of x. */
-static __global__ void __launch_bounds__(THREADS) plain_grad(ql_k_adapter_grad g, ql_k_drop drop, unsigned across,
+static __global__ void __launch_bounds__(THREADS) plain_grad(ql_k_adapter_grad g, dropout drop, unsigned across,
                                                              unsigned tiles) {
     __shared__ operands shared;
     const int           x = static_cast<int>(threadIdx.x % SIDE), y = static_cast<int>(threadIdx.x / SIDE);
@@ -84,7 +80,7 @@ static __global__ void __launch_bounds__(THREADS) plain_grad(ql_k_adapter_grad g
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
         int64_t o = out + y + i * DOWN;
-        if (o < g.outs && in + x < g.ins) fine &= add_fixed(g.sum + o * g.ins + in + x, sum[i], scale);
+        if (o < g.outs && in + x < g.ins) fine &= is_fine(add_fixed(g.sum + o * g.ins + in + x, sum[i], scale));
     }
     if (!fine) atomicOr(g.overflow, 1);
 }
@@ -105,5 +101,5 @@ cudaError_t ql_k_adapter_grad_plain(const ql_k_adapter_grad *g, cudaStream_t str
     if (g->tokens == 0 || g->outs == 0 || g->ins == 0) return cudaSuccess;
     unsigned across = blocks_for(g->ins, SIDE), tiles = across * blocks_for(g->outs, SIDE);
     unsigned blocks = static_cast<unsigned>(slots_for(g->tokens, g->rows)) * tiles;
-    return QL_LAUNCH(plain_grad, blocks, THREADS, 0, stream, *g, g->drop_x ? *g->drop_x : ql_k_drop{}, across, tiles);
+    return QL_LAUNCH(plain_grad, blocks, THREADS, 0, stream, *g, dropout_of(g->drop_x), across, tiles);
 }

@@ -23,8 +23,6 @@ static __device__ __host__ __forceinline__ int depth_of_round(int64_t left) {
     return left >= DEPTH ? DEPTH : static_cast<int>((left + 15) / 16 * 16);
 }
 
-static __device__ __forceinline__ int rest(int64_t left, int most) { return left < most ? static_cast<int>(left) : most; }
-
 /* Where the lanes' columns lie: column 32G + 8t + 2n + b is the b-th of lane t's two in tile n of 4. */
 static __device__ __forceinline__ int row_of_column(int c) {
     return (c & ~31) + (c >> 1 & 3) * 8 + (c >> 3 & 3) * 2 + (c & 1);
@@ -81,25 +79,26 @@ static __device__ __forceinline__ void multiply_round(float sum[M][TILES][4], co
     }
 }
 
-/* The finished 8 neighbours from a token's column on, added to `old`, to y. */
+/* A finished row's 8 neighbours, dropped where they should be, added to `old`, to y. */
 template <typename T, bool DROPS>
-static __device__ __forceinline__ void finish(const product<T> &p, const float sum[TILES][4], int high, int64_t token,
-                                              int64_t col, const uint4 &old, T *y) {
-    const auto &before = reinterpret_cast<const pack<T, 8> &>(old);
-    float       value[8];
+static __device__ __forceinline__ void finish(const product<T> &p, const float sum[TILES][4], int high,
+                                              const row_drop &row, uint32_t fours, uint4 old, T *y) {
+    const uint32_t before[4] = {old.x, old.y, old.z, old.w};
+    float          value[8];
 #pragma unroll
     for (int i = 0; i < 8; i++) value[i] = p.alpha * sum[i / 2][high * 2 + i % 2];
     if (DROPS) {
-        row_drop row = drop_row_of(p.drop, token);
-        uint64_t first = first_element(row, token, p.cols) + static_cast<uint64_t>(col);
-        drop_four(row, first, value);
-        drop_four(row, first + 4, value + 4);
+        drop_four(p.drop, row, fours, value);
+        drop_four(p.drop, row, fours + 1, value + 4);
     }
+    uint32_t word[4];
 #pragma unroll
-    for (int i = 0; i < 8; i++)
-        if (p.accumulate) value[i] += to_float(before.at[i]);
-    *reinterpret_cast<uint4 *>(y) = make_uint4(pack_two<T>(value[0], value[1]), pack_two<T>(value[2], value[3]),
-                                               pack_two<T>(value[4], value[5]), pack_two<T>(value[6], value[7]));
+    for (int i = 0; i < 4; i++) {
+        float2 add = unpack_two<T>(before[i]);
+        float *two = value + 2 * i;
+        word[i] = p.accumulate ? pack_two<T>(two[0] + add.x, two[1] + add.y) : pack_two<T>(two[0], two[1]);
+    }
+    store16(y, make_uint4(word[0], word[1], word[2], word[3]));
 }
 
 template <typename T, bool DROPS>
@@ -131,10 +130,19 @@ static __global__ void __launch_bounds__(THREADS, 3) wide(product<T> p, unsigned
         __syncthreads();
         multiply_round(sum, x + warp_token * (depth + SKEW), w + warp_col * (depth + SKEW), depth);
     }
+    row_drop row[ROWS] = {};
+    uint32_t fours[ROWS] = {}; /* the numbers of this lane's first elements */
+    if (DROPS)
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            int64_t at = my_token + r * 8 < p.tokens ? my_token + r * 8 : p.tokens - 1;
+            row[r] = drop_row_of(p.drop, at);
+            fours[r] = held(first_four(row[r], at, p.cols) + static_cast<uint32_t>(my_col / 4));
+        }
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
         if (inside && my_token + r * 8 < p.tokens)
-            finish<T, DROPS>(p, sum[r / 2], r % 2, my_token + r * 8, my_col, old[r * THREADS], y + r * 8 * p.cols);
+            finish<T, DROPS>(p, sum[r / 2], r % 2, row[r], fours[r], old[r * THREADS], y + r * 8 * p.cols);
 }
 
 template <typename T>

@@ -59,6 +59,23 @@ static __device__ __forceinline__ void copy_async_wait() {
 #endif
 }
 
+/* Writes 16 bytes, 16-byte aligned, at once: where a kernel is large, nvcc 13 makes four stores of an assignment. */
+static __device__ __forceinline__ void store16(void *global, uint4 v) {
+    asm volatile("st.global.v4.u32 [%0], {%1,%2,%3,%4};\n"
+                 ::"l"(global), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
+
+/* x, of which the compiler does not know any more where it came from: so it stays in its register instead of being made
+ * again wherever it is used, and what is done to it is not done earlier. */
+static __device__ __forceinline__ uint32_t held(uint32_t x) {
+    asm volatile("" : "+r"(x));
+    return x;
+}
+static __device__ __forceinline__ int64_t held(int64_t x) {
+    asm volatile("" : "+l"(x));
+    return x;
+}
+
 /* Four 8 x 8 matrices of 16-bit elements from shared memory (PTX: ldmatrix). Lane 8i + j gives the
  * address of row j of matrix i (16 bytes, aligned). r[i] of lane l: elements 2(l%4), 2(l%4)+1 of row l/4
  * of matrix i; transposed: of column l/4. */
@@ -141,13 +158,31 @@ struct lanes_of {
     enum { count = 16 / sizeof(T) };
 };
 
-/* Two elements in one register, `low` in the low half. */
+/* Two elements in one register, `low` in the low half: made by one conversion, and never two halves in memory, which
+ * compilers then store one by one. */
 template <typename T>
-static __device__ __forceinline__ uint32_t pack_two(float low, float high) {
-    pack<T, 2> p;
-    p.at[0] = from_float<T>(low);
-    p.at[1] = from_float<T>(high);
+static __device__ __forceinline__ uint32_t pack_two(float low, float high);
+template <>
+__device__ __forceinline__ uint32_t pack_two<__nv_bfloat16>(float low, float high) {
+    __nv_bfloat162 p = __floats2bfloat162_rn(low, high);
     return *reinterpret_cast<const uint32_t *>(&p);
+}
+template <>
+__device__ __forceinline__ uint32_t pack_two<__half>(float low, float high) {
+    __half2 p = __floats2half2_rn(low, high);
+    return *reinterpret_cast<const uint32_t *>(&p);
+}
+
+/* The two elements of a register: x is the one in the low half. */
+template <typename T>
+static __device__ __forceinline__ float2 unpack_two(uint32_t word);
+template <>
+__device__ __forceinline__ float2 unpack_two<__nv_bfloat16>(uint32_t word) {
+    return make_float2(__uint_as_float(word << 16), __uint_as_float(word & 0xffff0000u));
+}
+template <>
+__device__ __forceinline__ float2 unpack_two<__half>(uint32_t word) {
+    return __half22float2(*reinterpret_cast<const __half2 *>(&word));
 }
 
 /* The sum over a warp, the same in all lanes, always by the same tree. */

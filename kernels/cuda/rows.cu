@@ -308,11 +308,11 @@ cudaError_t ql_k_swiglu_grad(void *dgate, void *dup, const void *dy, const void 
 /* One token a block. Where a row's tokens begin between four counters' words each element asks for its own. */
 template <typename T>
 static __global__ void __launch_bounds__(THREADS)
-    dropout(T *y, const T *x, ql_k_drop drop, int64_t cols, bool accumulate, bool aligned) {
+    drop_rows(T *y, const T *x, dropout d, int64_t cols, bool accumulate, bool aligned) {
     constexpr int N = lanes_of<T>::count;
     int64_t       token = blockIdx.x;
-    row_drop      r = drop_row_of(drop, token);
-    uint64_t      first = first_element(r, token, cols);
+    row_drop      r = drop_row_of(d, token);
+    uint32_t      first = first_four(r, token, cols);
     x += token * cols;
     y += token * cols;
     for (int64_t c = threadIdx.x * N; c < cols; c += blockDim.x * N) {
@@ -321,10 +321,10 @@ static __global__ void __launch_bounds__(THREADS)
         to_floats<N>(v, whole);
         if (cols % 4 == 0) {
 #pragma unroll
-            for (int k = 0; k < N; k += 4) drop_four(r, first + c + k, v + k);
+            for (int k = 0; k < N; k += 4) drop_four(d, r, first + static_cast<uint32_t>((c + k) / 4), v + k);
         } else {
 #pragma unroll
-            for (int k = 0; k < N; k++) v[k] = drop_one(r, first + c + k, v[k]);
+            for (int k = 0; k < N; k++) v[k] = drop_one(d, r, token, cols, c + k, v[k]);
         }
 #pragma unroll
         for (int k = 0; k < N; k++) v[k] = accumulate ? __fadd_rn(old.at(k), v[k]) : v[k];
@@ -338,8 +338,8 @@ cudaError_t ql_k_dropout(void *y, const void *x, int type, const ql_k_drop *drop
     return by_type(type, [&](auto zero) {
         using T = decltype(zero);
         constexpr int N = lanes_of<T>::count;
-        return QL_LAUNCH((dropout<T>), static_cast<unsigned>(tokens), threads_for((cols + N - 1) / N), 0, stream,
-                         static_cast<T *>(y), static_cast<const T *>(x), *drop, cols, accumulate,
+        return QL_LAUNCH((drop_rows<T>), static_cast<unsigned>(tokens), threads_for((cols + N - 1) / N), 0, stream,
+                         static_cast<T *>(y), static_cast<const T *>(x), dropout_of(drop), cols, accumulate,
                          cols % N == 0 && aligned16(y) && aligned16(x));
     });
 }

@@ -235,6 +235,12 @@ template <int N> static inline void copy_async_wait(emulation::place at = emulat
     emulation::copy_async_wait(N, at);
 }
 
+static inline void store16(void *global, uint4 v) { *static_cast<uint4 *>(global) = v; }
+template <typename T>
+static inline T held(T x) {
+    return x;
+}
+
 static inline void load_matrix_x4(uint32_t r[4], const void *row, emulation::place at = emulation::place::here()) {
     emulation::matrix_load load = {r, row};
     emulation::check_matrix_row(row, at);
