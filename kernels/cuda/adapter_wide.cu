@@ -19,7 +19,9 @@ enum {
 };
 
 /* Depth of a round is 16 << this: a power of two, so that threads find their places without dividing. */
-static __device__ __host__ __forceinline__ int doublings_of_round(int64_t left) { return left > 32 ? 2 : left > 16 ? 1 : 0; }
+static __device__ __host__ __forceinline__ int doublings_of_round(int64_t left) {
+    return left > 32 ? 2 : left > 16 ? 1 : 0;
+}
 
 /* Where the lanes' columns lie: column 32G + 8t + 2n + b is the b-th of lane t's two in tile n of 4. */
 static __device__ __forceinline__ int row_of_column(int c) {
@@ -94,9 +96,11 @@ static __device__ __forceinline__ void finish(const product<T> &p, const float s
     uint32_t word[4];
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-        float2 add = unpack_two<T>(before[i]);
-        float *two = value + 2 * i;
-        word[i] = p.accumulate ? pack_two<T>(two[0] + add.x, two[1] + add.y) : pack_two<T>(two[0], two[1]);
+        float2       y_was = unpack_two<T>(before[i]), added;
+        const float *mine = sum[i] + 2 * high, *two = value + 2 * i;
+        if (DROPS) added = make_float2(two[0] + y_was.x, two[1] + y_was.y);
+        else added = make_float2(fmaf(p.alpha, mine[0], y_was.x), fmaf(p.alpha, mine[1], y_was.y));
+        word[i] = pack_two<T>(p.accumulate ? added.x : two[0], p.accumulate ? added.y : two[1]);
     }
     store16(y, make_uint4(word[0], word[1], word[2], word[3]));
 }
@@ -148,7 +152,8 @@ static __global__ void __launch_bounds__(THREADS, 3) wide(product<T> p, unsigned
 template <typename T>
 static cudaError_t launch(const product<T> &p, cudaStream_t stream) {
     unsigned across = blocks_for(p.cols, COLS);
-    size_t   shared = static_cast<size_t>(OLD + (TOKENS + COLS) * ((16 << doublings_of_round(p.depth)) + SKEW)) * sizeof(T);
+    int      depth = 16 << doublings_of_round(p.depth);
+    size_t   shared = static_cast<size_t>(OLD + (TOKENS + COLS) * (depth + SKEW)) * sizeof(T);
     bool     aligned = p.depth % 8 == 0;
     unsigned blocks = blocks_for(p.tokens, TOKENS) * across;
     if (p.drops_y) return QL_LAUNCH((wide<T, true>), blocks, THREADS, shared, stream, p, across, aligned);
