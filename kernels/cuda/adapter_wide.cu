@@ -18,9 +18,9 @@ enum {
     SKEW = 8, /* elements: rows begin in different banks */
 };
 
-/* Depth of a round, as much as instructions take. */
-static __device__ __host__ __forceinline__ int depth_of_round(int64_t left) {
-    return left >= DEPTH ? DEPTH : static_cast<int>((left + 15) / 16 * 16);
+/* Depth of a round is 16 << this: a power of two, so that threads find their places without dividing. */
+static __device__ __host__ __forceinline__ int doublings_of_round(int64_t left) {
+    return left > 32 ? 2 : left > 16 ? 1 : 0;
 }
 
 /* Where the lanes' columns lie: column 32G + 8t + 2n + b is the b-th of lane t's two in tile n of 4. */
@@ -30,13 +30,13 @@ static __device__ __forceinline__ int row_of_column(int c) {
 
 /* Both take what is left of the matrices from the block's place on; offsets within a tile need no more than 32 bits. */
 template <typename T>
-static __device__ __forceinline__ void stage_x(T *shared, const product<T> &p, int64_t token, int64_t k, int depth,
+static __device__ __forceinline__ void stage_x(T *shared, const product<T> &p, int64_t token, int64_t k, int doublings,
                                                bool aligned) {
     const T *x = p.x + token * p.depth + k;
-    int      stride = depth + SKEW, runs = depth / 8, width = static_cast<int>(p.depth);
+    int      depth = 16 << doublings, stride = depth + SKEW, width = static_cast<int>(p.depth);
     int      rows = rest(p.tokens - token, TOKENS), cols = rest(p.depth - k, depth);
-    for (int i = static_cast<int>(threadIdx.x); i < TOKENS * runs; i += THREADS) {
-        int row = i / runs, at = i % runs * 8;
+    for (int i = static_cast<int>(threadIdx.x); i < TOKENS * depth / 8; i += THREADS) {
+        int row = i >> (doublings + 1), at = i * 8 & (depth - 1);
         stage_eight(shared + row * stride + at, x + row * width, at, row < rows ? cols : 0, aligned);
     }
     copy_async_commit();
@@ -44,12 +44,14 @@ static __device__ __forceinline__ void stage_x(T *shared, const product<T> &p, i
 
 /* w rounded, two neighbours in depth at a time; threads run along the side that is dense in memory. */
 template <typename T>
-static __device__ __forceinline__ void stage_w(T *shared, const product<T> &p, int64_t col, int64_t k, int depth) {
+static __device__ __forceinline__ void stage_w(T *shared, const product<T> &p, int64_t col, int64_t k, int doublings) {
     const float *w = p.w + k * p.depth_stride + col * p.col_stride;
     const int    ahead = static_cast<int>(p.depth_stride), aside = static_cast<int>(p.col_stride);
-    const int    stride = depth + SKEW, pairs = depth / 2, ks = rest(p.depth - k, depth), cols = rest(p.cols - col, COLS);
-    for (int i = static_cast<int>(threadIdx.x); i < COLS * pairs; i += THREADS) {
-        int   c = aside == 1 ? i % COLS : i / pairs, at = 2 * (aside == 1 ? i / COLS : i % pairs);
+    const int    depth = 16 << doublings, stride = depth + SKEW;
+    const int    ks = rest(p.depth - k, depth), cols = rest(p.cols - col, COLS);
+    for (int i = static_cast<int>(threadIdx.x); i < COLS * depth / 2; i += THREADS) {
+        int   c = aside == 1 ? i % COLS : i >> (doublings + 3);
+        int   at = aside == 1 ? i / COLS * 2 : i * 2 & (depth - 1);
         float low = c < cols && at < ks ? w[at * ahead + c * aside] : 0.0f;
         float high = c < cols && at + 1 < ks ? w[(at + 1) * ahead + c * aside] : 0.0f;
         *reinterpret_cast<uint32_t *>(shared + row_of_column(c) * stride + at) = pack_two<T>(low, high);
@@ -94,9 +96,11 @@ static __device__ __forceinline__ void finish(const product<T> &p, const float s
     uint32_t word[4];
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-        float2 add = unpack_two<T>(before[i]);
-        float *two = value + 2 * i;
-        word[i] = p.accumulate ? pack_two<T>(two[0] + add.x, two[1] + add.y) : pack_two<T>(two[0], two[1]);
+        float2       y_was = unpack_two<T>(before[i]), added;
+        const float *mine = sum[i] + 2 * high, *two = value + 2 * i;
+        if (DROPS) added = make_float2(two[0] + y_was.x, two[1] + y_was.y);
+        else added = make_float2(fmaf(p.alpha, mine[0], y_was.x), fmaf(p.alpha, mine[1], y_was.y));
+        word[i] = pack_two<T>(p.accumulate ? added.x : two[0], p.accumulate ? added.y : two[1]);
     }
     store16(y, make_uint4(word[0], word[1], word[2], word[3]));
 }
@@ -121,11 +125,11 @@ static __global__ void __launch_bounds__(THREADS, 3) wide(product<T> p, unsigned
         }
     float sum[M][TILES][4] = {};
     for (int64_t k = 0; k < p.depth; k += DEPTH) {
-        int depth = depth_of_round(p.depth - k);
+        int doublings = doublings_of_round(p.depth - k), depth = 16 << doublings;
         T  *w = x + TOKENS * (depth + SKEW);
         if (k > 0) __syncthreads();
-        stage_x(x, p, token, k, depth, aligned);
-        stage_w(w, p, col, k, depth);
+        stage_x(x, p, token, k, doublings, aligned);
+        stage_w(w, p, col, k, doublings);
         copy_async_wait<0>();
         __syncthreads();
         multiply_round(sum, x + warp_token * (depth + SKEW), w + warp_col * (depth + SKEW), depth);
@@ -148,7 +152,8 @@ static __global__ void __launch_bounds__(THREADS, 3) wide(product<T> p, unsigned
 template <typename T>
 static cudaError_t launch(const product<T> &p, cudaStream_t stream) {
     unsigned across = blocks_for(p.cols, COLS);
-    size_t   shared = static_cast<size_t>(OLD + (TOKENS + COLS) * (depth_of_round(p.depth) + SKEW)) * sizeof(T);
+    int      depth = 16 << doublings_of_round(p.depth);
+    size_t   shared = static_cast<size_t>(OLD + (TOKENS + COLS) * (depth + SKEW)) * sizeof(T);
     bool     aligned = p.depth % 8 == 0;
     unsigned blocks = blocks_for(p.tokens, TOKENS) * across;
     if (p.drops_y) return QL_LAUNCH((wide<T, true>), blocks, THREADS, shared, stream, p, across, aligned);
