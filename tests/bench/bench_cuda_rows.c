@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "kernels/ops.h"
+#include "kernels/quant/quant.h"
 #include "tests/bench/stopwatch.h"
 
 enum {
@@ -32,7 +33,7 @@ typedef struct {
     ql_tensor  rstd, rstd_heads, weight, table, index, angles;
     ql_tensor  trained[4], sum, partial; /* [1, TRAINED]; i64; f64 */
     ql_tensor  logp, narrow, coef, logits;
-    ql_weight  head;
+    ql_weight  head, quantised[POOL]; /* [VOCABULARY, ...]; [WIDE, HIDDEN] in NF4, double-quantised */
     ql_drop    drop;
 } bench;
 
@@ -120,6 +121,13 @@ static void adamw(const bench *w, int t) {
     must(ql_adamw(w->d, &(ql_adamw_args){.p = w->trained[0], .m = w->trained[1], .v = w->trained[2], .g = w->trained[3],
                                          .lr = 2e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 1, .step = 3}));
 }
+static void decode(const bench *w, int t) {
+    ql_tensor y = w->logits; /* large enough for one */
+    y.dtype = w->type;
+    y.rows = WIDE;
+    y.cols = HIDDEN;
+    must(ql_decode_weight(w->d, &(ql_decode_weight_args){.y = y, .weight = &w->quantised[t]}));
+}
 /* So few columns that products take the time of writing and reading the logits. */
 static void logprob(const bench *w, int t) {
     (void)t;
@@ -154,6 +162,8 @@ static void measure(const bench *w) {
     int64_t size = (int64_t)ql_dtype_size(w->type), row = w->tokens * HIDDEN * size, wide = w->tokens * WIDE * size;
     double  copied = (double)(2 * wide) / seconds_of(w, copy);
     printf("%s, %lld tokens; copying: %.0f GB/s\n", ql_dtype_name(w->type), (long long)w->tokens, copied * 1e-9);
+    int64_t elements = (int64_t)WIDE * HIDDEN;
+    report(w, "decoding NF4", decode, elements / 2 + elements / QL_BLOCK + elements * size, copied);
     report(w, "embed", embed, 2 * row, copied);
     report(w, "gather", gather, 2 * row, copied);
     report(w, "scatter", scatter, 3 * row, copied); /* zeros first */
@@ -169,6 +179,17 @@ static void measure(const bench *w) {
     report(w, "sum_squares", sum_squares, 4 * (int64_t)TRAINED, copied);
     report(w, "adamw", adamw, 28 * (int64_t)TRAINED, copied);
     report(w, "logprob: its logits", logprob, (int64_t)CHUNK * VOCABULARY * (12 + 2 * size), copied);
+}
+
+static ql_weight quantised(ql_device *d) {
+    int64_t   n = (int64_t)WIDE * HIDDEN, blocks = n / QL_BLOCK;
+    ql_weight w = {.quant = &ql_quant_nf4, .out = WIDE, .in = HIDDEN, .source = QL_BF16, .blocksize = QL_BLOCK, .nested_blocksize = QL_NESTED_BLOCK};
+    w.data = tensor(d, QL_U8, 1, n / 2);
+    w.absmax = tensor(d, QL_U8, 1, blocks);
+    w.code = tensor(d, QL_F32, 1, 16);
+    w.nested_absmax = tensor(d, QL_F32, 1, blocks / QL_NESTED_BLOCK);
+    w.nested_code = tensor(d, QL_F32, 1, 256);
+    return w;
 }
 
 static void make(bench *w) {
@@ -190,6 +211,7 @@ static void make(bench *w) {
         w->x[i] = tensor(w->d, w->type, w->tokens, HIDDEN);
         w->wide[i] = tensor(w->d, w->type, w->tokens, WIDE);
     }
+    for (int i = 0; i < POOL; i++) w->quantised[i] = quantised(w->d);
     w->logp = tensor(w->d, QL_F32, CHUNK, 1);
     w->coef = tensor(w->d, QL_F32, CHUNK, 1);
     w->narrow = tensor(w->d, w->type, CHUNK, 64);
