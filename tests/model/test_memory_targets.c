@@ -64,9 +64,9 @@ static void close_subject(subject *s) {
     ql_config_free(&s->config);
 }
 
-/* Layers that multiply anything again. */
+/* Layers that multiply by a weight again. */
 static int deep_layers(const ql_memory_choice *c) {
-    return c->recompute > QL_RECOMPUTE_CHEAP ? c->deep_layers : 0;
+    return c->recompute > QL_RECOMPUTE_ATTENTION ? c->deep_layers : 0;
 }
 
 static void check_wish(wish w, int deep, int64_t rows) {
