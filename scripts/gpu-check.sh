@@ -58,7 +58,7 @@ pack() {
 
 failed=0
 say() {
-    printf '%s\n' "$*" | tee -a "$report"
+    printf '%s\n' "$@" | tee -a "$report"
 }
 
 # attempt SECONDS TITLE COMMAND...: runs it within its time; the end of its output goes to the report.

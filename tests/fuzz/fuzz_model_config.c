@@ -70,19 +70,30 @@ static const char *folder_of(const subject *s) {
     return ql_fuzz_folder();
 }
 
-static void plan_memory(ql_model *m, const ql_adapter_shape *shape) {
+static void plan_memory(ql_model *m, const ql_adapter_shape *shape, const char *device, uint64_t limit) {
     ql_memory_plan plan;
     ql_memory_question q = {.graph = &m->graph,
+                            .weights = m->weight,
                             .adapter = shape,
+                            .device = device,
                             .weight_bytes = m->weight_bytes,
                             .table_bytes = ql_model_table_bytes(m, POSITIONS),
                             .vocab = m->config.vocab_size,
                             .longest_row = POSITIONS,
                             .rows_at_most = 2,
+                            .ranks = 2,
                             .recompute = QL_AUTO,
                             .training = true,
-                            .limit = 1 << 20};
+                            .limit = limit,
+                            .host_limit = UINT64_MAX};
+    if (ql_bad(ql_device_needs_of(device, 1, QL_BF16, 1 << 20, &q.needs))) abort();
     if (!ql_bad(ql_memory_plan_make(&q, &plan))) ql_memory_plan_free(&plan);
+}
+
+static void plan_memories(ql_model *m, const ql_adapter_shape *shape) {
+    plan_memory(m, shape, "cpu", 1 << 20);
+    plan_memory(m, shape, "cuda", 1 << 20);
+    plan_memory(m, shape, "cuda", (uint64_t)1 << 50);
 }
 
 static void build_the_rest(ql_model *m, const ql_config *c) {
@@ -91,7 +102,7 @@ static void build_the_rest(ql_model *m, const ql_config *c) {
     float *cosines, *sines;
     ql_model_title(m, &title);
     ql_rope_tables(&m->config.rope, m->config.head_dim, POSITIONS, &cosines, &sines);
-    if (!ql_bad(ql_adapter_plan(&m->graph, c, &shape))) plan_memory(m, &shape);
+    if (!ql_bad(ql_adapter_plan(&m->graph, c, &shape))) plan_memories(m, &shape);
     ql_adapter_shape_free(&shape);
     ql_str_free(&title);
     free(cosines);
