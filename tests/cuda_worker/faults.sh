@@ -21,6 +21,12 @@ QL_EMU_DRIVER=none fails no-driver 64 "driver" 1
 QL_EMU_DRIVER=old fails old-driver 64 "driver is .*older" 1
 CUDA_VISIBLE_DEVICES="" fails none-visible 64 'CUDA_VISIBLE_DEVICES' 1
 CUDA_VISIBLE_DEVICES=7 fails seventh-visible 64 'CUDA_VISIBLE_DEVICES is "7"' 1
+CUDA_VISIBLE_DEVICES=nonsense fails nonsense-visible 64 'CUDA_VISIBLE_DEVICES is "nonsense"' 1
+CUDA_VISIBLE_DEVICES=-1 fails minus-one-visible 64 'CUDA_VISIBLE_DEVICES is "-1"' 1
+uuid=GPU-01234567-89ab-cdef-0123-456789abcdef
+QL_EMU_UUIDS=$uuid CUDA_VISIBLE_DEVICES=$uuid train by-uuid 1 max_steps=1 && pass "a GPU named by its UUID" || flunk "by UUID: $(tail -n 2 "$scratch/err")"
+QL_EMU_FAIL=cudaSetDevice:1:cudaErrorDevicesUnavailable fails taken 75 "another process has the GPU for itself" 1
+QL_EMU_MEMORY=8GiB QL_EMU_MEMORY_TAKEN=7900MiB fails full-of-others 64 "memory: at least" 1
 QL_EMU_CAPABILITY=61 fails pascal 64 "compute capability 6.1" 1
 QL_EMU_CAPABILITY=75 fails turing-bf16 64 "bfloat16" 1 bnb_4bit_compute_dtype=bfloat16
 device=auto QL_EMU_DEVICES=0 train fallback 1
