@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "kernels/ops.h"
-#include "tests/bench/stopwatch.h"
+#include "tests/bench/device_tensors.h"
 
 enum { ROUNDS = 5, REPEATS = 24, POOL = 12 };
 
@@ -23,18 +23,6 @@ typedef struct {
     ql_weight  a, b;
     ql_drop    drop;
 } bench;
-
-static ql_tensor tensor(ql_device *d, ql_dtype dtype, int64_t rows, int64_t cols) {
-    ql_tensor t = {NULL, 0, dtype, rows, cols};
-    must(ql_buffer_new(d, ql_bytes(t), &t.buffer)); /* zero: the speed does not depend on numbers */
-    return t;
-}
-
-static ql_tensor integers(ql_device *d, const int32_t *x, int64_t n) {
-    ql_tensor t = tensor(d, QL_I32, n, 1);
-    must(ql_upload(d, t, x));
-    return t;
-}
 
 /* ---- operations ---- */
 

@@ -64,12 +64,9 @@ static void close_subject(subject *s) {
     ql_config_free(&s->config);
 }
 
-/* Layers that multiply by a weight again. */
-static int deep_layers(const ql_memory_choice *c) {
-    return c->recompute > QL_RECOMPUTE_ATTENTION ? c->deep_layers : 0;
-}
-
-static void check_wish(wish w, int deep, int64_t rows) {
+/* `most`: what may be made again. Up to QL_RECOMPUTE_CHEAP that is no product at all, up to QL_RECOMPUTE_ATTENTION none
+ * with a weight. */
+static void check_wish(wish w, ql_recompute most, int64_t rows) {
     subject s;
     ql_memory_plan p;
     ql_str text = {0};
@@ -78,7 +75,7 @@ static void check_wish(wish w, int deep, int64_t rows) {
     ql_memory_plan_text(&s.q, &p, &text);
     printf("%s, rows of %lld tokens, %.0f GB:\n%s\n", w.model, (long long)w.row, w.gigabytes, text.data);
     assert_true(p.total <= s.q.limit);
-    assert_true(deep_layers(&p.choice) <= deep);
+    assert_true(p.choice.recompute <= most);
     assert_int_equal(p.choice.micro_rows, rows);
     ql_str_free(&text);
     ql_memory_plan_free(&p);
@@ -87,15 +84,15 @@ static void check_wish(wish w, int deep, int64_t rows) {
 
 static void test_seven_billion(void **state) {
     (void)state;
-    check_wish((wish){"7b", 512, 0, 16, 7}, 0, 1);
-    check_wish((wish){"7b", 1024, 0, 16, 10}, 0, 1);
+    check_wish((wish){"7b", 512, 0, 16, 7}, QL_RECOMPUTE_ATTENTION, 1);
+    check_wish((wish){"7b", 1024, 0, 16, 10}, QL_RECOMPUTE_CHEAP, 1);
 }
 
 /* The plan takes fewer rows at a time first; with both of them, too, no product is made again. */
 static void test_eight_billion(void **state) {
     (void)state;
     wish w = {"8b", 2048, 2, 16, 24};
-    check_wish(w, 0, 1);
+    check_wish(w, QL_RECOMPUTE_CHEAP, 1);
     subject s;
     ql_memory_plan p;
     open_subject(&w, &s);
