@@ -69,8 +69,8 @@ ql_err ql_checkpoint_load(const char *path, ql_state *s) {
     QL_TRY(verify_state(path, &step));
     char *state = ql_path_join(path, QL_STATE_NAME);
     ql_err e = ql_checkpoint_read_state(state, s);
-    if (!ql_bad(e) && s->step != step)
-        e = ql_fail(QL_DATA, "%s: is of step %" PRId64 ", its manifest of step %" PRId64, state, s->step, step);
+    if (!ql_bad(e) && s->counter[QL_COUNT_STEP] != step)
+        e = ql_fail(QL_DATA, "%s: is of step %" PRId64 ", its manifest of step %" PRId64, state, s->counter[QL_COUNT_STEP], step);
     free(state);
     return e;
 }

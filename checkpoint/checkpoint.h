@@ -23,13 +23,29 @@ typedef struct {
     const char *value; /* as text                               */
 } ql_identity;
 
+/* The numbers of a state, none of them negative. Those from QL_COUNT_LOSS_SCALE on are there where the run needs
+ * them, else QL_NO_COUNT; which belong together is the worker's knowledge. */
+typedef enum {
+    QL_COUNT_STEP,      /* optimiser steps done                             */
+    QL_COUNT_ROWS,      /* the global cursor: rows consumed since the start */
+    QL_COUNT_TOKENS,    /* input tokens since the start                     */
+    QL_COUNT_TARGETS,   /* target tokens since the start                    */
+    QL_COUNT_LOSS_SCALE,       /* float16: the exponent                                                       */
+    QL_COUNT_LOSS_SCALE_STEPS, /* since it changed                                                            */
+    QL_COUNT_EVALUATED,        /* 1: the evaluation that is due after this step has been made                 */
+    QL_COUNT_BEST_STEP,        /* of the best evaluation                                                      */
+    QL_COUNT_BEST_LOSS,        /* its mean loss, in 2^-32                                                     */
+    QL_COUNT_PATIENCE,         /* evaluations since then that were not better by early_stopping_threshold     */
+    QL_COUNT_SKIPPED,          /* steps in a row whose update was left out (on_nonfinite: skip)               */
+    QL_COUNT_SPIKE_STEPS,      /* losses that the spike guard has seen                                        */
+    QL_COUNT_SPIKE_MEAN,       /* their moving mean, in 2^-32                                                 */
+    QL_COUNT_SPIKE_VARIANCE,   /* and variance, in 2^-32                                                      */
+    QL_COUNTERS
+} ql_counter;
+enum { QL_COUNTERS_ALWAYS = QL_COUNT_LOSS_SCALE, QL_NO_COUNT = -1 };
+
 typedef struct {
-    int64_t          step;          /* optimiser steps done                                   */
-    int64_t          rows_done;     /* the global cursor: rows consumed since the start       */
-    int64_t          tokens_seen;   /* input tokens since the start                           */
-    int64_t          targets_seen;
-    bool             has_loss_scale; /* float16 only; then also:                              */
-    int64_t          loss_scale_exponent, loss_scale_steps; /* steps since it changed         */
+    int64_t          counter[QL_COUNTERS];
     ql_state_tensor *tensor;
     size_t           n_tensors;
     ql_identity     *identity;

@@ -33,8 +33,8 @@ static ql_err send_message(int fd, message kind, ql_code code, const void *bytes
     return ql_write_all(fd, bytes, n, "pipe");
 }
 
-static ql_err send_counters(void *self, const int64_t counter[QL_STATE_COUNTERS]) {
-    return send_message(*(int *)self, COUNTERS, QL_OK, counter, QL_STATE_COUNTERS * sizeof *counter);
+static ql_err send_counters(void *self, const int64_t counter[QL_COUNTERS]) {
+    return send_message(*(int *)self, COUNTERS, QL_OK, counter, QL_COUNTERS * sizeof *counter);
 }
 
 static ql_err send_array(void *self, const float *data, size_t n) {
@@ -100,17 +100,9 @@ static bool read_exactly(int fd, void *bytes, size_t n) {
 }
 
 static bool take_counters(int fd, progress *p, uint64_t bytes) {
-    int64_t counter[QL_STATE_COUNTERS];
-    if (p->counted || bytes != sizeof counter || !read_exactly(fd, counter, sizeof counter)) return false;
-    p->s->step = counter[0];
-    p->s->rows_done = counter[1];
-    p->s->tokens_seen = counter[2];
-    p->s->targets_seen = counter[3];
-    p->s->has_loss_scale = counter[4] >= 0;
-    p->s->loss_scale_exponent = counter[4];
-    p->s->loss_scale_steps = counter[5];
-    p->counted = true;
-    return true;
+    int64_t *counter = p->s->counter;
+    if (p->counted || bytes != sizeof p->s->counter) return false;
+    return p->counted = read_exactly(fd, counter, sizeof p->s->counter);
 }
 
 static bool take_array(int fd, progress *p, uint64_t bytes) {

@@ -81,7 +81,7 @@ static ql_err write_files(save *s) {
 static ql_err fill(save *s) {
     if (mkdir(s->temporary, 0755) != 0) return ql_fail_errno("%s: cannot be created", s->temporary);
     QL_TRY(write_files(s));
-    s->manifest.step = s->state->step;
+    s->manifest.step = s->state->counter[QL_COUNT_STEP];
     for (size_t i = 0; i < QL_LEN(FILES); i++) QL_TRY(ql_manifest_add(&s->manifest, s->temporary, FILES[i]));
     for (size_t i = 0; i < QL_LEN(FILES); i++) QL_TRY(sync_file(s->temporary, FILES[i]));
     QL_TRY(ql_manifest_write(&s->manifest, s->temporary));
@@ -104,7 +104,7 @@ static ql_err set_aside(const char *final) {
 
 /* For file systems that cannot exchange two names. ql_checkpoint_clean mends a crash in between. */
 static ql_err replace_in_two_steps(const save *s) {
-    char *old = ql_checkpoint_tmp_path(s->output_dir, s->state->step, QL_TMP_OLD);
+    char *old = ql_checkpoint_tmp_path(s->output_dir, s->state->counter[QL_COUNT_STEP], QL_TMP_OLD);
     ql_err e = ql_ok();
     if (rename(s->final, old) != 0) {
         e = ql_fail_errno("%s: cannot be replaced", s->final);
@@ -128,7 +128,7 @@ static ql_err exchange(const save *s) {
 /* The step was saved before: by this run, when the same bytes are there; or by an earlier one. */
 static ql_err replace(const save *s) {
     ql_manifest old = {0};
-    bool good = !ql_bad(ql_checkpoint_manifest(s->output_dir, s->state->step, &old)) &&
+    bool good = !ql_bad(ql_checkpoint_manifest(s->output_dir, s->state->counter[QL_COUNT_STEP], &old)) &&
                 !ql_bad(ql_manifest_check(&old, s->final, NULL));
     bool same = good && ql_manifest_equal(&old, &s->manifest);
     ql_manifest_free(&old);
@@ -166,15 +166,15 @@ ql_err ql_checkpoint_save(const char *output_dir, const ql_state *state, const q
               .peft = peft,
               .modules = modules,
               .n_modules = n_modules,
-              .temporary = ql_checkpoint_tmp_path(output_dir, state->step, QL_TMP_NEW),
-              .final = ql_checkpoint_path(output_dir, state->step)};
+              .temporary = ql_checkpoint_tmp_path(output_dir, state->counter[QL_COUNT_STEP], QL_TMP_NEW),
+              .final = ql_checkpoint_path(output_dir, state->counter[QL_COUNT_STEP])};
     ql_err e = run(&s);
     char *sentence = ql_strdup(ql_err_text()); /* discarding may fail in its own words */
     discard(s.temporary);
     if (ql_bad(e))
         e = ql_fail(e.code, "%s", sentence);
     else
-        prune(output_dir, state->step, keep);
+        prune(output_dir, state->counter[QL_COUNT_STEP], keep);
     if (path) *path = ql_bad(e) ? NULL : ql_strdup(s.final);
     free(sentence);
     ql_manifest_free(&s.manifest);

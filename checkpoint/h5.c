@@ -6,8 +6,22 @@
 #include <string.h>
 
 const char *const ql_h5_array_group[QL_H5_ARRAYS] = {"adapter", "moment1", "moment2"};
-const char *const ql_h5_counter[QL_STATE_COUNTERS] = {"step",         "rows_done",           "tokens_seen",
-                                                      "targets_seen", "loss_scale_exponent", "loss_scale_steps"};
+const char *const ql_h5_counter[QL_COUNTERS] = {
+    [QL_COUNT_STEP] = "step",
+    [QL_COUNT_ROWS] = "rows_done",
+    [QL_COUNT_TOKENS] = "tokens_seen",
+    [QL_COUNT_TARGETS] = "targets_seen",
+    [QL_COUNT_LOSS_SCALE] = "loss_scale_exponent",
+    [QL_COUNT_LOSS_SCALE_STEPS] = "loss_scale_steps",
+    [QL_COUNT_EVALUATED] = "evaluated",
+    [QL_COUNT_BEST_STEP] = "best_step",
+    [QL_COUNT_BEST_LOSS] = "best_loss",
+    [QL_COUNT_PATIENCE] = "evaluations_without_gain",
+    [QL_COUNT_SKIPPED] = "steps_skipped_in_a_row",
+    [QL_COUNT_SPIKE_STEPS] = "spike_guard_steps",
+    [QL_COUNT_SPIKE_MEAN] = "spike_guard_mean",
+    [QL_COUNT_SPIKE_VARIANCE] = "spike_guard_variance",
+};
 
 /* The library would load code from these places, or lock files (which some network file systems
  * refuse and which publishing by rename makes needless). */

@@ -4,7 +4,7 @@
 #include "checkpoint/checkpoint.h"
 
 #define QL_STATE_NAME "state.h5"
-enum { QL_STATE_VERSION = 1, QL_STATE_COUNTERS = 6 };
+enum { QL_STATE_VERSION = 1 };
 
 QL_RESULT ql_h5_init(void);
 /* Bytes that the file will have at most. */
@@ -13,11 +13,10 @@ uint64_t ql_h5_size_bound(const ql_state *s);
 QL_RESULT ql_h5_write(const char *path, const ql_state *s);
 
 /* Where reading puts what it found, in this order: the counters, then per tensor its value,
- * moment1 and moment2. The last two counters are -1 where the state has no loss scale. A bad verdict ends the
- * reading. */
+ * moment1 and moment2. A bad verdict ends the reading. */
 typedef struct {
     void *self;
-    ql_err (*counters)(void *self, const int64_t counter[QL_STATE_COUNTERS]);
+    ql_err (*counters)(void *self, const int64_t counter[QL_COUNTERS]);
     ql_err (*array)(void *self, const float *data, size_t n);
 } ql_h5_sink;
 /* Expects the identity and the tensors (names and shapes) of `s`, and checks everything before

@@ -8,9 +8,7 @@
 enum { QL_H5_ARRAYS = 3 };
 extern const char *const ql_h5_array_group[QL_H5_ARRAYS];
 #define QL_H5_IDENTITY_GROUP "identity"
-/* In the order of ql_h5_sink. Those from QL_H5_ALWAYS on, which tell of the loss scale, are there together or not at all. */
-enum { QL_H5_ALWAYS = 4 };
-extern const char *const ql_h5_counter[QL_STATE_COUNTERS];
+extern const char *const ql_h5_counter[QL_COUNTERS]; /* names of the attributes */
 #define QL_H5_VERSION_NAME "format_version"
 
 static inline float *ql_h5_array(const ql_state_tensor *t, int which) {

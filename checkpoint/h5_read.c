@@ -260,17 +260,22 @@ static ql_err check_identity(hid_t file, const ql_state *s) {
     return e;
 }
 
-static ql_err read_counters(hid_t file, int64_t counter[QL_STATE_COUNTERS]) {
-    bool scaled = H5Aexists(file, ql_h5_counter[QL_H5_ALWAYS]) > 0;
-    for (int i = 0; i < QL_STATE_COUNTERS; i++) {
-        counter[i] = -1;
-        if (i < QL_H5_ALWAYS || scaled) QL_TRY(read_number(file, ql_h5_counter[i], &counter[i]));
+static bool has_counter(hid_t file, ql_counter which) {
+    return H5Aexists(file, ql_h5_counter[which]) > 0;
+}
+
+static ql_err read_counters(hid_t file, int64_t counter[QL_COUNTERS]) {
+    bool scaled = has_counter(file, QL_COUNT_LOSS_SCALE);
+    for (int i = 0; i < QL_COUNTERS; i++) {
+        bool needed = i < QL_COUNTERS_ALWAYS || (i == QL_COUNT_LOSS_SCALE_STEPS && scaled);
+        counter[i] = QL_NO_COUNT;
+        if (needed || has_counter(file, (ql_counter)i)) QL_TRY(read_number(file, ql_h5_counter[i], &counter[i]));
     }
     return ql_ok();
 }
 
 static ql_err read_all(hid_t file, const ql_state *s, const ql_h5_sink *sink) {
-    int64_t version, counter[QL_STATE_COUNTERS];
+    int64_t version, counter[QL_COUNTERS];
     uint64_t members = 0;
     QL_TRY(read_number(file, QL_H5_VERSION_NAME, &version));
     QL_CHECK(version == QL_STATE_VERSION, QL_DATA, "has format version %" PRId64 ", this program reads %d", version,

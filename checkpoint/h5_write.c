@@ -114,11 +114,9 @@ static ql_err write_number(hid_t file, const char *name, int64_t value) {
 }
 
 static ql_err write_all(hid_t file, const ql_state *s) {
-    const int64_t counter[QL_STATE_COUNTERS] = {s->step,         s->rows_done,           s->tokens_seen,
-                                                s->targets_seen, s->loss_scale_exponent, s->loss_scale_steps};
-    const int     n = s->has_loss_scale ? QL_STATE_COUNTERS : QL_H5_ALWAYS;
     QL_TRY(write_number(file, QL_H5_VERSION_NAME, QL_STATE_VERSION));
-    for (int i = 0; i < n; i++) QL_TRY(write_number(file, ql_h5_counter[i], counter[i]));
+    for (int i = 0; i < QL_COUNTERS; i++)
+        if (s->counter[i] != QL_NO_COUNT) QL_TRY(write_number(file, ql_h5_counter[i], s->counter[i]));
     QL_TRY(write_identity(file, s));
     for (int which = 0; which < QL_H5_ARRAYS; which++) QL_TRY(write_arrays(file, s, which));
     if (H5Fflush(file, H5F_SCOPE_GLOBAL) < 0) return ql_h5_fail(QL_IO, "cannot be written");

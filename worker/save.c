@@ -49,18 +49,31 @@ static void forget(identity *id) {
 
 /* ---- the state, filled from the job or into it ---- */
 
+static void put_counters(const ql_job *j, const ql_progress_counters *c, int64_t counter[QL_COUNTERS]) {
+    for (int i = 0; i < QL_COUNTERS; i++) counter[i] = QL_NO_COUNT;
+    counter[QL_COUNT_STEP] = c->step;
+    counter[QL_COUNT_ROWS] = c->rows_done;
+    counter[QL_COUNT_TOKENS] = c->tokens_seen;
+    counter[QL_COUNT_TARGETS] = c->targets_seen;
+    if (!j->loss_scale.active) return;
+    counter[QL_COUNT_LOSS_SCALE] = j->loss_scale.exponent;
+    counter[QL_COUNT_LOSS_SCALE_STEPS] = j->loss_scale.good_steps;
+}
+
+static ql_err take_counters(ql_job *j, const int64_t counter[QL_COUNTERS], ql_progress_counters *c) {
+    if (counter[QL_COUNT_LOSS_SCALE] != QL_NO_COUNT)
+        QL_TRY(ql_loss_scale_restore(&j->loss_scale, counter[QL_COUNT_LOSS_SCALE], counter[QL_COUNT_LOSS_SCALE_STEPS]));
+    c->step = counter[QL_COUNT_STEP];
+    c->rows_done = counter[QL_COUNT_ROWS];
+    c->tokens_seen = counter[QL_COUNT_TOKENS];
+    c->targets_seen = counter[QL_COUNT_TARGETS];
+    return ql_ok();
+}
+
 static ql_state state_of(const ql_job *j, const identity *id, ql_adapter_copy *copy, const ql_progress_counters *c) {
-    return (ql_state){.step = c->step,
-                      .rows_done = c->rows_done,
-                      .tokens_seen = c->tokens_seen,
-                      .targets_seen = c->targets_seen,
-                      .has_loss_scale = j->loss_scale.active,
-                      .loss_scale_exponent = j->loss_scale.exponent,
-                      .loss_scale_steps = j->loss_scale.good_steps,
-                      .tensor = copy->tensor,
-                      .n_tensors = copy->tensors,
-                      .identity = id->item,
-                      .n_identity = id->count};
+    ql_state s = {.tensor = copy->tensor, .n_tensors = copy->tensors, .identity = id->item, .n_identity = id->count};
+    put_counters(j, c, s.counter);
+    return s;
 }
 
 static ql_err load_from(ql_job *j, const char *path, ql_progress_counters *counters) {
@@ -70,10 +83,8 @@ static ql_err load_from(ql_job *j, const char *path, ql_progress_counters *count
     ql_adapter_copy_open(&j->adapter, &copy);
     ql_state s = state_of(j, &id, &copy, counters);
     ql_err   e = ql_checkpoint_load(path, &s);
-    if (!ql_bad(e) && s.has_loss_scale)
-        e = ql_err_prefix(ql_loss_scale_restore(&j->loss_scale, s.loss_scale_exponent, s.loss_scale_steps), "%s", path);
+    if (!ql_bad(e)) e = ql_err_prefix(take_counters(j, s.counter, counters), "%s", path);
     if (!ql_bad(e)) e = ql_adapter_store(&j->adapter, &copy);
-    if (!ql_bad(e)) *counters = (ql_progress_counters){s.step, s.rows_done, s.tokens_seen, s.targets_seen};
     ql_adapter_copy_close(&copy);
     forget(&id);
     return e;

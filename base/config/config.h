@@ -74,6 +74,16 @@ typedef struct {
     double  save_minutes;  /* 0: never by time */
     int64_t save_total_limit;
     char   *resume_from_checkpoint; /* auto, false, or a folder */
+    bool    load_best_model_at_end;
+    char   *metric_for_best_model; /* eval_loss, eval_perplexity */
+    bool    greater_is_better;
+    int64_t early_stopping_patience; /* evaluations; 0: never */
+    double  early_stopping_threshold;
+    /* faults */
+    char   *on_nonfinite;        /* stop, skip                                    */
+    double  loss_spike_zscore;   /* 0: no guard                                   */
+    int64_t step_timeout;        /* seconds without progress; 0: auto             */
+    int64_t load_timeout, save_timeout; /* the same while reading and while writing */
 } ql_config;
 
 /* Reads `path` and then the overrides ("KEY=VALUE", the value in YAML). All mistakes are

@@ -153,6 +153,31 @@ const ql_key ql_keys[] = {
     {"logs and saves", "resume_from_checkpoint", QL_KEY_TEXT, AT(resume_from_checkpoint), .initial = "auto",
      .choices = "auto|true false|no",
      .meaning = "auto: from the newest good checkpoint in output_dir, if any; false: start anew; or a checkpoint folder."},
+    {"logs and saves", "load_best_model_at_end", QL_KEY_BOOL, AT(load_best_model_at_end), .initial = "false",
+     .meaning = "Keep the checkpoint of the best evaluation, and hand out its adapter at the end."},
+    {"logs and saves", "metric_for_best_model", QL_KEY_CHOICE, AT(metric_for_best_model), .initial = "eval_loss",
+     .choices = "eval_loss|loss eval_perplexity|perplexity", .meaning = "What the best evaluation has least of."},
+    {"logs and saves", "greater_is_better", QL_KEY_BOOL, AT(greater_is_better), .initial = "false",
+     .meaning = "Only false: of loss and perplexity less is better."},
+    {"logs and saves", "early_stopping_patience", QL_KEY_INT, AT(early_stopping_patience), .low = 0, .initial = "0",
+     .meaning = "End training after so many evaluations in a row that were not better than the best; 0: never."},
+    {"logs and saves", "early_stopping_threshold", QL_KEY_REAL, AT(early_stopping_threshold), .initial = "0",
+     .meaning = "How much better, in metric_for_best_model, an evaluation must be to count as better."},
+    /* faults */
+    {"faults", "on_nonfinite", QL_KEY_CHOICE, AT(on_nonfinite), .initial = "stop", .choices = "stop skip", .decides = true,
+     .quiet = true,
+     .meaning = "When a loss or a gradient is not a finite number, or a loss spikes: stop all ranks, naming the records; or "
+                "leave the step's update out and go on."},
+    {"faults", "loss_spike_zscore", QL_KEY_REAL, AT(loss_spike_zscore), .initial = "0", .decides = true, .quiet = true,
+     .meaning = "A loss that lies so many standard deviations above its moving mean counts as a spike, and on_nonfinite "
+                "says what happens; 0: no loss does. 6 is a good start."},
+    {"faults", "step_timeout", QL_KEY_INT, AT(step_timeout), .low = 1, .automatic = true,
+     .meaning = "Seconds without progress in a step, or of waiting for ranks that show no sign of life, after which the run ends "
+                "with status 75; auto: 60, or ten steps if that is more. Changes no result."},
+    {"faults", "load_timeout", QL_KEY_INT, AT(load_timeout), .low = 1, .initial = "1800",
+     .meaning = "The same while model and data are read."},
+    {"faults", "save_timeout", QL_KEY_INT, AT(save_timeout), .low = 1, .initial = "600",
+     .meaning = "The same while something is written."},
 };
 const size_t ql_n_keys = QL_LEN(ql_keys);
 

@@ -31,6 +31,7 @@ typedef struct {
     const char *choices;   /* separated by blanks; "a|b": b is another name of a           */
     bool        required;
     bool        decides; /* what the run computes: part of a checkpoint's identity         */
+    bool        quiet;   /* is part of it only where it is not the default                 */
     const char *shown;   /* the default in the help, where `initial` does not say it       */
     const char *meaning;
 } ql_key;

@@ -163,6 +163,10 @@ size_t ql_config_facts(const ql_config *c, ql_config_fact **out) {
         ql_str value = {0};
         if (key->kind == QL_KEY_DATASETS) put_dataset_fact(&value, ql_key_in(key, c));
         else ql_key_write(key, c, &value);
+        if (key->quiet && !strcmp(value.data, key->initial)) {
+            ql_str_free(&value);
+            continue;
+        }
         ql_config_fact fact = {key->name, value.data ? value.data : ql_strdup("")};
         QL_PUSH(facts, count, capacity, fact);
     }

@@ -186,7 +186,7 @@ static void notes(void **state) {
     expect_notes("report_to: [tensorboard, wandb]\ngradient_checkpointing_kwargs: {use_reentrant: false}\nddp_timeout: 180000000\n",
                  "c.yaml:4: report_to has no effect here: metrics are written to metrics.jsonl and sent nowhere\n"
                  "c.yaml:5: gradient_checkpointing_kwargs has no effect here: there is one way to recompute\n"
-                 "c.yaml:6: ddp_timeout has no effect here: ranks wait as long as there is progress");
+                 "c.yaml:6: ddp_timeout has no effect here: ranks wait as long as there is progress; see step_timeout");
     expect_notes("optim: paged_adamw_32bit\n", "c.yaml:4: optim: paged_adamw_32bit is read as adamw_torch, which is the same here");
     expect_notes("eval_steps: 5\n", "c.yaml:4: eval_steps has no effect without eval_strategy: steps");
     expect_notes("report_to: null\n", "");
