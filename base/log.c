@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 #include "base/clock.h"
 
 static int    log_fd = -1, log_rank, log_world = 1;
-static bool   bar_is_drawn;
+static atomic_bool bar_is_drawn; /* the thread that writes checkpoints warns, too */
 static double last_progress = -1e9;
 
 ql_err ql_log_open(const char *path, int rank, int world_size) {
