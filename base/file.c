@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/pulse.h"
+
 static int64_t nanoseconds(struct timespec t) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
@@ -91,6 +93,7 @@ ql_err ql_write_all(int fd, const void *bytes, size_t n, const char *name) {
         if (done < 0) return ql_fail_errno("%s: cannot be written", name);
         p += done;
         n -= (size_t)done;
+        ql_pulse_beat();
     }
     return ql_ok();
 }

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/pulse.h"
 
 enum { METRICS_LIMIT = 1 << 30 };
 
@@ -71,7 +72,9 @@ void ql_line_text(ql_str *line, const char *key, const char *v) {
 
 ql_err ql_metrics_write(ql_metrics *m, ql_str *line) {
     ql_str_puts(line, "}\n");
-    ql_err e = m->fd >= 0 ? ql_write_all(m->fd, line->data, line->size, m->path) : ql_ok();
+    ql_pulse_state before = ql_pulse_begin(QL_PULSE_SAVE, "metrics.jsonl");
+    ql_err         e = m->fd >= 0 ? ql_write_all(m->fd, line->data, line->size, m->path) : ql_ok();
+    ql_pulse_end(&before);
     ql_str_free(line);
     return e;
 }

@@ -8,17 +8,22 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/hook.h"
 #include "base/log.h"
+#include "base/pulse.h"
 #include "worker/stop.h"
 #include "worker/trainer.h"
+#include "worker/watchdog.h"
 
 /* ---- between the steps ---- */
 
 static ql_err save_now(ql_trainer *t, bool must) {
-    char  *path = NULL;
-    double start = ql_seconds();
-    ql_err e = ql_save(t->job, &t->done, &t->clock, must, &path);
+    char          *path = NULL;
+    double         start = ql_seconds();
+    ql_pulse_state before = ql_pulse_begin(QL_PULSE_SAVE, "a checkpoint");
+    ql_err         e = ql_save(t->job, &t->done, &t->clock, must, &path);
     if (!ql_bad(e)) e = ql_note_save(t, path, ql_seconds() - start);
+    ql_pulse_end(&before);
     free(path);
     return e;
 }
@@ -34,6 +39,7 @@ static bool eval_is_due(const ql_trainer *t) {
 
 static ql_err evaluate_now(ql_trainer *t) {
     ql_eval_result r;
+    ql_pulse_what("evaluation");
     QL_TRY(ql_evaluate(t->job, NULL, NULL, &r));
     return ql_note_eval(t, &r);
 }
@@ -68,7 +74,10 @@ static void watch_exchange(ql_trainer *t, const ql_step_result *r) {
 
 static ql_err one_step(ql_trainer *t) {
     ql_step_result r;
+    ql_pulse_step(t->done.step + 1);
+    ql_at("step", t->done.step + 1, NULL);
     QL_TRY(ql_step(t->job, &t->schedule, t->done.step, &r));
+    ql_watchdog_measured(r.seconds);
     t->done.step++;
     watch_exchange(t, &r);
     t->done.rows_done += r.rows;
@@ -126,7 +135,9 @@ static ql_err finish(ql_trainer *t) {
     bool again = t->first_step == t->done.step && is_done(t);
     QL_TRY(ql_broadcast(t->job->world, &again, sizeof again, 0)); /* what follows is collective */
     if (t->job->eval_rows.rows > 0 && !eval_is_due(t) && !again) QL_TRY(evaluate_now(t));
+    ql_pulse_state before = ql_pulse_begin(QL_PULSE_SAVE, "the adapter");
     QL_TRY(ql_export_adapter(t->job));
+    ql_pulse_end(&before);
     if (!again) QL_TRY(ql_note_end(t, "done"));
     QL_TRY(mark_done(t));
     char took[32];
@@ -138,6 +149,7 @@ static ql_err finish(ql_trainer *t) {
 ql_err ql_train(ql_job *j) {
     ql_trainer t = {.job = j, .metrics = {-1, NULL}};
     QL_TRY(ql_schedule_open(&j->config, j->total_steps, &t.schedule));
+    (void)ql_pulse_begin(QL_PULSE_LOAD, "the checkpoint to resume from");
     QL_TRY(ql_resume(j, &t.done));
     t.first_step = t.done.step;
     t.clock = (ql_save_clock){ql_seconds(), t.done.step > 0 ? t.done.step : -1, 0};
@@ -147,6 +159,7 @@ ql_err ql_train(ql_job *j) {
     if (!ql_bad(e) && ql_speaks(&t)) e = ql_metrics_open(j->config.output_dir, t.done.step > 0 ? t.done.step : -1, &t.metrics);
     e = ql_agree(j->world, e, "opening the output");
     if (!ql_bad(e)) e = ql_note_start(&t);
+    (void)ql_pulse_begin(QL_PULSE_STEP, "");
     if (!ql_bad(e)) e = loop(&t);
     if (!ql_bad(e)) e = t.stop_signal ? stop_on_request(&t) : finish(&t);
     ql_metrics_close(&t.metrics);
