@@ -57,22 +57,22 @@ static ql_judgement judge_myself(const court *c) {
             return over(c, "not all ranks reached MPI_Init within %.0f s: one of them did not start, or ended, or its machine cannot be reached "
                            "(QLORA_INIT_TIMEOUT=SECONDS waits longer)", c->d->init);
         case QL_PULSE_LOAD:
-            return over(c, "rank %d: no progress for %.1f s while reading (%s): the file system or the disk stands still" CURE
+            return over(c, "rank %d made no progress for %.1f s while reading (%s): the file system or the disk stands still" CURE
                            " (load_timeout waits longer)", s->rank, s->quiet, s->now.what);
         case QL_PULSE_SAVE:
-            return over(c, "rank %d: no progress for %.1f s while writing (%s): the file system, the disk or the reader of the output stands "
+            return over(c, "rank %d made no progress for %.1f s while writing (%s): the file system, the disk or the reader of the output stands "
                            "still" CURE " (save_timeout waits longer)", s->rank, s->quiet, s->now.what);
         case QL_PULSE_END:
             return over(c, "rank %d: not all ranks came to the end of the run within %.1f s; what the run wrote is complete", s->rank, s->quiet);
         default:
-            return over(c, "rank %d: no progress for %.1f s in %s" CURE " (step_timeout waits longer)", s->rank, s->quiet, place_of(s, place));
+            return over(c, "rank %d made no progress for %.1f s in %s" CURE " (step_timeout waits longer)", s->rank, s->quiet, place_of(s, place));
     }
 }
 
 static ql_judgement judge_my_writer(const court *c) {
     const ql_sight *s = c->me;
     if (s->writer.kind == QL_PULSE_IDLE || s->writer_quiet < c->d->save) return QL_JUDGED_WELL;
-    return over(c, "rank %d: no progress for %.1f s while writing (%s): the file system or the disk stands still" CURE
+    return over(c, "rank %d made no progress for %.1f s while writing (%s): the file system or the disk stands still" CURE
                    " (save_timeout waits longer)", s->rank, s->writer_quiet, s->writer.what);
 }
 

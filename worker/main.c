@@ -214,6 +214,7 @@ static ql_err work(ql_job *j, const ql_options *o) {
         return ql_ok();
     }
     ql_pulse_what(j->config.model_name_or_path);
+    ql_at("load", 0, j);
     QL_TRY(agree(j, ql_job_load(j, purpose), "loading the model"));
     ql_info("base     %s", j->model.origin);
     if (ql_data_plane_hides(j->exchange.plane))
