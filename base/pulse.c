@@ -66,7 +66,7 @@ void ql_pulse_go_on(ql_pulse_kind before) {
 
 void ql_pulse_step(int64_t step) {
     PUT(here->step, step);
-    ql_pulse_beat();
+    ql_pulse_what("");
 }
 
 void ql_pulse_thread_is(ql_pulse_thread thread) {

@@ -58,6 +58,7 @@ void ql_pulse_what(const char *what);
 /* A wait within what is being done; its words stay. */
 ql_pulse_kind ql_pulse_wait(void);
 void          ql_pulse_go_on(ql_pulse_kind before);
+/* A new optimiser step, counted from 1; no part of it yet. */
 void          ql_pulse_step(int64_t step);
 
 /* This thread tells of itself as `thread` from here on; it should begin with something (ql_pulse_begin). */

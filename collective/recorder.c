@@ -58,6 +58,16 @@ static ql_ring *shared_memory(int *fd) {
     return NULL;
 }
 
+/* Until the ranks have met; 0: nobody told. */
+static int rank_by_environment(void) {
+    static const char *const name[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"};
+    for (size_t i = 0; i < QL_LEN(name); i++) {
+        const char *text = getenv(name[i]);
+        if (text && *text) return atoi(text) > 0 ? atoi(text) : 0;
+    }
+    return 0;
+}
+
 void ql_recorder_open(void) {
     if (mine != &unseen) return;
     ql_ring *r = shared_memory(&mine_fd);
@@ -70,7 +80,8 @@ void ql_recorder_open(void) {
     mine->monotonic = nanoseconds(CLOCK_MONOTONIC);
     mine->wall = nanoseconds(CLOCK_REALTIME);
     gethostname(mine->host, sizeof mine->host - 1);
-    PUT(mine->size, 1);
+    PUT(mine->rank, rank_by_environment());
+    PUT(mine->size, GET(mine->rank) + 1);
     ql_pulses_move(&mine->pulses);
 }
 

@@ -9,7 +9,7 @@
  * memory that nobody sees. */
 #pragma once
 #include "collective/collective.h"
-#include "collective/ring.h"
+#include "base/ring.h"
 
 /* Local. Before the first thread. */
 void ql_recorder_open(void);

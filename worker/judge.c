@@ -54,7 +54,9 @@ static ql_judgement judge_myself(const court *c) {
     if (s->quiet < limit_of(c->d, s->now.kind)) return QL_JUDGED_WELL;
     switch (s->now.kind) {
         case QL_PULSE_START:
-            return over(c, "not all ranks reached MPI_Init within %.0f s: one of them did not start, or ended, or its machine cannot be reached "
+            if (!s->now.what[0])
+                return over(c, "rank %d did not come to MPI_Init within %.0f s (QLORA_INIT_TIMEOUT=SECONDS waits longer)", s->rank, c->d->init);
+            return over(c, "not all ranks reached MPI_Init within %.0f s: one of them hangs, did not start or has ended, or its machine cannot be reached "
                            "(QLORA_INIT_TIMEOUT=SECONDS waits longer)", c->d->init);
         case QL_PULSE_LOAD:
             return over(c, "rank %d made no progress for %.1f s while reading (%s): the file system or the disk stands still" CURE
@@ -106,14 +108,35 @@ static const char *why_dead(const ql_sight *s) {
     }
 }
 
+/* " on HOST", where it is another machine. */
+static const char *host_of(const ql_sight *s, char out[80]) {
+    if (s->host) snprintf(out, 80, " on %.64s", s->host);
+    else out[0] = 0;
+    return out;
+}
+
+/* "exchange 57 of step 12" */
+static const char *exchange_of(const ql_sight *s, char out[96]) {
+    if (s->step > 0) snprintf(out, 96, "exchange %" PRIu64 " of step %" PRId64, s->exchange, s->step);
+    else snprintf(out, 96, "exchange %" PRIu64 ", before the first step", s->exchange);
+    return out;
+}
+
+/* ", last seen reading data.jsonl" */
+static const char *last_of(const ql_sight *s, char out[160]) {
+    static const char *const doing[QL_PULSE_KINDS] = {[QL_PULSE_LOAD] = "reading", [QL_PULSE_SAVE] = "writing"};
+    ql_pulse_kind            kind = s->now.kind == QL_PULSE_WAIT ? s->now.around : s->now.kind;
+    if (s->now.what[0]) snprintf(out, 160, ", last seen %s %s", doing[kind] ? doing[kind] : "in", s->now.what);
+    else out[0] = 0;
+    return out;
+}
+
 static ql_judgement name_dead(const court *c, const ql_sight *s) {
     const ql_sight *me = c->me;
-    bool            entered = s->exchange >= me->exchange;
-    char            where[96] = "";
-    if (s->host) snprintf(where, sizeof where, " on %.64s", s->host);
-    return over(c, "rank %d%s %s exchange %" PRIu64 " of step %" PRId64 " (%s): no sign of life for %.1f s (%s); rank %d waits since %.1f s" CURE,
-                s->rank, where, entered ? "hangs in" : "did not enter", me->exchange, me->step, c->exchange, s->still, why_dead(s), me->rank,
-                me->quiet);
+    char            host[80], exchange[96], last[160];
+    const char     *did = s->exchange >= me->exchange ? "hangs in" : "did not enter";
+    return over(c, "rank %d%s %s %s (%s): no sign of life for %.1f s%s: %s; rank %d waits since %.1f s" CURE, s->rank, host_of(s, host), did,
+                exchange_of(me, exchange), c->exchange, s->still, last_of(s, last), why_dead(s), me->rank, me->quiet);
 }
 
 static bool somebody_said_it(const court *c) {
@@ -179,21 +202,22 @@ static bool all_wait(const court *c, const ql_sight **other) {
 
 static ql_judgement judge_waiting_together(const court *c) {
     const ql_sight *me = c->me, *other;
+    char            mine[96], theirs[96];
     if (me->quiet < wait_limit(c) || !all_wait(c, &other)) return QL_JUDGED_WELL;
     if (other)
-        return over(c, "rank %d waits in exchange %" PRIu64 " of step %" PRId64 ", rank %d in exchange %" PRIu64 " of step %" PRId64
-                       ", since %.1f s: the ranks are not at the same place of the program" CURE,
-                    me->rank, me->exchange, me->step, other->rank, other->exchange, other->step, me->quiet);
-    return over(c, "all ranks entered exchange %" PRIu64 " of step %" PRId64 " (%s) and nothing moves for %.1f s: the network between them, or a device, "
-                   "stands still" CURE " (step_timeout waits longer)", me->exchange, me->step, c->exchange, me->quiet);
+        return over(c, "rank %d waits in %s, rank %d in %s, since %.1f s: the ranks are not at the same place of the program" CURE, me->rank,
+                    exchange_of(me, mine), other->rank, exchange_of(other, theirs), me->quiet);
+    return over(c, "all ranks entered %s (%s) and nothing moves for %.1f s: the network between them, or a device, "
+                   "stands still" CURE " (step_timeout waits longer)", exchange_of(me, mine), c->exchange, me->quiet);
 }
 
 /* With ranks that cannot be seen, time alone decides: that of what the wait is part of. */
 static ql_judgement judge_unknown(const court *c) {
     const ql_sight *me = c->me, *s = first_unknown(c);
+    char            host[80], exchange[96];
     if (!s || me->quiet < limit_of(c->d, me->now.around)) return QL_JUDGED_WELL;
-    return over(c, "rank %d waits in exchange %" PRIu64 " of step %" PRId64 " (%s) since %.1f s, and cannot see what rank %d%s%.64s does" CURE, me->rank,
-                me->exchange, me->step, c->exchange, me->quiet, s->rank, s->host ? " on " : "", s->host ? s->host : "");
+    return over(c, "rank %d waits in %s (%s) since %.1f s, and cannot see what rank %d%s does" CURE, me->rank, exchange_of(me, exchange), c->exchange,
+                me->quiet, s->rank, host_of(s, host));
 }
 
 static ql_judgement judge_others(const court *c) {

@@ -241,9 +241,10 @@ static ql_err run_world(int *argc, char ***argv, const ql_options *o) {
     /* Only training has something to save; everything else just ends on a signal. */
     if (o->mode == QL_MODE_TRAIN) ql_stop_watch();
     ql_recorder_open();
-    (void)ql_pulse_begin(QL_PULSE_START, "meeting the other ranks");
+    (void)ql_pulse_begin(QL_PULSE_START, "");
     QL_TRY(ql_watchdog_start());
     ql_at("init", 0, NULL);
+    ql_pulse_what("MPI_Init");
     QL_TRY(ql_world_open(argc, argv, &j.world));
     QL_TRY(ql_recorder_meet(j.world));
     j.place = ql_world_place(j.world);

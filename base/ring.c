@@ -1,4 +1,4 @@
-#include "collective/ring.h"
+#include "base/ring.h"
 
 #include <errno.h>
 #include <fcntl.h>
