@@ -64,6 +64,10 @@ void ql_line_number(ql_str *line, const char *key, double v) {
     ql_json_put_double(line, v);
 }
 
+void ql_line_flag(ql_str *line, const char *key) {
+    ql_str_printf(line, ", \"%s\": true", key);
+}
+
 void ql_line_text(ql_str *line, const char *key, const char *v) {
     ql_str_printf(line, ", \"%s\": ", key);
     ql_json_put_string(line, v, strlen(v));

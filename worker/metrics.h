@@ -17,5 +17,6 @@ void      ql_metrics_close(ql_metrics *m);
 void      ql_line_begin(ql_str *line, const char *event);
 void      ql_line_int(ql_str *line, const char *key, int64_t v);
 void      ql_line_number(ql_str *line, const char *key, double v);
+void      ql_line_flag(ql_str *line, const char *key); /* true */
 void      ql_line_text(ql_str *line, const char *key, const char *v);
 QL_RESULT ql_metrics_write(ql_metrics *m, ql_str *line); /* ends and frees the line */

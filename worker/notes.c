@@ -59,6 +59,7 @@ ql_err ql_note_step(ql_trainer *t, const ql_step_result *r) {
     ql_line_int(&line, "step", t->done.step);
     ql_line_number(&line, "epoch", r->epoch);
     ql_line_number(&line, "loss", r->loss);
+    if (r->skipped) ql_line_flag(&line, "skipped");
     ql_line_number(&line, "grad_norm", r->grad_norm);
     ql_line_number(&line, "learning_rate", r->rate);
     if (r->loss_scale > 0) ql_line_number(&line, "loss_scale", r->loss_scale);

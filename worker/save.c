@@ -20,9 +20,10 @@ static void remember(identity *id, const char *key, char *value) {
     QL_PUSH(id->item, id->count, id->capacity, entry);
 }
 
-/* Keys whose wording may differ while the run is the same; what they came to is compared instead. */
+/* Keys whose wording may differ while the run is the same; what they came to is compared instead. Whether a step that goes
+ * wrong stops the run decides nothing about the steps that went well. */
 static bool is_resolved(const char *key) {
-    static const char *const keys[] = {"dataset", "bnb_4bit_compute_dtype"};
+    static const char *const keys[] = {"dataset", "bnb_4bit_compute_dtype", "on_nonfinite"};
     for (size_t i = 0; i < QL_LEN(keys); i++)
         if (!strcmp(keys[i], key)) return true;
     return false;
@@ -49,12 +50,34 @@ static void forget(identity *id) {
 
 /* ---- the state, filled from the job or into it ---- */
 
+/* What never happened is not written down: most runs skip nothing. */
+static void put_guard(const ql_guard *g, int64_t counter[QL_COUNTERS]) {
+    if (g->skipped_in_all > 0) {
+        counter[QL_COUNT_SKIPPED] = g->skipped;
+        counter[QL_COUNT_SKIPPED_IN_ALL] = g->skipped_in_all;
+    }
+    if (g->zscore == 0) return;
+    counter[QL_COUNT_SPIKE_STEPS] = g->losses;
+    counter[QL_COUNT_SPIKE_MEAN] = g->mean;
+    counter[QL_COUNT_SPIKE_VARIANCE] = g->variance;
+}
+
+static ql_err take_guard(ql_guard *g, const int64_t counter[QL_COUNTERS]) {
+    ql_guard kept = {.skipped = ql_max(0, counter[QL_COUNT_SKIPPED]),
+                     .skipped_in_all = ql_max(0, counter[QL_COUNT_SKIPPED_IN_ALL]),
+                     .losses = ql_max(0, counter[QL_COUNT_SPIKE_STEPS]),
+                     .mean = ql_max(0, counter[QL_COUNT_SPIKE_MEAN]),
+                     .variance = ql_max(0, counter[QL_COUNT_SPIKE_VARIANCE])};
+    return ql_guard_restore(g, counter[QL_COUNT_STEP], &kept);
+}
+
 static void put_counters(const ql_job *j, const ql_progress_counters *c, int64_t counter[QL_COUNTERS]) {
     for (int i = 0; i < QL_COUNTERS; i++) counter[i] = QL_NO_COUNT;
     counter[QL_COUNT_STEP] = c->step;
     counter[QL_COUNT_ROWS] = c->rows_done;
     counter[QL_COUNT_TOKENS] = c->tokens_seen;
     counter[QL_COUNT_TARGETS] = c->targets_seen;
+    put_guard(&j->guard, counter);
     if (!j->loss_scale.active) return;
     counter[QL_COUNT_LOSS_SCALE] = j->loss_scale.exponent;
     counter[QL_COUNT_LOSS_SCALE_STEPS] = j->loss_scale.good_steps;
@@ -63,6 +86,7 @@ static void put_counters(const ql_job *j, const ql_progress_counters *c, int64_t
 static ql_err take_counters(ql_job *j, const int64_t counter[QL_COUNTERS], ql_progress_counters *c) {
     if (counter[QL_COUNT_LOSS_SCALE] != QL_NO_COUNT)
         QL_TRY(ql_loss_scale_restore(&j->loss_scale, counter[QL_COUNT_LOSS_SCALE], counter[QL_COUNT_LOSS_SCALE_STEPS]));
+    QL_TRY(take_guard(&j->guard, counter));
     c->step = counter[QL_COUNT_STEP];
     c->rows_done = counter[QL_COUNT_ROWS];
     c->tokens_seen = counter[QL_COUNT_TOKENS];

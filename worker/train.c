@@ -34,7 +34,7 @@ static bool eval_is_due(const ql_trainer *t) {
 
 static ql_err evaluate_now(ql_trainer *t) {
     ql_eval_result r;
-    QL_TRY(ql_evaluate(t->job, NULL, NULL, &r));
+    QL_TRY(ql_evaluate(t->job, NULL, NULL, NULL, &r));
     return ql_note_eval(t, &r);
 }
 

@@ -106,7 +106,7 @@ ql_err __wrap_ql_weight_grad(ql_device *d, const ql_weight_grad_args *a) {
     multiply(d, a->dy, -a->shift);
     QL_TRY(__real_ql_weight_grad(d, &plain));
     multiply(d, a->dy, a->shift);
-    if (size > limit) *(int32_t *)ql_host_address(d, a->overflow) = 1;
+    if (size > limit) *(int32_t *)ql_host_address(d, a->flaws) = QL_GRAD_TOO_LARGE;
     largest = fmax(largest, size);
     kernels++;
     return ql_ok();
@@ -217,7 +217,7 @@ static void check_overflow(bool scaled, int times) {
     golden_close(&s.g);
     open_subject(scaled, &s);
     limit = 0;
-    refused(step(&s, 0), QL_DATA, "step 1: a gradient is not finite or beyond the range");
+    refused(step(&s, 0), QL_DATA, "step 1: a gradient is too large for the exact sums");
     assert_int_equal(kernels, times * once);
     close_with_adapter(&s, before);
     free(before);
