@@ -279,6 +279,7 @@ ql_err ql_job_run_host_batch(ql_job *j, bool training, uint32_t step) {
     if (training) {
         j->objective->coefficients(NULL, j->host.targets, j->coef);
         ql_loss_scale_multiply(&j->loss_scale, j->coef, j->host.targets);
+        ql_at("gradient", step + 1, j);
         coef = j->coef;
     }
     QL_TRY(ql_batch_upload(&j->batch, &j->host, coef));
@@ -303,14 +304,13 @@ ql_err ql_job_run_host_batch(ql_job *j, bool training, uint32_t step) {
                 .listener = &j->exchange};
     QL_TRY(ql_run_batch(&r));
     QL_TRY(ql_batch_fetch(&j->batch));
-    if (training) ql_at("loss", (int64_t)step + 1, j->batch.logp);
+    ql_at(training ? "loss" : "score", training ? step + 1 : 0, j);
     return ql_ok();
 }
 
-ql_err ql_job_gradient_flaws(ql_job *j, int64_t step, int32_t *flaws) {
+ql_err ql_job_gradient_flaws(ql_job *j, int32_t *flaws) {
     int32_t *each = j->adapter.flaws_on_host;
     QL_TRY(ql_download(j->device, each, j->adapter.flaws));
-    ql_at("gradient", step + 1, each);
     *flaws = 0;
     for (size_t m = 0; m < j->adapter.shape.modules; m++) *flaws |= each[m];
     return ql_ok();

@@ -66,5 +66,5 @@ void ql_job_report(const ql_job *j, ql_job_purpose purpose);
  * log-probabilities are in j->batch.logp afterwards. */
 QL_RESULT ql_job_run_host_batch(ql_job *j, bool training, uint32_t step);
 /* Local. Waits for what is queued: bits of ql_grad_flaw of all gradients since j->adapter.flaws were zeroed; those of each
- * module are in j->adapter.flaws_on_host afterwards. `step` counts from 0. */
-QL_RESULT ql_job_gradient_flaws(ql_job *j, int64_t step, int32_t *flaws);
+ * module are in j->adapter.flaws_on_host afterwards. */
+QL_RESULT ql_job_gradient_flaws(ql_job *j, int32_t *flaws);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/hook.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "worker/trouble.h"
@@ -33,7 +34,8 @@ static ql_err run_and_count(ql_job *j, int64_t step, ql_step_result *out) {
     double start = ql_seconds();
     QL_TRY(ql_job_run_host_batch(j, true, (uint32_t)step));
     for (ql_phase p = QL_PHASE_FORWARD; p <= QL_PHASE_BACKWARD; p++) QL_TRY(ql_phase_add(j->device, p, out->phase_seconds));
-    if (!ql_loss_add_targets(&out->losses, j->objective, j->batch.logp, j->host.targets)) out->loss = NAN;
+    if (!ql_loss_add_targets(&out->losses, j->objective, j->batch.logp, j->host.targets))
+        ql_suspect_losses(j, &j->train, &out->bad_losses);
     out->targets += j->host.targets;
     out->tokens += j->host.tokens;
     out->rows += j->host.rows;
@@ -72,11 +74,11 @@ static ql_trouble trouble_of(int64_t bad_losses, int64_t not_finite, int64_t too
 }
 
 /* Sums counts over ranks; a rank whose numbers are unusable says so here, before anyone uses them. */
-static ql_err exchange_counts(ql_job *j, int64_t step, int64_t rows, ql_step_result *out, ql_trouble *trouble) {
+static ql_err exchange_counts(ql_job *j, int64_t rows, ql_step_result *out, ql_trouble *trouble) {
     int32_t flaws = 0;
     int     scale = j->loss_scale.exponent;
-    QL_TRY(ql_job_gradient_flaws(j, step, &flaws));
-    int64_t counts[9] = {out->losses.whole, out->losses.part, out->targets, out->tokens, out->rows, scale, isnan(out->loss),
+    QL_TRY(ql_job_gradient_flaws(j, &flaws));
+    int64_t counts[9] = {out->losses.whole, out->losses.part, out->targets, out->tokens, out->rows, scale, out->bad_losses.count > 0,
                          (flaws & QL_GRAD_NOT_FINITE) != 0, (flaws & QL_GRAD_TOO_LARGE) != 0};
     QL_TRY(exchange_speeds(j, out));
     QL_TRY(ql_sum_i64(j->world, counts, QL_LEN(counts)));
@@ -138,8 +140,9 @@ static ql_err compute(ql_job *j, int64_t step, const int64_t *rows, int64_t n, q
                       ql_trouble *trouble) {
     bool hides = ql_data_plane_hides(j->exchange.plane);
     out->losses = (ql_loss_sum){0};
+    out->bad_losses = (ql_suspects){0};
     out->targets = out->tokens = out->rows = 0;
-    out->loss = out->busy_seconds = 0;
+    out->busy_seconds = 0;
     ql_exchange_begin_step(&j->exchange);
     ql_err e = ql_zero(j->device, j->adapter.sum);
     if (!ql_bad(e)) e = ql_zero(j->device, j->adapter.flaws);
@@ -151,9 +154,10 @@ static ql_err compute(ql_job *j, int64_t step, const int64_t *rows, int64_t n, q
         e = run_and_count(j, step, out);
     }
     QL_TRY(ql_phase_begin(j->device, QL_PHASE_EXCHANGE));
+    ql_at("exchange", step + 1, j);
     QL_TRY(finish_exchange(j, e));
     if (hides) QL_TRY(ql_agree(j->world, e, "the last rows of the step"));
-    return exchange_counts(j, step, n, out, trouble);
+    return exchange_counts(j, n, out, trouble);
 }
 
 static bool is_of_gradient(ql_trouble t) {
@@ -161,17 +165,16 @@ static bool is_of_gradient(ql_trouble t) {
 }
 
 /* Gradients that float16 cannot hold are made again from the same rows, with a lower loss scale: no row is lost, and a step
- * stays a step. All ranks see the same counts and do the same. What no scale helps says nothing about the scale. */
+ * stays a step. All ranks see the same counts and do the same. */
 static ql_err compute_until_it_fits(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_step_result *out,
                                     ql_trouble *trouble) {
-    ql_loss_scale before = j->loss_scale;
+    int first = j->loss_scale.exponent;
     QL_TRY(compute(j, step, rows, n, out, trouble));
     while (is_of_gradient(*trouble) && ql_loss_scale_lower(&j->loss_scale)) QL_TRY(compute(j, step, rows, n, out, trouble));
-    if (*trouble != QL_SOUND) j->loss_scale = before;
     int used = j->loss_scale.exponent;
-    if (used < before.exponent)
+    if (used < first && *trouble == QL_SOUND)
         ql_info("step %lld: gradients were too large for float16; the loss scale is lowered from 2^%d to 2^%d",
-                (long long)step + 1, before.exponent, used);
+                (long long)step + 1, first, used);
     out->loss_scale = j->loss_scale.active ? ldexp(1, used) : 0;
     if (*trouble == QL_SOUND) ql_loss_scale_count(&j->loss_scale);
     return ql_ok();
@@ -197,11 +200,13 @@ ql_err ql_step_on_rows(ql_job *j, const ql_schedule *s, int64_t step, const int6
                        ql_step_result *out) {
     double start = ql_seconds();
     *out = (ql_step_result){.rate = ql_schedule_rate(s, step)};
-    ql_trouble trouble = QL_SOUND;
-    ql_err     e = compute_until_it_fits(j, step, rows, n, out, &trouble);
-    int64_t    loss = ql_loss_mean_fixed(out->losses, out->targets);
+    ql_trouble    trouble = QL_SOUND;
+    ql_loss_scale scale = j->loss_scale;
+    ql_err        e = compute_until_it_fits(j, step, rows, n, out, &trouble);
+    int64_t       loss = ql_loss_mean_fixed(out->losses, out->targets);
     if (!ql_bad(e) && trouble == QL_SOUND && ql_guard_is_spike(&j->guard, loss)) trouble = QL_LOSS_SPIKE;
     if (!ql_bad(e)) e = trouble == QL_SOUND ? use_gradients(j, step, out) : leave_out(j, step, rows, n, trouble, out);
+    if (trouble != QL_SOUND) j->loss_scale = scale; /* what no scale helps says nothing about it */
     out->rows = n;
     out->epoch = (double)(step + 1) / (double)j->steps_per_epoch;
     out->seconds = ql_seconds() - start;

@@ -6,9 +6,11 @@
 #include "worker/graph/phase.h"
 #include "worker/job.h"
 #include "worker/optim/schedule.h"
+#include "worker/suspects.h"
 
 typedef struct {
     ql_loss_sum losses;
+    ql_suspects bad_losses; /* of this rank: records with a loss that is not finite    */
     int64_t targets, tokens, rows;
     double  loss;      /* mean over the targets of the global batch, before the update; not a number if one is not */
     double  grad_norm; /* before clipping; not a number where the update was left out  */

@@ -96,7 +96,7 @@ static ql_err run_documents(ql_job *j, int64_t step, const int64_t *documents, i
     ql_host_batch_clear(&j->host);
     ql_host_batch_add(&j->host, &j->train, documents, n, index);
     QL_TRY(ql_job_run_host_batch(j, true, (uint32_t)step));
-    return ql_job_gradient_flaws(j, step, flaws);
+    return ql_job_gradient_flaws(j, flaws);
 }
 
 /* A row's gradient is one sum over its documents. The one that has the flaw alone is named, or all of them. */
@@ -117,8 +117,7 @@ static ql_err look_at_row(ql_job *j, int64_t step, int64_t row, int64_t index, q
     int64_t        n = j->train_rows.start[row + 1] - j->train_rows.start[row];
     int32_t        flaws;
     QL_TRY(run_documents(j, step, documents, n, index, &flaws));
-    if (trouble == QL_LOSS_NOT_FINITE) ql_suspect_losses(j, &j->train, s);
-    else if (trouble == QL_LOSS_SPIKE) suspect_large_losses(j, s);
+    if (trouble == QL_LOSS_SPIKE) suspect_large_losses(j, s);
     else if (flaws) return suspect_gradients(j, step, documents, n, index, s);
     return ql_ok();
 }

@@ -1,5 +1,6 @@
-/* Which records are to blame when the numbers of a step or an evaluation are no use. What a row gives is exact, and so can
- * be had again: the rows of the step are run once more, one at a time, by the ranks that they are dealt to. */
+/* Which records are to blame when the numbers of a step or an evaluation are no use. Losses say so themselves. What a row
+ * gives to the gradient is exact, and so can be had again: the rows of the step are run once more, one at a time, by the
+ * ranks that they are dealt to. */
 #pragma once
 #include "worker/guard.h"
 #include "worker/job.h"
@@ -23,6 +24,6 @@ QL_RESULT ql_suspects_gather(ql_world *w, ql_suspects *s);
 /* Local. "record 3 (FILE:4)", "records 3 (FILE:4), 17 (FILE:18) and 2 more", or "" for nobody. */
 void ql_suspects_text(const ql_suspects *s, const ql_datasets *files, ql_str *out);
 
-/* Collective. Those of the step's `n` rows, indices into train_rows: by losses that are not finite, by gradients that
- * have a flaw, or, for a spike, the largest losses. Spoils the sums of the gradients. */
+/* Collective. Those of the step's `n` rows, indices into train_rows: by gradients that have a flaw, or, for a spike, by the
+ * largest losses. Spoils the sums of the gradients. */
 QL_RESULT ql_suspects_of_step(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_trouble trouble, ql_suspects *out);

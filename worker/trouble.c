@@ -26,7 +26,8 @@ static void say_what(const ql_job *j, ql_trouble trouble, int64_t module, const 
                      ql_str *out) {
     ql_str who = {0};
     ql_suspects_text(s, &j->config.dataset, &who);
-    const char *name = who.size ? who.data : "no record alone";
+    /* A flaw that does not come again was none of the data. */
+    const char *name = who.size ? who.data : "none of the same rows when they are computed again: is the hardware sound?";
     if (trouble == QL_LOSS_NOT_FINITE) ql_str_printf(out, "the loss is not finite in %s", name);
     if (trouble == QL_GRADIENT_NOT_FINITE) ql_str_printf(out, "a gradient is not finite in %s", name);
     if (trouble == QL_SUMS_OVERFLOW) ql_str_printf(out, "a gradient is too large for the exact sums (overflow) in %s", name);
@@ -54,10 +55,11 @@ static ql_err say(ql_job *j, int64_t step, ql_trouble trouble, const char *what)
 
 ql_err ql_report_trouble(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_trouble trouble,
                          const ql_step_result *r) {
-    ql_suspects who;
+    ql_suspects who = r->bad_losses;
     int64_t     module;
     QL_TRY(first_flawed_module(j, trouble, &module));
-    QL_TRY(ql_suspects_of_step(j, step, rows, n, trouble, &who));
+    if (trouble == QL_LOSS_NOT_FINITE) QL_TRY(ql_suspects_gather(j->world, &who));
+    else QL_TRY(ql_suspects_of_step(j, step, rows, n, trouble, &who));
     ql_guard_count_skip(&j->guard);
     ql_err e = ql_ok();
     if (j->place.rank == 0) {

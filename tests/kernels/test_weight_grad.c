@@ -139,9 +139,9 @@ static void the_largest_rows_fit_together(void **state) {
     (void)state;
     for (int64_t rows = 1; rows < 1 << 20; rows = rows * 3 + 1) {
         ql_weight_grad_args a = {.rows_in_all = rows};
-        float limit = ql_weight_grad_limit(&a);
-        assert_true((double)limit * 0x1p40 * (double)rows < 0x1.0001p62 && limit > 0);
-        assert_true((double)limit * (double)rows > 0x1.fff8p21);
+        float most = ql_weight_grad_limit(&a);
+        assert_true((double)most * 0x1p40 * (double)rows < 0x1.0001p62 && most > 0);
+        assert_true((double)most * (double)rows > 0x1.fff8p21);
     }
 }
 
