@@ -1,10 +1,20 @@
 #include "worker/eval.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "worker/suspects.h"
+
+bool ql_evaluation_is_due(const ql_job *j, int64_t step) {
+    const ql_config *c = &j->config;
+    if (j->eval_rows.rows == 0 || step == 0) return false;
+    if (step == j->total_steps) return true;
+    if (!strcmp(c->eval_strategy, "epoch")) return step % j->steps_per_epoch == 0;
+    if (strcmp(c->eval_strategy, "steps")) return false;
+    return step % (c->eval_steps > 0 ? c->eval_steps : c->logging_steps) == 0;
+}
 
 /* What this rank gathers on its way through its rows. */
 typedef struct {
@@ -114,6 +124,7 @@ ql_err ql_evaluate(ql_job *j, int64_t *record_loss, int64_t *record_targets, con
     QL_CHECK(out->targets > 0, QL_DATA, "eval_dataset: no record has a target token");
     if (bad > 0) QL_TRY(report_bad_losses(j, &v));
     out->loss = bad > 0 ? NAN : ql_loss_mean(out->losses, out->targets);
+    out->loss_fixed = bad > 0 ? INT64_MAX : ql_max(0, ql_loss_mean_fixed(out->losses, out->targets));
     out->perplexity = exp(out->loss);
     out->seconds = ql_seconds() - start;
     return ql_ok();

@@ -8,8 +8,12 @@ typedef struct {
     int64_t     targets, tokens;
     double      loss, perplexity; /* mean over targets; not numbers where a loss is not finite and on_nonfinite: skip */
     double      seconds;
+    int64_t     loss_fixed; /* the mean in 2^-32; INT64_MAX: not finite */
     int         stop_signal; /* not 0: broken off on this request, and nothing else here is known */
 } ql_eval_result;
+
+/* Local. Whether training evaluates after this step: as eval_strategy says, and at the end. */
+bool ql_evaluation_is_due(const ql_job *j, int64_t step);
 
 /* Whether somebody has asked this rank to stop: the signal, or 0. */
 typedef struct {

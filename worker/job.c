@@ -239,6 +239,8 @@ ql_err ql_job_load(ql_job *j, ql_job_purpose purpose) {
     j->objective = &ql_objective_sft;
     j->loss_scale = ql_loss_scale_start(j->question.needs.activation);
     j->guard = ql_guard_start(&j->config);
+    j->best = ql_best_start(&j->config);
+    j->evaluated = -1;
     QL_TRY(ql_device_prepare(j->device, &j->question.needs));
     QL_TRY(ql_device_reserve(j->device, j->plan.arena_bytes));
     QL_TRY(ql_model_load(&j->model, j->device, longest_row(j)));

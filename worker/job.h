@@ -3,6 +3,7 @@
 #pragma once
 #include "collective/collective.h"
 #include "worker/batch.h"
+#include "worker/best.h"
 #include "worker/deal.h"
 #include "worker/exchange.h"
 #include "worker/guard.h"
@@ -47,6 +48,8 @@ typedef struct {
     ql_deal          deal;     /* of rows                     */
     ql_loss_scale    loss_scale; /* part of the state, as the adapter is */
     ql_guard         guard;      /* likewise                             */
+    ql_best          best;       /* likewise                             */
+    int64_t          evaluated;  /* the step of the last evaluation made; -1: none */
     bool             has_updated; /* a step of this process has queued its update */
 } ql_job;
 

@@ -103,6 +103,8 @@ ql_err ql_note_end(ql_trainer *t, const char *why) {
     ql_line_begin(&line, "end");
     ql_line_int(&line, "step", t->done.step);
     ql_line_text(&line, "reason", why);
+    if (t->job->best.step > 0) ql_line_int(&line, "best_step", t->job->best.step);
+    if (t->job->guard.skipped_in_all > 0) ql_line_int(&line, "skipped_steps", t->job->guard.skipped_in_all);
     ql_line_number(&line, "train_seconds", ql_seconds() - t->started);
     return write_line(t, &line);
 }
