@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/pulse.h"
+
 enum { TEXT_LIMIT = 1 << 20, SHOWN = 100 };
 static const char CURE[] = "use another output_dir or resume_from_checkpoint: false";
 
@@ -128,6 +130,7 @@ static ql_err read_array(hid_t group, const ql_state_tensor *t, float *buffer, c
     if (!ql_bad(e) && H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, buffer) < 0)
         e = ql_h5_fail(QL_DATA, "%s: cannot be read", t->name);
     H5Dclose(set);
+    ql_pulse_beat();
     QL_TRY(e);
     QL_TRY(check_finite(buffer, n, t->name));
     return sink->array(sink->self, buffer, n);

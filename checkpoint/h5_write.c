@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/pulse.h"
+
 /* The same state gives the same bytes, so no object carries times. */
 static hid_t without_times(hid_t class_of_list) {
     hid_t list = H5Pcreate(class_of_list);
@@ -46,6 +48,7 @@ static ql_err write_array(hid_t group, const ql_state_tensor *t, const float *da
                  "%s: cannot be written", t->name);
 out:
     if (!closed(set, space, list) && !ql_bad(e)) e = ql_h5_fail(QL_IO, "%s: cannot be written", t->name);
+    ql_pulse_beat();
     return e;
 }
 

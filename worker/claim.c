@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/log.h"
+#include "base/private.h"
 #include "checkpoint/checkpoint.h"
 
 /* ---- what is in the file ---- */
@@ -66,11 +66,13 @@ static char *text_for(int64_t generation) {
 /* ---- taking it ---- */
 
 static ql_err lock(const char *output_dir, int *out) {
-    char *path = ql_path_join(output_dir, "run/lock");
-    int   fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    bool  held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0, taken = fd >= 0 && !held && errno == EWOULDBLOCK;
+    char  *path = ql_path_join(output_dir, "run/lock");
+    int    fd = -1;
+    ql_err e = ql_private_open(path, O_RDWR | O_CREAT, &fd);
+    bool   held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0, taken = fd >= 0 && !held && errno == EWOULDBLOCK;
     free(path);
-    if (fd >= 0 && !held) close(fd);
+    QL_TRY(e);
+    if (!held) close(fd);
     *out = held ? fd : -1;
     QL_CHECK(!taken, QL_TEMP, "%s: another run is at work in this output_dir; wait for it, or choose another", output_dir);
     return ql_ok();

@@ -25,6 +25,9 @@ void ql_job_state_close(ql_job_state *s);
 /* Collective. Looks for a checkpoint as resume_from_checkpoint says and loads it; `counters` is zero when
  * the run starts from the beginning. */
 QL_RESULT ql_resume(ql_job *j, ql_progress_counters *counters);
-/* Collective. Writes the adapter for PEFT into the output folder, unless another start has taken that over (QL_TEMP). No
- * save may be under way. */
+/* Collective, and no save may be under way. Writes the adapter for PEFT into the output folder, unless another start has
+ * taken that over (QL_TEMP). */
 QL_RESULT ql_export_adapter(ql_job *j);
+/* The same with the adapter of the checkpoint of `step`, verified. If that cannot be had, this job's adapter is written
+ * after all, and the verdict is QL_DATA. */
+QL_RESULT ql_export_checkpoint(ql_job *j, int64_t step);

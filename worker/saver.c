@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/hook.h"
 #include "base/log.h"
+#include "base/pulse.h"
 #include "worker/replicas.h"
 
 /* A path may lead to another folder; then nothing is in ours yet. */
@@ -17,7 +18,7 @@ static bool resumed_here(const ql_job *j, int64_t step) {
 }
 
 void ql_saver_open(ql_job *j, int64_t step, ql_saver *out) {
-    *out = (ql_saver){.job = j, .last_begin = ql_seconds(), .last_begun = -1, .last_done = -1};
+    *out = (ql_saver){.job = j, .training = pthread_self(), .last_begin = ql_seconds(), .last_begun = -1, .last_done = -1};
     if (resumed_here(j, step)) out->last_begun = out->last_done = step;
 }
 
@@ -29,8 +30,11 @@ static ql_err still_ours(void *claim) {
 
 static ql_err write_checkpoint(void *saver) {
     ql_saver *s = saver;
-    ql_err    e = ql_checkpoint_save(&s->order, &s->path);
+    if (!pthread_equal(pthread_self(), s->training)) ql_pulse_thread_is(QL_PULSE_WRITER);
+    ql_pulse_state before = ql_pulse_begin(QL_PULSE_SAVE, "a checkpoint");
+    ql_err         e = ql_checkpoint_save(&s->order, &s->path);
     s->total = ql_seconds() - s->last_begin;
+    ql_pulse_end(&before);
     return e;
 }
 
@@ -43,7 +47,7 @@ static void start_writing(ql_saver *s, const ql_progress_counters *c) {
                                .modules = j->copy.module,
                                .n_modules = j->adapter.shape.modules,
                                .keep = (int)j->config.save_total_limit,
-                               .best = j->config.load_best_model_at_end ? s->state.state.counter[QL_COUNT_BEST_STEP] : -1,
+                               .best = ql_best_kept_step(&j->best),
                                .may_publish = still_ours,
                                .self = &j->claim};
     ql_background_start(&s->writing, write_checkpoint, s);
@@ -64,8 +68,10 @@ static ql_err judge(ql_saver *s, ql_err e, bool must) {
 }
 
 static ql_err take(ql_saver *s, bool must, ql_saved *saved) {
-    int64_t step = s->state.state.counter[QL_COUNT_STEP];
-    ql_err  e = ql_background_take(&s->writing);
+    int64_t        step = s->state.state.counter[QL_COUNT_STEP];
+    ql_pulse_state before = ql_pulse_begin(QL_PULSE_IDLE, "waiting for a checkpoint"); /* whose writer has a pulse of its own */
+    ql_err         e = ql_background_take(&s->writing);
+    ql_pulse_end(&before);
     ql_job_state_close(&s->state);
     if (!ql_bad(e)) {
         *saved = (ql_saved){.path = s->path, .step = step, .stall = s->stall, .total = s->total};
@@ -107,11 +113,11 @@ static void say_that_it_waits(ql_saver *s) {
     s->has_waited = true;
 }
 
-ql_err ql_saver_attend(ql_saver *s, int64_t step, ql_saved *saved, bool *wanted) {
+ql_err ql_saver_attend(ql_saver *s, int64_t step, bool asked, ql_saved *saved, bool *wanted) {
     *saved = (ql_saved){0};
     *wanted = false;
     if (s->job->place.rank != 0) return ql_ok();
-    bool now = step > 0 && step != s->last_begun && is_due_at(s->job, step);
+    bool now = step > 0 && step != s->last_begun && (asked || is_due_at(s->job, step));
     if (ql_background_ended(&s->writing)) {
         QL_TRY(take(s, false, saved));
     } else if (now && ql_background_pending(&s->writing)) {
@@ -132,7 +138,7 @@ ql_err ql_saver_lacks(ql_saver *s, int64_t step, bool *lacks) {
 static ql_err copy_and_compare(ql_saver *s, int64_t step) {
     ql_job  *j = s->job;
     uint64_t digest = 0;
-    ql_at("save", step, ql_host_address(j->device, j->adapter.value));
+    ql_at("save", step, j);
     ql_err e = ql_adapter_snapshot(&j->adapter, &j->copy, j->place.rank == 0, omp_get_max_threads(), &digest);
     QL_TRY(ql_agree(j->world, e, "copying the state"));
     return ql_replicas_compare(j->world, digest, step);
@@ -141,7 +147,9 @@ static ql_err copy_and_compare(ql_saver *s, int64_t step) {
 ql_err ql_saver_begin(ql_saver *s, const ql_progress_counters *c) {
     s->last_begin = ql_seconds();
     s->last_begun = c->step;
+    ql_pulse_state before = ql_pulse_begin(QL_PULSE_SAVE, "copying the state");
     QL_TRY(copy_and_compare(s, c->step));
+    ql_pulse_end(&before);
     s->stall = ql_seconds() - s->last_begin;
     if (s->job->place.rank == 0) start_writing(s, c);
     return ql_ok();

@@ -6,6 +6,7 @@
 
 typedef struct {
     ql_job       *job;
+    pthread_t     training;   /* the thread that this belongs to                            */
     ql_background writing;    /* rank 0 only, as all that follows but last_begun            */
     ql_job_state  state;      /* that is being written                                      */
     ql_save_order order;
@@ -31,10 +32,10 @@ void ql_saver_open(ql_job *j, int64_t step, ql_saver *out);
 void ql_saver_close(ql_saver *s);
 
 /* Local, at a step boundary; on ranks other than 0 it does nothing. Takes what has ended into `saved`; then says whether a
- * checkpoint is wanted now. One that is due at this very step (steps, epochs) waits for one under way; one that is due by
- * the clock comes later. A bad verdict is for all ranks: the third failure in a row (QL_IO), another start that has taken
+ * checkpoint is wanted now. One that is due at this very step (steps, epochs, `asked`) waits for one under way; one that is
+ * due by the clock comes later. A bad verdict is for all ranks: the third failure in a row (QL_IO), another start that has taken
  * over (QL_TEMP), a state that cannot be saved (QL_DATA). Failures before are warnings. */
-QL_RESULT ql_saver_attend(ql_saver *s, int64_t step, ql_saved *saved, bool *wanted);
+QL_RESULT ql_saver_attend(ql_saver *s, int64_t step, bool asked, ql_saved *saved, bool *wanted);
 /* Collective, and none may be under way. Compares the ranks (QL_TEMP: they have drifted apart), copies the state, and
  * begins to write it. */
 QL_RESULT ql_saver_begin(ql_saver *s, const ql_progress_counters *c);
