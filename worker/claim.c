@@ -141,7 +141,7 @@ ql_err ql_claim_take(const char *output_dir, ql_claim *out) {
 static ql_err compare(const ql_claim *c, const char *path) {
     char text[TEXT_LIMIT], owner[TEXT_LIMIT];
     if (!ql_file_exists(path) && errno == ENOENT)
-        return ql_fail(QL_IO, "%s: is gone; %s was moved, removed or unmounted while this run was at work; put it back", path,
+        return ql_fail(QL_IO, "%s: No such file or directory; %s was moved, removed or unmounted while this run was at work; put it back", path,
                        c->output_dir);
     QL_TRY(read_text(path, text));
     if (!strcmp(text, c->text)) return ql_ok();
