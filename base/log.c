@@ -1,26 +1,39 @@
 #include "base/log.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 
 static int    log_fd = -1, log_rank, log_world = 1;
-static bool   bar_is_drawn;
+static bool   bar_is_drawn, log_is_torn;
 static double last_progress = -1e9;
+
+/* Whatever else bears the name of the log, a pipe or a link somewhere, is not for us to write to. */
+static ql_err open_file(const char *path) {
+    struct stat st;
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0644);
+    if (fd < 0) return ql_fail_errno("%s: cannot be opened for the log", path);
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return ql_fail(QL_IO, "%s: is not an ordinary file; the log is not written there", path);
+    }
+    log_fd = fd;
+    return ql_ok();
+}
 
 ql_err ql_log_open(const char *path, int rank, int world_size) {
     log_rank = rank;
     log_world = world_size;
     if (!path) return ql_ok();
     ql_log_close();
-    log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    if (log_fd < 0) return ql_fail_errno("%s: cannot be opened for the log", path);
-    return ql_ok();
+    return open_file(path);
 }
 
 void ql_log_close(void) {
@@ -37,14 +50,22 @@ bool ql_progress_is_bar(void) {
     return isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
 }
 
-/* One write per line, so that the lines of several ranks do not mix. */
-static void write_line(int fd, const char *line, size_t n) {
-    while (n > 0) {
-        ssize_t done = write(fd, line, n);
-        if (done <= 0) return; /* nobody left to tell */
-        line += done;
-        n -= (size_t)done;
+/* One write per line, so that the lines of several ranks do not mix. False: only part of it was written. */
+static bool write_line(int fd, const char *line, size_t n) {
+    size_t done = 0;
+    while (done < n) {
+        ssize_t m = write(fd, line + done, n - done);
+        if (m < 0 && errno == EINTR) continue;
+        if (m <= 0) return done == 0; /* nobody is left to tell */
+        done += (size_t)m;
     }
+    return true;
+}
+
+/* A full disk may take the beginning of a line only; the next one that goes in does not hang on to it. */
+static void log_line(const char *line, size_t n) {
+    if (log_fd < 0 || (log_is_torn && write(log_fd, "\n", 1) != 1)) return;
+    log_is_torn = !write_line(log_fd, line, n);
 }
 
 static QL_PRINTF(3, 0) void say(const char *label, bool with_rank, const char *fmt, va_list ap) {
@@ -59,7 +80,7 @@ static QL_PRINTF(3, 0) void say(const char *label, bool with_rank, const char *f
     if (n > sizeof line - 2) n = sizeof line - 2;
     line[n++] = '\n';
     write_line(STDERR_FILENO, line, n);
-    if (log_fd >= 0) write_line(log_fd, line + text, n - text);
+    log_line(line + text, n - text);
     bar_is_drawn = false;
 }
 

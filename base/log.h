@@ -4,7 +4,8 @@
 #pragma once
 #include "base/err.h"
 
-/* Local. `path` may be NULL: no file. Appends; creates with mode 0644. */
+/* Local. `path` may be NULL: no file. Appends; creates with mode 0644. QL_IO when the log cannot be opened, or its name is not that of
+ * an ordinary file: the rest goes to standard error all the same. A log that cannot be written later ends nothing either. */
 QL_RESULT ql_log_open(const char *path, int rank, int world_size);
 void      ql_log_close(void);
 int       ql_log_rank(void);

@@ -18,7 +18,7 @@ static ql_err save_now(ql_trainer *t, bool must) {
     char  *path = NULL;
     double start = ql_seconds();
     ql_err e = ql_save(t->job, &t->done, &t->clock, must, &path);
-    if (!ql_bad(e)) e = ql_note_save(t, path, ql_seconds() - start);
+    if (!ql_bad(e)) ql_note_save(t, path, ql_seconds() - start);
     free(path);
     return e;
 }
@@ -35,18 +35,13 @@ static bool eval_is_due(const ql_trainer *t) {
 static ql_err evaluate_now(ql_trainer *t) {
     ql_eval_result r;
     QL_TRY(ql_evaluate(t->job, NULL, NULL, &r));
-    return ql_note_eval(t, &r);
-}
-
-/* A rank that stands by may be the one that was asked. */
-static int stop_requested(ql_trainer *t) {
-    if (!t->passed_on) t->passed_on = ql_world_request(t->job->world);
-    return ql_stop_requested() ? ql_stop_requested() : t->passed_on;
+    ql_note_eval(t, &r);
+    return ql_ok();
 }
 
 /* All ranks leave the loop, save or go on together: what one of them wants, all do. */
 static ql_err vote(ql_trainer *t, bool *save) {
-    int64_t wish[2] = {stop_requested(t), t->job->place.rank == 0 && ql_save_is_due(t->job, &t->clock, t->done.step)};
+    int64_t wish[2] = {ql_stop_wish(t->job->world), t->job->place.rank == 0 && ql_save_is_due(t->job, &t->clock, t->done.step)};
     QL_TRY(ql_max_i64(t->job->world, wish, 2));
     t->stop_signal = (int)wish[0];
     *save = wish[1] != 0;
@@ -75,7 +70,7 @@ static ql_err one_step(ql_trainer *t) {
     t->done.tokens_seen += r.tokens;
     t->done.targets_seen += r.targets;
     ql_show_progress(t, &r, t->done.step == t->job->total_steps);
-    QL_TRY(ql_note_step(t, &r));
+    ql_note_step(t, &r);
     return eval_is_due(t) ? evaluate_now(t) : ql_ok();
 }
 
@@ -92,7 +87,7 @@ static ql_err loop(ql_trainer *t) {
 
 static ql_err stop_on_request(ql_trainer *t) {
     if (t->clock.last_step != t->done.step) QL_TRY(save_now(t, true));
-    QL_TRY(ql_note_end(t, "stopped"));
+    ql_note_end(t, "stopped");
     return ql_fail(QL_STOPPED, "%s: stopped after step %" PRId64 " of %" PRId64 " with a verified checkpoint in %s; %s",
                    ql_stop_name(t->stop_signal), t->done.step, t->job->total_steps, t->job->config.output_dir,
                    strcmp(t->job->config.resume_from_checkpoint, "false") ? "run the same command to go on"
@@ -114,11 +109,16 @@ static bool is_done(const ql_trainer *t) {
 }
 
 static ql_err mark_done(const ql_trainer *t) {
-    if (!ql_speaks(t)) return ql_ok();
     char  *path = done_path(t);
     ql_err e = ql_file_replace(path, "", 0);
     free(path);
     return e;
+}
+
+/* A run whose metrics are incomplete is not done, however good its adapter is. */
+static ql_err finish_notes(ql_trainer *t) {
+    QL_TRY(ql_metrics_finish(&t->metrics));
+    return mark_done(t);
 }
 
 static ql_err finish(ql_trainer *t) {
@@ -127,16 +127,26 @@ static ql_err finish(ql_trainer *t) {
     QL_TRY(ql_broadcast(t->job->world, &again, sizeof again, 0)); /* what follows is collective */
     if (t->job->eval_rows.rows > 0 && !eval_is_due(t) && !again) QL_TRY(evaluate_now(t));
     QL_TRY(ql_export_adapter(t->job));
-    if (!again) QL_TRY(ql_note_end(t, "done"));
-    QL_TRY(mark_done(t));
+    if (!again) ql_note_end(t, "done");
+    QL_TRY(ql_agree(t->job->world, ql_speaks(t) ? finish_notes(t) : ql_ok(), "writing the last files"));
     char took[32];
     ql_text_duration(took, ql_seconds() - t->started);
     ql_info("done: %" PRId64 " steps, %s; adapter in %s", t->done.step, took, t->job->config.output_dir);
     return ql_ok();
 }
 
+/* A run that ended after its last checkpoint, and before it was marked as done, ends once more. */
+static ql_err open_metrics(ql_trainer *t) {
+    bool ends_anew = t->done.step == t->job->total_steps && !is_done(t);
+    return ql_metrics_open(t->job->config.output_dir,
+                           &(ql_metrics_past){.step = t->done.step > 0 ? t->done.step : -1,
+                                              .ends_anew = ends_anew,
+                                              .evals_anew = ends_anew && !eval_is_due(t)},
+                           &t->metrics);
+}
+
 ql_err ql_train(ql_job *j) {
-    ql_trainer t = {.job = j, .metrics = {-1, NULL}};
+    ql_trainer t = {.job = j, .metrics = {.fd = -1}};
     QL_TRY(ql_schedule_open(&j->config, j->total_steps, &t.schedule));
     QL_TRY(ql_resume(j, &t.done));
     t.first_step = t.done.step;
@@ -144,9 +154,9 @@ ql_err ql_train(ql_job *j) {
     t.started = ql_seconds();
     ql_err e = ql_ok();
     if (ql_speaks(&t)) e = ql_note_config(j);
-    if (!ql_bad(e) && ql_speaks(&t)) e = ql_metrics_open(j->config.output_dir, t.done.step > 0 ? t.done.step : -1, &t.metrics);
+    if (!ql_bad(e) && ql_speaks(&t)) e = open_metrics(&t);
     e = ql_agree(j->world, e, "opening the output");
-    if (!ql_bad(e)) e = ql_note_start(&t);
+    if (!ql_bad(e)) ql_note_start(&t);
     if (!ql_bad(e)) e = loop(&t);
     if (!ql_bad(e)) e = t.stop_signal ? stop_on_request(&t) : finish(&t);
     ql_metrics_close(&t.metrics);
