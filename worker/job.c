@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/hook.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "worker/model/shadow.h"
@@ -277,6 +278,7 @@ ql_err ql_job_run_host_batch(ql_job *j, bool training, uint32_t step) {
     if (training) {
         j->objective->coefficients(NULL, j->host.targets, j->coef);
         ql_loss_scale_multiply(&j->loss_scale, j->coef, j->host.targets);
+        ql_at("gradient", step + 1, j);
         coef = j->coef;
     }
     QL_TRY(ql_batch_upload(&j->batch, &j->host, coef));
@@ -300,5 +302,7 @@ ql_err ql_job_run_host_batch(ql_job *j, bool training, uint32_t step) {
                 .module_done = training ? ql_exchange_module_done : NULL,
                 .listener = &j->exchange};
     QL_TRY(ql_run_batch(&r));
-    return ql_batch_fetch(&j->batch);
+    QL_TRY(ql_batch_fetch(&j->batch));
+    ql_at(training ? "loss" : "score", training ? step + 1 : 0, j);
+    return ql_ok();
 }

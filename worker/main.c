@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/hook.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "checkpoint/checkpoint.h"
@@ -206,6 +207,7 @@ static ql_err work(ql_job *j, const ql_options *o) {
         ql_info("check: everything up to the first step is in order");
         return ql_ok();
     }
+    ql_at("load", 0, j);
     QL_TRY(agree(j, ql_job_load(j, purpose), "loading the model"));
     ql_info("base     %s", j->model.origin);
     if (ql_data_plane_hides(j->exchange.plane))
@@ -229,6 +231,7 @@ static ql_err run_world(int *argc, char ***argv, const ql_options *o) {
     ql_job j = {0};
     /* Only training has something to save; everything else just ends on a signal. */
     if (o->mode == QL_MODE_TRAIN) ql_stop_watch();
+    ql_at("init", 0, NULL);
     QL_TRY(ql_world_open(argc, argv, &j.world));
     j.place = ql_world_place(j.world);
     QL_TRY(ql_log_open(NULL, j.place.rank, j.place.size));

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/hook.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -146,6 +147,7 @@ static ql_err compute(ql_job *j, int64_t step, const int64_t *rows, int64_t n, q
         e = run_and_count(j, step, out);
     }
     QL_TRY(ql_phase_begin(j->device, QL_PHASE_EXCHANGE));
+    ql_at("exchange", step + 1, j);
     QL_TRY(finish_exchange(j, e));
     if (hides) QL_TRY(ql_agree(j->world, e, "the last rows of the step"));
     return exchange_counts(j, n, out, fits);

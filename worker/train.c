@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/hook.h"
 #include "base/log.h"
 #include "worker/stop.h"
 #include "worker/trainer.h"
@@ -17,6 +18,7 @@
 static ql_err save_now(ql_trainer *t, bool must) {
     char  *path = NULL;
     double start = ql_seconds();
+    ql_at("save", t->done.step, t->job);
     ql_err e = ql_save(t->job, &t->done, &t->clock, must, &path);
     if (!ql_bad(e)) ql_note_save(t, path, ql_seconds() - start);
     free(path);
@@ -34,6 +36,7 @@ static bool eval_is_due(const ql_trainer *t) {
 
 static ql_err evaluate_now(ql_trainer *t) {
     ql_eval_result r;
+    ql_at("evaluation", t->done.step, t->job);
     QL_TRY(ql_evaluate(t->job, NULL, NULL, &r));
     ql_note_eval(t, &r);
     return ql_ok();
@@ -42,6 +45,7 @@ static ql_err evaluate_now(ql_trainer *t) {
 /* All ranks leave the loop, save or go on together: what one of them wants, all do. */
 static ql_err vote(ql_trainer *t, bool *save) {
     int64_t wish[2] = {ql_stop_wish(t->job->world), t->job->place.rank == 0 && ql_save_is_due(t->job, &t->clock, t->done.step)};
+    ql_at("vote", t->done.step + 1, wish);
     QL_TRY(ql_max_i64(t->job->world, wish, 2));
     t->stop_signal = (int)wish[0];
     *save = wish[1] != 0;
@@ -63,6 +67,7 @@ static void watch_exchange(ql_trainer *t, const ql_step_result *r) {
 
 static ql_err one_step(ql_trainer *t) {
     ql_step_result r;
+    ql_at("step", t->done.step + 1, t->job);
     QL_TRY(ql_step(t->job, &t->schedule, t->done.step, &r));
     t->done.step++;
     watch_exchange(t, &r);
@@ -126,6 +131,7 @@ static ql_err finish(ql_trainer *t) {
     bool again = t->first_step == t->done.step && is_done(t);
     QL_TRY(ql_broadcast(t->job->world, &again, sizeof again, 0)); /* what follows is collective */
     if (t->job->eval_rows.rows > 0 && !eval_is_due(t) && !again) QL_TRY(evaluate_now(t));
+    ql_at("end", t->done.step, t->job);
     QL_TRY(ql_export_adapter(t->job));
     if (!again) ql_note_end(t, "done");
     QL_TRY(ql_agree(t->job->world, ql_speaks(t) ? finish_notes(t) : ql_ok(), "writing the last files"));
