@@ -28,6 +28,10 @@ void ql_log_close(void) {
     log_fd = -1;
 }
 
+int ql_log_file(void) {
+    return log_fd;
+}
+
 int ql_log_rank(void) {
     return log_rank;
 }

@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "base/crash.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/hook.h"
@@ -272,6 +273,7 @@ static void start_with_patient_threads(char **argv) {
 
 int main(int argc, char **argv) {
     start_with_patient_threads(argv);
+    ql_crash_watch();
     ql_options o;
     ql_err     e = ql_options_read(argc, argv, &o);
     if (!ql_bad(e)) e = run(argc, argv, &o);
