@@ -39,9 +39,10 @@ static unsigned host_tag(void) {
     return (unsigned)ql_hash64(name, strlen(name), 0);
 }
 
-/* Field 22 of /proc/PID/stat; 0: no such process, or no /proc. */
-static uint64_t start_of(long pid) {
+/* Fields 3 and 22 of /proc/PID/stat; 0: no such process, or no /proc. */
+static uint64_t start_of(long pid, char *state) {
     char path[64], text[1024];
+    *state = 0;
     snprintf(path, sizeof path, "/proc/%ld/stat", pid);
     FILE *f = fopen(path, "r");
     if (!f) return 0;
@@ -50,16 +51,17 @@ static uint64_t start_of(long pid) {
     text[n] = 0;
     const char *at = strrchr(text, ')'); /* the name of the program may hold anything */
     uint64_t start = 0;
-    if (!at || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64,
-                      &start) != 1)
+    if (!at || sscanf(at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64,
+                      state, &start) != 2)
         return 0;
     return start;
 }
 
 char *ql_checkpoint_tmp_path(const char *output_dir, int64_t step, ql_tmp_role role) {
     long pid = getpid();
+    char state;
     char *name = ql_format(".tmp-checkpoint-%08" PRId64 "-%s-%08x-%ld-%" PRIu64, step, ROLE[role], host_tag(), pid,
-                           start_of(pid));
+                           start_of(pid, &state));
     char *path = ql_path_join(output_dir, name);
     free(name);
     return path;
@@ -98,7 +100,9 @@ static bool is_alive(const maker *m, const char *path) {
         return lstat(path, &st) != 0 || time(NULL) - st.st_mtime < 3600;
     }
     if (kill((pid_t)m->pid, 0) != 0 && errno == ESRCH) return false;
-    uint64_t start = start_of(m->pid);
+    char     state;
+    uint64_t start = start_of(m->pid, &state);
+    if (state == 'Z') return false; /* dead, and nobody has asked for its exit status yet */
     return start == 0 || m->start == 0 || start == m->start;
 }
 
