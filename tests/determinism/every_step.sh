@@ -68,7 +68,7 @@ for name in "${flavours[@]}"; do
     pick "${endings[@]}" && ending=$picked
     roll "$steps"
     broken "$name" $((rolled + 1)) "$ending"
-    for piece in 1 2; do
+    for _ in 1 2; do
       any_way
       go_on "$name"
     done

@@ -28,7 +28,7 @@ write_records 70 >"$scratch/data.jsonl"
 flavours=(packed uneven few-rows bfloat16 dense)
 flavour() {
   keys=(dataset="$scratch/data.jsonl" eval_dataset=null eval_strategy=no max_length=48 excess_length_strategy=truncate lora_dropout=0.1 lora_r=4
-    learning_rate=5e-3 max_steps=$steps num_train_epochs=20 save_steps=1 save_minutes=0 save_total_limit=20 quantized_cache=false)
+    learning_rate=5e-3 max_steps="$steps" num_train_epochs=20 save_steps=1 save_minutes=0 save_total_limit=20 quantized_cache=false)
   case $1 in
     packed) keys+=(global_batch_size=5) ;;
     uneven) keys+=(global_batch_size=11 packing=false) ;;
@@ -185,7 +185,7 @@ break_off() {
   local out=$1 ending=$2 step=$3 victim
   rm -f "$mark"
   roll "$ranks" && victim=$rolled
-  [ "$ending" = launcher ] && [ "$ranks" = 1 ] && ending=kill
+  if [ "$ending:$ranks" = launcher:1 ]; then ending="kill"; fi
   case $ending in
     kill) run "$out" QLORA_FAULT_MARK="$mark" QLORA_FAULT="$victim:$step:kill" ;;
     all) run "$out" QLORA_FAULT_MARK="$mark" QLORA_FAULT="*:$step:kill" ;;
