@@ -1,13 +1,13 @@
 # shellcheck shell=bash disable=SC2034
 # For the tests of faults (README.md beside this file): `. harness.sh BIN_FOLDER [all]`.
 # shellcheck source=tests/support/shell.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../support/shell.sh" "$1"
+. "$(dirname "${BASH_SOURCE[0]}")/../support/shell.sh" "$(cd "$1" && pwd)"
 # shellcheck source=tests/faults/record.sh
 . "$(dirname "${BASH_SOURCE[0]}")/record.sh"
 need_mpirun
 all=${2:-}
 faulty=$bin/qlora-worker-faulty
-shim=$(cd "$bin/.." && pwd)/lib/libql_fault_shim.so
+shim=${bin%/*}/lib/libql_fault_shim.so
 bound=120 # seconds that a run may take before it counts as hanging
 cd "$top" || exit 1
 
@@ -85,7 +85,7 @@ digest() {
 # undisturbed [KEY=VALUE...]: the bytes that runs with these keys end with; each computed once
 declare -A known=()
 undisturbed() {
-  local key=" $*" name=undisturbed-${#known[@]}
+  local key="${common[*]} $*" name=undisturbed-${#known[@]}
   wanted=${known[$key]:-}
   [ -z "$wanted" ] || return 0
   as_job "$worker" 1 "$name" "$@"
