@@ -4,6 +4,8 @@
 #   elastic.sh BIN_FOLDER [SEQUENCES [SEED]]
 # shellcheck source=tests/determinism/runs.sh
 . "$(dirname "$0")/runs.sh" "$1"
+# shellcheck source=tests/faults/record.sh
+. "$(dirname "$0")/../faults/record.sh"
 sequences=${2:-10}
 seed_with "${3:-1}"
 find_processors
@@ -35,4 +37,5 @@ keys+=(seed=43)
 undisturbed other
 if cmp -s "$scratch/packed.facts" "$scratch/other.facts"; then flunk "another seed: nothing differs"; else pass "another seed: other facts"; fi
 for ((number = 0; number < sequences; number++)); do sequence "$number" "${flavours[number % ${#flavours[@]}]}"; done
+record "28" "T16 T17" elastic "other ranks, threads, rows at a time, memory and instructions after each fault: the same bytes" "$sequences runs in $((endings_seen + sequences)) pieces"
 finish

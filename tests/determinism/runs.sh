@@ -178,12 +178,14 @@ look_at() {
 }
 
 mark=$scratch/mark
+endings_seen=0
 endings=(USR1 USR2 TERM INT kill all launcher)
 
 # break_off OUT ENDING STEP: starts the run and ends it in that step, by a signal to one rank, to all or to mpirun; `status`
 break_off() {
   local out=$1 ending=$2 step=$3 victim
   rm -f "$mark"
+  endings_seen=$((endings_seen + 1))
   roll "$ranks" && victim=$rolled
   if [ "$ending:$ranks" = launcher:1 ]; then ending="kill"; fi
   case $ending in
@@ -235,6 +237,17 @@ facts() {
   grep -E '"event": "(step|eval|skip)"' "$1/metrics.jsonl" | sed -E 's/, "([a-z_]*_seconds|tokens_per_second|peak_memory_bytes)": [^,}]*//g'
   cat "$1"/checkpoint-*/MANIFEST.json
   sha256sum <"$1/adapter_model.safetensors"
+}
+
+# checkpoints_are_there OUT NEWEST LIMIT: that one and those before it, as many as are kept, are there and verify, and so does whatever else
+# is there. Of runs that save after every step.
+checkpoints_are_there() {
+  local step listed
+  listed=$("$bin/list_checkpoints" "$1")
+  if grep -q bad <<<"$listed"; then return 1; fi
+  for ((step = $2; step > 0 && step > $2 - $3; step--)); do
+    grep -q "^$step good" <<<"$listed" || return 1
+  done
 }
 
 # undisturbed NAME: the run of `keys` that all others are compared with
