@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/private.h"
 
 enum { METRICS_LIMIT = 1 << 30 };
 
@@ -39,10 +40,7 @@ ql_err ql_metrics_open(const char *output_dir, int64_t last_step, ql_metrics *ou
     *out = (ql_metrics){-1, ql_path_join(output_dir, "metrics.jsonl")};
     bool exists = ql_file_exists(out->path);
     if (exists && last_step >= 0) QL_TRY(drop_future(out->path, last_step));
-    int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (last_step < 0 ? O_TRUNC : 0);
-    out->fd = open(out->path, flags, 0644);
-    if (out->fd < 0) return ql_fail_errno("%s: cannot be opened", out->path);
-    return ql_ok();
+    return ql_private_open(out->path, O_WRONLY | O_CREAT | O_APPEND | (last_step < 0 ? O_TRUNC : 0), &out->fd);
 }
 
 void ql_metrics_close(ql_metrics *m) {
