@@ -72,6 +72,7 @@ static void limit_child(const ql_state *s) {
     limit(RLIMIT_CPU, (rlim_t)(10 + state / (50 * mib)));
     if (used) limit(RLIMIT_AS, (rlim_t)(used + state + 128 * mib));
     clearenv();
+    ql_h5_set_environment();
 }
 
 static QL_NORETURN void be_child(int fd, const char *path, const ql_state *s) {

@@ -7,6 +7,9 @@
 enum { QL_STATE_VERSION = 1 };
 
 QL_RESULT ql_h5_init(void);
+/* What libhdf5 reads from the environment, part of it whenever a file is opened. Part of ql_h5_init; once more where the
+ * environment has been emptied since. */
+void ql_h5_set_environment(void);
 /* Bytes that the file will have at most. */
 uint64_t ql_h5_size_bound(const ql_state *s);
 /* Creates the file, which must not exist. Complete when this returns QL_OK, but not yet durable. */

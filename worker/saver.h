@@ -12,6 +12,7 @@ typedef struct {
     ql_save_order order;
     char         *path;       /* what the writing gave back                                 */
     double        last_begin; /* seconds, monotonic                                         */
+    double        last_look;  /* at the claim: seconds, monotonic                           */
     double        waited;     /* by training, for the save that has ended                   */
     double        stall, total;   /* of the save under way: what training waited; all of it */
     int64_t       last_begun; /* step of the newest save that was begun; -1: none           */
