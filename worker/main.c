@@ -143,8 +143,8 @@ static ql_err print_plan(const ql_job *j, bool json) {
 static void print_record(int64_t record, int64_t loss, int64_t targets) {
     ql_str line = {0};
     ql_str_printf(&line, "{\"record\": %lld, \"nll\": ", (long long)record);
-    if (targets > 0) ql_json_put_double(&line, (double)loss / 0x1p32);
-    else ql_str_puts(&line, "null"); /* dropped for its length, or nothing to predict */
+    if (targets > 0 && loss != INT64_MAX) ql_json_put_double(&line, (double)loss / 0x1p32);
+    else ql_str_puts(&line, "null"); /* dropped for its length, nothing to predict, or not finite */
     ql_str_printf(&line, ", \"tokens\": %lld}\n", (long long)targets);
     fwrite(line.data, 1, line.size, stdout);
     ql_str_free(&line);
@@ -166,7 +166,7 @@ static ql_err evaluate(ql_job *j, const ql_options *o) {
     int64_t       *loss = QL_NEW_ARRAY(int64_t, n), *targets = QL_NEW_ARRAY(int64_t, n);
     ql_eval_result r;
     (void)ql_pulse_begin(QL_PULSE_STEP, "evaluation");
-    ql_err e = ql_evaluate(j, loss, targets, &r);
+    ql_err e = ql_evaluate(j, loss, targets, NULL, &r);
     (void)ql_pulse_begin(QL_PULSE_SAVE, "standard output");
     if (!ql_bad(e) && j->place.rank == 0) {
         if (o->per_record)
