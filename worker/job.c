@@ -263,6 +263,7 @@ void ql_job_close(ql_job *j) {
     if (j->device) ql_buffer_free(j->device, j->shadow);
     free(j->coef);
     free(j->step_rows);
+    free(j->ballots);
     free(j->order);
     ql_adapter_close(&j->adapter);
     ql_model_close(&j->model);

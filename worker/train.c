@@ -55,15 +55,24 @@ static ql_err evaluate_if_due(ql_trainer *t) {
     return ql_note_eval(t, &r);
 }
 
-/* All ranks leave the loop, save or go on together: what one of them wants, all do. */
-static ql_err vote(ql_trainer *t, bool *save) {
-    int64_t wish[2] = {stop_requested(t), t->job->place.rank == 0 && ql_save_is_due(t->job, &t->clock, t->done.step)};
-    ql_at("vote", t->done.step + 1, wish);
-    QL_TRY(ql_max_i64(t->job->world, wish, 2));
-    t->stop_signal = (int)wish[0];
-    *save = wish[1] != 0 || (t->keeps_best && t->clock.last_step != t->done.step);
-    t->keeps_best = false;
+/* All ranks leave the loop, save or go on together: what one of them wants, all do. They hear of it in the vote of each step
+ * (ballot.h), and of a request to stop before the first. */
+static ql_wishes ask(void *trainer) {
+    ql_trainer *t = trainer;
+    return (ql_wishes){stop_requested(t), t->job->place.rank == 0 && ql_save_is_due(t->job, &t->clock, t->done.step + 1)};
+}
+
+static ql_err hear_requests(ql_trainer *t) {
+    int64_t signal = stop_requested(t);
+    QL_TRY(ql_max_i64(t->job->world, &signal, 1));
+    t->stop_signal = (int)signal;
     return ql_ok();
+}
+
+static ql_err save_if_due(ql_trainer *t) {
+    bool due = t->save_is_due || (t->keeps_best && t->clock.last_step != t->done.step);
+    t->save_is_due = t->keeps_best = false;
+    return due ? save_now(t, false) : ql_ok();
 }
 
 /* Said once: ranks that mostly exchange are slower together than fewer would be. */
@@ -79,6 +88,10 @@ static void watch_exchange(ql_trainer *t, const ql_step_result *r) {
     t->exchange_is_slow = true;
 }
 
+static bool is_over(const ql_trainer *t) {
+    return t->done.step >= t->job->total_steps || ql_best_ends_run(&t->job->best);
+}
+
 static ql_err one_step(ql_trainer *t) {
     ql_step_result r;
     ql_pulse_step(t->done.step + 1);
@@ -90,23 +103,22 @@ static ql_err one_step(ql_trainer *t) {
     t->done.rows_done += r.rows;
     t->done.tokens_seen += r.tokens;
     t->done.targets_seen += r.targets;
+    t->stop_signal = is_over(t) ? 0 : r.wishes.stop_signal;
+    t->save_is_due = r.wishes.save;
     ql_show_progress(t, &r, t->done.step == t->job->total_steps);
     return ql_note_step(t, &r);
 }
 
-static bool is_over(const ql_trainer *t) {
-    return t->done.step >= t->job->total_steps || ql_best_ends_run(&t->job->best);
-}
-
 static ql_err loop(ql_trainer *t) {
+    bool asks = true;
     for (;;) {
-        bool save;
-        QL_TRY(evaluate_if_due(t));
+        if (!t->stop_signal) QL_TRY(evaluate_if_due(t));
         if (t->stop_signal || is_over(t)) return ql_ok();
-        QL_TRY(vote(t, &save));
+        if (asks) QL_TRY(hear_requests(t));
         if (t->stop_signal) return ql_ok();
-        if (save) QL_TRY(save_now(t, false));
+        QL_TRY(save_if_due(t));
         QL_TRY(one_step(t));
+        asks = t->job->place.size == 1; /* nobody else has to be asked */
     }
 }
 
@@ -185,6 +197,7 @@ static ql_err open_notes(ql_trainer *t) {
 
 ql_err ql_train(ql_job *j) {
     ql_trainer t = {.job = j, .metrics = {-1, NULL}};
+    ql_wisher  wisher = {ask, &t};
     QL_TRY(ql_schedule_open(&j->config, j->total_steps, &t.schedule));
     (void)ql_pulse_begin(QL_PULSE_LOAD, "the checkpoint to resume from");
     QL_TRY(ql_resume(j, &t.done));
@@ -197,7 +210,9 @@ ql_err ql_train(ql_job *j) {
     e = ql_agree(j->world, e, "opening the output");
     if (!ql_bad(e)) e = ql_note_start(&t);
     (void)ql_pulse_begin(QL_PULSE_STEP, "");
+    j->wisher = &wisher;
     if (!ql_bad(e)) e = loop(&t);
+    j->wisher = NULL;
     if (!ql_bad(e)) e = t.stop_signal ? stop_on_request(&t) : finish(&t);
     ql_metrics_close(&t.metrics);
     return e;
