@@ -4,7 +4,6 @@
 
 #include "base/hash.h"
 #include "base/hook.h"
-#include "base/mem.h"
 #include "collective/vote.h"
 
 /* The numbers on a ballot: what must be the same, what is wished, what was computed. */
@@ -27,7 +26,7 @@ enum {
     SPEED,
     NUMBERS
 };
-_Static_assert((int)NUMBERS <= (int)QL_VOTE_NUMBERS, "a ballot");
+_Static_assert((int)NUMBERS == (int)QL_BALLOT_NUMBERS && (int)NUMBERS <= (int)QL_VOTE_NUMBERS, "a ballot");
 
 /* Which rows, of which data, in which order. */
 static int64_t digest_of(const ql_job *j, const int64_t *rows, int64_t n) {
@@ -110,7 +109,6 @@ static ql_err count(ql_job *j, int64_t n, ql_step_result *out, ql_trouble *troub
 ql_err ql_ballot_cast(ql_job *j, ql_err mine, int64_t step, const int64_t *rows, int64_t n, bool complete, ql_step_result *out,
                       ql_trouble *trouble) {
     int64_t ballot[NUMBERS] = {0};
-    if (!j->ballots) j->ballots = QL_NEW_ARRAY(int64_t, (size_t)j->place.size * NUMBERS);
     if (!ql_bad(mine)) mine = fill(j, step, rows, n, complete, out, ballot);
     ql_at("vote", step + 1, ballot);
     QL_TRY(ql_vote(j->world, mine, complete ? "the forward and backward pass" : "the rows before the last ones", ballot, NUMBERS, j->ballots));

@@ -5,6 +5,8 @@
 #include "worker/step.h"
 #include "worker/trouble.h"
 
+enum { QL_BALLOT_NUMBERS = 16 }; /* of each rank in j->ballots */
+
 /* Collective. `mine`: how this rank's rows went. `out` holds what this rank has computed so far of step `step`, from 0, and
  * receives the counts of all ranks and their wishes; *trouble what is wrong with their numbers. `rows` are all rows of
  * the step. QL_DATA on all ranks when one has another step, configuration or rows than rank 0, QL_TEMP when it belongs to

@@ -41,7 +41,7 @@ typedef struct {
     uint64_t   config_digest; /* of what decides the results; 0: not compared          */
     int64_t    generation;    /* of this start of the run in its folder; 0: none       */
     const ql_wisher *wisher;  /* NULL: nothing is wished                               */
-    int64_t   *ballots;       /* of the ranks in the last vote; NULL: none yet         */
+    int64_t   *ballots;       /* of the ranks in the last vote                         */
     int64_t   *step_rows;   /* [global_batch], but no more than there are                  */
     int64_t   *order;       /* of the training rows in epoch order_epoch - 1; NULL at first */
     int64_t    order_epoch; /* 0: none yet                                                 */
