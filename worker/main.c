@@ -110,7 +110,8 @@ static uint64_t facts_digest(const ql_config *c) {
 
 /* Ranks that read different files must not train together. */
 static ql_err compare_ranks(ql_job *j) {
-    QL_TRY(ql_same_everywhere(j->world, facts_digest(&j->config), "the configuration"));
+    j->config_digest = facts_digest(&j->config);
+    QL_TRY(ql_same_everywhere(j->world, j->config_digest, "the configuration"));
     QL_TRY(ql_same_everywhere(j->world, (uint64_t)j->operands, "the type of the arithmetic (bnb_4bit_compute_dtype)"));
     QL_TRY(ql_same_everywhere(j->world, j->model.fingerprint, "the model"));
     QL_TRY(ql_same_everywhere(j->world, j->train.fingerprint, "the data set"));
