@@ -177,6 +177,7 @@ static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
     bool writes = o->mode == QL_MODE_TRAIN;
     QL_TRY(agree(j, ql_choose_device(j, j->device_kind, o->threads, o->mode == QL_MODE_PLAN), "opening the device"));
     QL_TRY(agree(j, ql_job_describe_model(j, purpose), "reading the model's headers"));
+    ql_at("data", 0, j);
     if (o->mode != QL_MODE_PLAN) QL_TRY(agree(j, ql_job_read_data(j, purpose), "reading the data"));
     QL_TRY(compare_ranks(j));
     QL_TRY(agree(j, ql_job_plan(j, purpose), "planning memory"));
@@ -237,7 +238,8 @@ static ql_err run_world(int *argc, char ***argv, const ql_options *o) {
     QL_TRY(ql_log_open(NULL, j.place.rank, j.place.size));
     ql_err e = run_job(&j, o);
     if (!ql_bad(e) || e.code == QL_STOPPED) {
-        ql_job_close(&j); /* the data plane says farewell while there is a world */
+        if (ql_bad(e)) ql_info("%s", ql_err_text()); /* once the first rank has left, mpirun may end us */
+        ql_job_close(&j);                            /* the data plane says farewell while there is a world */
         e = ql_world_close(j.world, e);
     }
     return e;
@@ -286,8 +288,7 @@ int main(int argc, char **argv) {
     ql_options_free(&o);
     if (!ql_bad(e) && (fflush(stdout) != 0 || ferror(stdout))) e = ql_fail_errno("standard output");
     if (!ql_bad(e)) return 0;
-    if (e.code == QL_STOPPED) ql_info("%s", ql_err_text());
-    else say_errors(ql_err_text());
+    if (e.code != QL_STOPPED) say_errors(ql_err_text()); /* whoever stopped has said so */
     /* A rank that fails alone must take the others down: no finalising, no exit handlers. */
     ql_world_leave(e.code);
 }
