@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# What a run writes down beside its checkpoints, on disks that are full or fail: metrics.jsonl, run.log, config.yaml, run/DONE and the
+# adapter.   notes.sh BIN_FOLDER [all]
+# shellcheck source=tests/faults/harness.sh
+. "$(dirname "$0")/harness.sh" "$1" "${2:-}"
+steps=12
+common+=(max_steps=$steps save_steps=5)
+
+# on_disk NAME RANKS FILE FAULT: a run that meets a fault of the disk under that file or folder
+on_disk() {
+  QL_SHIM_UNDER=$scratch/$1${3:+/$3} suffer "$1" "$2" "$4"
+}
+count() { # NAME: how many step lines
+  grep -c '^{"event": "step", .*}$' "$scratch/$1/metrics.jsonl"
+}
+whole() { # NAME: nothing but whole lines
+  if grep -qv '^{"event": .*}$' "$scratch/$1/metrics.jsonl"; then flunk "$1: a torn line in metrics.jsonl"; else pass "$1: whole lines"; fi
+}
+same_bytes() {
+  undisturbed
+  if [ "$(digest "$1")" = "$wanted" ]; then pass "$1: the bytes of an undisturbed run"; else flunk "$1: other bytes, or none"; fi
+}
+
+QL_SHIM_DOES=eio QL_SHIM_AT=6 QL_SHIM_RANK=0 on_disk passes 2 metrics.jsonl ""
+exits passes 0
+expect_line "passes: said once" '^qlora: warning: .*metrics.jsonl: cannot be written: Input/output error.*training goes on, its lines wait in memory'
+expect_line "passes: and when it is over" '^qlora: warning: .*metrics.jsonl: can be written again$'
+same_bytes passes
+whole passes
+if [ "$(count passes)" = $steps ]; then pass "passes: every line"; else flunk "passes: $(count passes) lines of $steps"; fi
+record "18" "" metrics_error "a line of metrics.jsonl meets an IO error: said, and it comes with the next one; same bytes" "$(count passes) lines of $steps"
+
+on_disk full 2 metrics.jsonl 0:7:enospc:exchange
+exits full 74
+expect_line "full: the reason comes last" '^qlora: error: .*the last lines of the run are missing: .*metrics.jsonl: cannot be written: No space left on device; free some'
+if [ "$(grep -c 'wait in memory' "$scratch/err")" = 1 ]; then pass "full: said once"; else flunk "full: said $(grep -c 'wait in memory' "$scratch/err") times"; fi
+same_bytes full
+whole full
+if [ "$(count full)" = 6 ]; then pass "full: the lines before it"; else flunk "full: $(count full) lines instead of 6"; fi
+figure="exit status $status, adapter and checkpoint $steps there"
+if [ -d "$scratch/full/checkpoint-$(printf %08d $steps)" ]; then pass "full: the last checkpoint"; else flunk "full: no last checkpoint"; fi
+go_on full 2
+record "17" "" metrics_full "no space for metrics.jsonl from step 7 on: the run trains to its end and writes the adapter, then 74" "$figure"
+
+on_disk log 2 run.log '*:3:dead:step'
+exits log 0
+same_bytes log
+record "17 18" "" log_fails "run.log cannot be written: nobody minds" "same bytes"
+
+# The last line of each rank, also of those that speak only when something is wrong.
+suffer lines 2 1:6:nan
+exits lines 65
+for rank in 0 1; do
+  if grep -q "^qlora: error: rank $rank: " "$scratch/lines/run.log"; then pass "lines: of rank $rank"; else flunk "lines: none of rank $rank in run.log"; fi
+done
+if grep -qvE '^[[:print:]]+$' "$scratch/lines/run.log"; then flunk "lines: a torn line in run.log"; else pass "lines: whole"; fi
+record "3 7" "T21" last_lines "the last line of each rank is in run.log, whole" "2 of 2 ranks"
+
+# Names that are taken by something else.
+for what in fifo folder link; do
+  name=log-$what
+  mkdir -p "$scratch/$name"
+  case $what in
+    fifo) mkfifo "$scratch/$name/run.log" ;;
+    folder) mkdir "$scratch/$name/run.log" ;;
+    link) ln -s "$scratch/elsewhere" "$scratch/$name/run.log" ;;
+  esac
+  suffer "$name" 1 ""
+  exits "$name" 0
+  expect_line "$name: said" '^qlora: warning: .*run.log: .*; the run goes on without it'
+done
+if [ -e "$scratch/elsewhere" ]; then flunk "log-link: written through a link"; else pass "log-link: nothing is written through it"; fi
+mkdir "$scratch/metrics-link"
+ln -s "$scratch/elsewhere" "$scratch/metrics-link/metrics.jsonl"
+suffer metrics-link 2 ""
+exits metrics-link 77
+expect_line "metrics-link: the reason" 'metrics.jsonl: is a symbolic link; move it away'
+if [ -e "$scratch/elsewhere" ]; then flunk "metrics-link: written through it"; else pass "metrics-link: nothing is written through it"; fi
+record "31" "" taken_names "run.log or metrics.jsonl is a link, a pipe, a folder: nothing is written through it" "run.log: goes on without, metrics.jsonl: 77"
+
+# The files at the beginning and at the end.
+# unwritten NAME FILE FAULT: 74 with the cure, and the next start ends the run
+unwritten() {
+  on_disk "$1" 2 "$2" "$3"
+  exits "$1" 74
+  expect_line "$1: the cure" 'No space left on device; free some'
+  nothing_left "$1"
+  go_on "$1" 2
+  if [ -e "$scratch/$1/run/DONE-$steps" ]; then pass "$1: done"; else flunk "$1: is not marked as done"; fi
+}
+unwritten config "" 0:0:enospc:load
+unwritten adapter "" 0:$steps:enospc:end
+unwritten done run 0:$steps:enospc:end
+record "17" "" first_and_last "no space for config.yaml, the adapter or run/DONE: 74 with the cure; the next start ends the run" "74 and 0 each"
+finish
