@@ -6,34 +6,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/private.h"
+#include "base/pulse.h"
 
-static int    log_fd = -1, log_rank, log_world = 1;
-static bool   bar_is_drawn, log_is_torn;
-static double last_progress = -1e9;
-
-/* Whatever else bears the name of the log, a pipe or a link somewhere, is not for us to write to. */
-static ql_err open_file(const char *path) {
-    struct stat st;
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0644);
-    if (fd < 0) return ql_fail_errno("%s: cannot be opened for the log", path);
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        close(fd);
-        return ql_fail(QL_IO, "%s: is not an ordinary file; the log is not written there", path);
-    }
-    log_fd = fd;
-    return ql_ok();
-}
+static _Atomic int  log_fd = -1; /* a watchdog may write to it, too */
+static _Atomic bool log_is_torn;
+static int          log_rank, log_world = 1;
+static bool         bar_is_drawn;
+static double       last_progress = -1e9;
 
 ql_err ql_log_open(const char *path, int rank, int world_size) {
     log_rank = rank;
     log_world = world_size;
     if (!path) return ql_ok();
     ql_log_close();
-    return open_file(path);
+    int    fd;
+    ql_err e = ql_private_open(path, O_WRONLY | O_CREAT | O_APPEND, &fd);
+    log_fd = fd;
+    return e;
 }
 
 void ql_log_close(void) {
@@ -45,21 +38,27 @@ int ql_log_rank(void) {
     return log_rank;
 }
 
+int ql_log_file(void) {
+    return log_fd;
+}
+
 bool ql_progress_is_bar(void) {
     const char *term = getenv("TERM");
     return isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
 }
 
-/* One write per line, so that the lines of several ranks do not mix. False: only part of it was written. */
+/* One write per line, so that the lines of several ranks do not mix. Nobody may be reading. False: only part of it was written. */
 static bool write_line(int fd, const char *line, size_t n) {
-    size_t done = 0;
+    ql_pulse_state before = ql_pulse_begin(QL_PULSE_SAVE, fd == STDERR_FILENO ? "standard error" : "run.log");
+    size_t         done = 0;
     while (done < n) {
         ssize_t m = write(fd, line + done, n - done);
         if (m < 0 && errno == EINTR) continue;
-        if (m <= 0) return done == 0; /* nobody is left to tell */
+        if (m <= 0) break; /* nobody is left to tell */
         done += (size_t)m;
     }
-    return true;
+    ql_pulse_end(&before);
+    return done == 0 || done == n;
 }
 
 /* A full disk may take the beginning of a line only; the next one that goes in does not hang on to it. */
@@ -76,6 +75,7 @@ static QL_PRINTF(3, 0) void say(const char *label, bool with_rank, const char *f
     n += (size_t)snprintf(line + n, sizeof line - n, "%s", label);
     if (with_rank && log_world > 1) n += (size_t)snprintf(line + n, sizeof line - n, "rank %d: ", log_rank);
     int m = vsnprintf(line + n, sizeof line - n - 1, fmt, ap);
+    if (m > 0) ql_hide_controls(line + n, true);
     n += m < 0 ? 0 : (size_t)m;
     if (n > sizeof line - 2) n = sizeof line - 2;
     line[n++] = '\n';
@@ -104,6 +104,33 @@ void ql_error(const char *fmt, ...) {
     va_start(ap, fmt);
     say("qlora: error: ", true, fmt, ap);
     va_end(ap);
+}
+
+static size_t put_part(char *line, size_t at, size_t limit, const char *text) {
+    while (*text && at < limit) line[at++] = *text++;
+    return at;
+}
+
+static size_t put_rank(char *line, size_t at, size_t limit) {
+    char text[16], *digit = text + sizeof text - 1;
+    *digit = 0;
+    for (int n = log_rank < 0 ? 0 : log_rank; digit == text + sizeof text - 1 || n > 0; n /= 10) *--digit = (char)('0' + n % 10);
+    return put_part(line, at, limit, digit);
+}
+
+void ql_error_parts(const char *const *part, size_t parts) {
+    char   line[2048];
+    size_t limit = sizeof line - 1, n = put_part(line, 0, limit, bar_is_drawn ? "\r\033[K" : ""), text = n;
+    n = put_part(line, n, limit, "qlora: error: ");
+    if (log_world > 1) {
+        n = put_part(line, n, limit, "rank ");
+        n = put_rank(line, n, limit);
+        n = put_part(line, n, limit, ": ");
+    }
+    for (size_t i = 0; i < parts; i++) n = put_part(line, n, limit, part[i]);
+    line[n++] = '\n';
+    write_line(STDERR_FILENO, line, n);
+    log_line(line + text, n - text);
 }
 
 static QL_PRINTF(2, 0) void draw_bar(bool last, const char *fmt, va_list ap) {

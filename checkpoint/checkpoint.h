@@ -37,6 +37,7 @@ typedef enum {
     QL_COUNT_BEST_LOSS,        /* its mean loss, in 2^-32                                                     */
     QL_COUNT_PATIENCE,         /* evaluations since then that were not better by early_stopping_threshold     */
     QL_COUNT_SKIPPED,          /* steps in a row whose update was left out (on_nonfinite: skip)               */
+    QL_COUNT_SKIPPED_IN_ALL,   /* since the start: steps less these are updates                               */
     QL_COUNT_SPIKE_STEPS,      /* losses that the spike guard has seen                                        */
     QL_COUNT_SPIKE_MEAN,       /* their moving mean, in 2^-32                                                 */
     QL_COUNT_SPIKE_VARIANCE,   /* and variance, in 2^-32                                                      */
@@ -62,7 +63,8 @@ QL_RESULT ql_checkpoint_save(const char *output_dir, const ql_state *s, const ql
                              const ql_peft_module *modules, size_t n_modules, int keep, char **path);
 
 /* The newest checkpoint of the folder that verifies; each one that does not is reported by
- * ql_warn with the reason. `*path` NULL: there is none at all. QL_DATA: there are, but none is good. */
+ * ql_warn with the reason. `*path` NULL: there is none at all. QL_DATA: there are, but none is good;
+ * QL_DENIED: and one of them has a link, or a name, that leads elsewhere. */
 QL_RESULT ql_checkpoint_newest(const char *output_dir, char **path);
 /* Verifies digests of one checkpoint folder. */
 QL_RESULT ql_checkpoint_verify(const char *path);

@@ -9,9 +9,9 @@
 
 #include "base/config/config.h"
 #include "base/config/value.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/private.h"
 #include "launcher/environment.h"
 #include "launcher/launcher.h"
 #include "launcher/workers.h"
@@ -24,14 +24,10 @@ static ql_err check_config(const ql_arguments *a) {
     return ql_ok();
 }
 
-static bool in_container(void) {
-    return ql_file_exists("/.dockerenv") || ql_file_exists("/run/.containerenv") || getenv("container") || getenv("KUBERNETES_SERVICE_HOST");
-}
-
 static ql_err allow_root(const ql_arguments *a) {
     if (geteuid() != 0) return ql_ok();
     bool told = getenv("OMPI_ALLOW_RUN_AS_ROOT") && getenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM");
-    QL_CHECK(told || in_container() || ql_arguments_value(a, "--allow-root"), QL_USAGE,
+    QL_CHECK(told || ql_in_container() || ql_arguments_value(a, "--allow-root"), QL_USAGE,
              "qlora run: several workers are not started as root; use another user, or --allow-root");
     setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 0);
     setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 0);
@@ -108,7 +104,7 @@ ql_err ql_start_run(const ql_arguments *a) {
         QL_TRY(allow_root(a));
         set_environment();
     }
-    ql_environment_check(geteuid() == 0 && !in_container());
+    ql_environment_check(geteuid() == 0 && !ql_in_container());
     if (n_ranks > 1) ql_environment_print();
     char *worker;
     QL_TRY(ql_worker_find(&worker));

@@ -10,6 +10,8 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/private.h"
+#include "base/pulse.h"
 
 enum { LONGEST_LINE = 1 << 20, MOST_LATER = 64 << 20, MOST_WAITING = 4 << 20 };
 
@@ -20,14 +22,19 @@ static bool says(const ql_json *line, const char *key, const char *what) {
     return text && !strcmp(text, what);
 }
 
-/* A line belongs to the past when it is whole and speaks of nothing that will be done again. */
+/* An evaluation comes after its step, and the end of the run after everything but a stop. */
+static bool is_past(const ql_json *line, const ql_metrics_past *past) {
+    int64_t step = ql_json_int(ql_json_get(line, "step"), 0);
+    if (step != past->step) return step < past->step;
+    if (says(line, "event", "eval")) return past->evaluated;
+    return past->ended || !says(line, "event", "end") || says(line, "reason", "stopped");
+}
+
+/* A line belongs to the past when it is whole and not ahead of the checkpoint. */
 static bool keeps(const char *line, size_t n, const ql_metrics_past *past) {
     ql_json *v;
     if (ql_bad(ql_json_parse(line, n, "metrics.jsonl", 1, &v))) return false;
-    int64_t step = ql_json_int(ql_json_get(v, "step"), 0);
-    bool    of_the_end = (past->evals_anew && says(v, "event", "eval")) ||
-                      (past->ends_anew && says(v, "event", "end") && says(v, "reason", "done"));
-    bool    keep = step < past->step || (step == past->step && !of_the_end);
+    bool keep = is_past(v, past);
     ql_json_free(v);
     return keep;
 }
@@ -58,6 +65,7 @@ static ql_err read_lines(const ql_metrics *m, survey *s) {
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) e = ql_fail_errno("%s: cannot be read", m->path);
         if (got <= 0) break;
+        ql_pulse_beat();
         at += got;
         text.size += (size_t)got;
         size_t begin = 0;
@@ -73,8 +81,9 @@ static ql_err read_lines(const ql_metrics *m, survey *s) {
     return e;
 }
 
-static ql_err drop_future(const ql_metrics *m, off_t size, const ql_metrics_past *past) {
+static ql_err drop_future(const ql_metrics *m, const ql_metrics_past *past) {
     survey s = {.past = past};
+    off_t  size = lseek(m->fd, 0, SEEK_END);
     ql_err e = past->step >= 0 ? read_lines(m, &s) : ql_ok();
     if (!ql_bad(e) && s.kept < size && ftruncate(m->fd, s.kept) != 0)
         e = ql_fail_errno("%s: cannot be cut to %lld bytes", m->path, (long long)s.kept);
@@ -85,36 +94,14 @@ static ql_err drop_future(const ql_metrics *m, off_t size, const ql_metrics_past
 
 /* ---- the file ---- */
 
-/* Another's file, or a name that leads somewhere else, is not written to. */
-static ql_err check_file(const ql_metrics *m, struct stat *st) {
-    if (fstat(m->fd, st) != 0) return ql_fail_errno("%s: cannot be looked at", m->path);
-    QL_CHECK(S_ISREG(st->st_mode), QL_DENIED, "%s: is not an ordinary file; move it away", m->path);
-    QL_CHECK(st->st_uid == geteuid(), QL_DENIED, "%s: belongs to another user (%ld); move it away, or choose another output_dir", m->path,
-             (long)st->st_uid);
-    QL_CHECK(st->st_nlink <= 1, QL_DENIED, "%s: has other names (hard links); move it away", m->path);
-    return ql_ok();
-}
-
-/* fd -1 and no failure: the disk does not let us now. */
-static ql_err open_file(ql_metrics *m, struct stat *st) {
-    m->fd = open(m->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0644);
-    QL_CHECK(m->fd >= 0 || errno != ELOOP, QL_DENIED, "%s: is a symbolic link; move it away", m->path);
-    QL_CHECK(m->fd >= 0 || errno != EISDIR, QL_DENIED, "%s: is a folder; move it away", m->path);
-    QL_CHECK(m->fd >= 0 || errno != ENXIO, QL_DENIED, "%s: is not an ordinary file; move it away", m->path);
-    if (m->fd < 0) return ql_fail_errno("%s: cannot be opened", m->path);
-    ql_err e = check_file(m, st);
-    if (ql_bad(e)) {
-        close(m->fd);
-        m->fd = -1;
-    }
-    return e;
+static ql_err open_file(ql_metrics *m) {
+    return ql_private_open(m->path, O_RDWR | O_CREAT | O_APPEND, &m->fd);
 }
 
 ql_err ql_metrics_open(const char *output_dir, const ql_metrics_past *past, ql_metrics *out) {
-    struct stat st;
     *out = (ql_metrics){.fd = -1, .path = ql_path_join(output_dir, "metrics.jsonl")};
-    QL_TRY(open_file(out, &st));
-    return drop_future(out, st.st_size, past);
+    QL_TRY(open_file(out));
+    return drop_future(out, past);
 }
 
 void ql_metrics_close(ql_metrics *m) {
@@ -139,6 +126,10 @@ void ql_line_number(ql_str *line, const char *key, double v) {
     ql_json_put_double(line, v);
 }
 
+void ql_line_flag(ql_str *line, const char *key) {
+    ql_str_printf(line, ", \"%s\": true", key);
+}
+
 void ql_line_text(ql_str *line, const char *key, const char *v) {
     ql_str_printf(line, ", \"%s\": ", key);
     ql_json_put_string(line, v, strlen(v));
@@ -149,7 +140,7 @@ static ql_err open_again(ql_metrics *m) {
     struct stat st;
     if (m->fd >= 0 && fstat(m->fd, &st) == 0 && st.st_nlink > 0) return ql_ok();
     if (m->fd >= 0) close(m->fd);
-    return open_file(m, &st);
+    return open_file(m);
 }
 
 /* After `done` bytes of what waits were written: cuts off the beginning of a line, and lets go of the whole ones. */
@@ -189,7 +180,9 @@ void ql_metrics_write(ql_metrics *m, ql_str *line) {
     if (m->waiting.size + line->size <= MOST_WAITING) ql_str_put(&m->waiting, line->data, line->size);
     else m->lost++;
     ql_str_free(line);
+    ql_pulse_state before = ql_pulse_begin(QL_PULSE_SAVE, "metrics.jsonl");
     say_change(m, write_waiting(m));
+    ql_pulse_end(&before);
 }
 
 ql_err ql_metrics_finish(ql_metrics *m) {

@@ -5,11 +5,11 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-/* What of the past a run goes on from; its lines stay. */
+/* What of a run lies behind. Lines of events after that are taken out: they will be written once more. */
 typedef struct {
-    int64_t step;      /* lines of later steps go; -1: all lines go                          */
-    bool    ends_anew; /* the run's end is still to come: a line about it at that step goes   */
-    bool    evals_anew; /* and so does one about an evaluation                                */
+    int64_t step;      /* the last step done; -1: nothing, the file begins empty */
+    bool    evaluated; /* the evaluation after that step has been made           */
+    bool    ended;     /* the run came to its end                                */
 } ql_metrics_past;
 
 typedef struct {
@@ -20,7 +20,7 @@ typedef struct {
     bool   failing;
 } ql_metrics;
 
-/* QL_DENIED when the file is not an ordinary file of our own, QL_DATA when its end cannot be ours. */
+/* Opened as base/private.h has it; QL_DATA when the file holds what cannot be ours. */
 QL_RESULT ql_metrics_open(const char *output_dir, const ql_metrics_past *past, ql_metrics *out);
 void      ql_metrics_close(ql_metrics *m);
 
@@ -28,6 +28,7 @@ void      ql_metrics_close(ql_metrics *m);
 void ql_line_begin(ql_str *line, const char *event);
 void ql_line_int(ql_str *line, const char *key, int64_t v);
 void ql_line_number(ql_str *line, const char *key, double v);
+void ql_line_flag(ql_str *line, const char *key); /* true */
 void ql_line_text(ql_str *line, const char *key, const char *v);
 /* Ends and frees the line. A failure is a warning, once, until lines can be written again. */
 void ql_metrics_write(ql_metrics *m, ql_str *line);

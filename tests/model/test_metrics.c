@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/private.h"
 #include "tests/quant/scratch.h"
 #include "tests/support/fault_shim.h"
 #include "worker/metrics.h"
@@ -138,19 +139,16 @@ static void test_what_is_not_ours_is_refused(void **state) {
     assert_int_equal(symlink("elsewhere", scratch("metrics.jsonl")), 0);
     refuse(QL_DENIED, "is a symbolic link");
     remove_file();
-    assert_int_equal(link(scratch("elsewhere"), scratch("metrics.jsonl")), 0);
-    refuse(QL_DENIED, "has other names");
-    remove_file();
     assert_int_equal(mkfifo(scratch("metrics.jsonl"), 0600), 0);
-    refuse(QL_DENIED, "is not an ordinary file");
+    refuse(QL_DENIED, "is not a regular file");
     remove_file();
     assert_int_equal(mkdir(scratch("metrics.jsonl"), 0700), 0);
-    refuse(QL_DENIED, "is a folder");
+    refuse(QL_IO, "Is a directory");
     remove_file();
     scratch_text("metrics.jsonl", "");
-    if (geteuid() == 0) {
+    if (geteuid() == 0 && !ql_in_container()) {
         assert_int_equal(chown(scratch("metrics.jsonl"), 12345, 12345), 0);
-        refuse(QL_DENIED, "belongs to another user (12345)");
+        refuse(QL_DENIED, "belongs to another user (uid 12345)");
     }
     remove_file();
     ql_str text;
@@ -196,14 +194,14 @@ static void test_an_end_that_comes_once_more(void **state) {
     ql_str            text = {0};
     ql_str_printf(&text, "%s%s%s%s%s", LINE("step", 3), LINE("save", 3), stopped, LINE("eval", 3), done);
     const struct {
-        bool        ends_anew, evals_anew;
+        bool        evaluated, ended;
         const char *eval, *end;
-    } cases[] = {{false, false, LINE("eval", 3), done}, {true, false, LINE("eval", 3), ""}, {true, true, "", ""}};
+    } cases[] = {{true, true, LINE("eval", 3), done}, {true, false, LINE("eval", 3), ""}, {false, false, "", ""}};
     for (size_t i = 0; i < QL_LEN(cases); i++) {
         ql_metrics m;
         ql_str     left = {0};
         scratch_text("metrics.jsonl", text.data);
-        ok(ql_metrics_open(scratch("."), &(ql_metrics_past){3, cases[i].ends_anew, cases[i].evals_anew}, &m));
+        ok(ql_metrics_open(scratch("."), &(ql_metrics_past){3, cases[i].evaluated, cases[i].ended}, &m));
         ql_metrics_close(&m);
         ql_str_printf(&left, "%s%s%s%s%s", LINE("step", 3), LINE("save", 3), stopped, cases[i].eval, cases[i].end);
         holds(left.data);

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/pulse.h"
 #include "worker/data/corpus_build.h"
 #include "worker/data/reader.h"
 #include "worker/data/target.h"
@@ -121,6 +122,7 @@ static void work_on_batch(builder *b) {
         if (!own->encoder) own->encoder = ql_encoder_open(b->o->tokenizer);
         out->verdict = work_on(b, own, out);
         /* the sentence belongs to this thread; carry it over */
+        ql_pulse_beat();
         if (ql_bad(out->verdict)) out->sentence = ql_strdup(ql_err_text());
     }
 }
@@ -217,6 +219,7 @@ static ql_err read_records(builder *b, ql_reader *r) {
         free(sentence);
         QL_TRY(e);
         ql_reader_release(r);
+        ql_pulse_beat();
         show_progress(b, r, !more);
     }
     return ql_ok();
@@ -233,6 +236,7 @@ static void warn_of_changed_prompts(const builder *b) {
 
 static ql_err read_file(builder *b, const ql_dataset_spec *d) {
     b->path = d->path;
+    ql_pulse_what(d->path);
     b->names = ql_field_names_of(d, b->o->config);
     b->format = NULL;
     b->prompts = b->prompts_changed = 0;
@@ -287,17 +291,6 @@ static ql_err read_all(builder *b, const ql_datasets *files) {
     return check_something_is_left(b);
 }
 
-/* Fields and tokens are quoted in messages, and may hold anything; a message is one line. */
-static ql_err on_one_line(ql_err e) {
-    if (!ql_bad(e)) return e;
-    char *text = ql_strdup(ql_err_text());
-    for (char *c = text; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
-    e = ql_fail(e.code, "%s", text);
-    free(text);
-    return e;
-}
-
 static void free_builder(builder *b) {
     for (int i = 0; i < b->threads; i++) {
         if (b->bench[i].encoder) ql_encoder_close(b->bench[i].encoder);
@@ -318,7 +311,7 @@ ql_err ql_corpus_read(const ql_datasets *files, const ql_corpus_options *o, ql_c
                  .threads = threads,
                  .batch = QL_NEW_ARRAY(outcome, BATCH_RECORDS),
                  .began = ql_seconds()};
-    ql_err e = on_one_line(read_all(&b, files));
+    ql_err e = read_all(&b, files);
     free_builder(&b);
     if (ql_bad(e))
         ql_corpus_free(out);

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/pulse.h"
 #include "worker/model/cache_internal.h"
 
 static bool write_at(int fd, const void *from, size_t n, uint64_t at) {
@@ -23,6 +24,7 @@ static bool write_at(int fd, const void *from, size_t n, uint64_t at) {
         p += done;
         n -= (size_t)done;
         at += (uint64_t)done;
+        ql_pulse_beat();
     }
     return true;
 }
@@ -94,7 +96,7 @@ static ql_err publish(const ql_base_cache *c, const char *temporary) {
 }
 
 static ql_err keep(const ql_base_cache *c) {
-    QL_TRY(ql_cache_folder_make(c->folder));
+    QL_TRY(ql_dir_make_private(c->folder));
     ql_cache_folder_clean(c->folder, c->name);
     QL_TRY(check_space(c));
     char  *temporary = temporary_path(c);
