@@ -6,7 +6,7 @@
 . "$(dirname "$0")/harness.sh" "$1" "${2:-}"
 steps=12
 head -n 12 examples/data/eval.jsonl >"$scratch/eval.jsonl"
-common+=(max_steps=$steps save_steps=5 eval_dataset="$scratch/eval.jsonl" eval_strategy=steps eval_steps=4)
+common+=(max_steps="$steps" save_steps=5 eval_dataset="$scratch/eval.jsonl" eval_strategy=steps eval_steps=4)
 declare -A number=([HUP]=1 [INT]=2 [USR1]=10 [USR2]=12 [TERM]=15)
 
 # stopped NAME STEP...: the last run stopped at one of these steps, with a checkpoint of that very step
