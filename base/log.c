@@ -23,7 +23,7 @@ ql_err ql_log_open(const char *path, int rank, int world_size) {
     log_world = world_size;
     if (!path) return ql_ok();
     ql_log_close();
-    int    fd;
+    int    fd = -1;
     ql_err e = ql_private_open(path, O_WRONLY | O_CREAT | O_APPEND, &fd);
     log_fd = fd;
     return e;

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/crash.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/hook.h"
@@ -316,6 +317,7 @@ int main(int argc, char **argv) {
     ql_world_tie();
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of writing, as a full disk is */
     start_with_patient_threads(argv);
+    ql_crash_watch();
     ql_options o;
     ql_err     e = ql_options_read(argc, argv, &o);
     if (!ql_bad(e)) e = run(argc, argv, &o);

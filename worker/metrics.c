@@ -30,7 +30,7 @@ static bool is_past(const ql_json *line, const ql_metrics_past *past) {
     return past->ended || !says(line, "event", "end") || says(line, "reason", "stopped");
 }
 
-/* A line belongs to the past when it is whole and not ahead of the checkpoint. */
+/* A line belongs to the past when it is whole and speaks of nothing that will be done again. */
 static bool keeps(const char *line, size_t n, const ql_metrics_past *past) {
     ql_json *v;
     if (ql_bad(ql_json_parse(line, n, "metrics.jsonl", 1, &v))) return false;
@@ -81,9 +81,8 @@ static ql_err read_lines(const ql_metrics *m, survey *s) {
     return e;
 }
 
-static ql_err drop_future(const ql_metrics *m, const ql_metrics_past *past) {
+static ql_err drop_future(const ql_metrics *m, off_t size, const ql_metrics_past *past) {
     survey s = {.past = past};
-    off_t  size = lseek(m->fd, 0, SEEK_END);
     ql_err e = past->step >= 0 ? read_lines(m, &s) : ql_ok();
     if (!ql_bad(e) && s.kept < size && ftruncate(m->fd, s.kept) != 0)
         e = ql_fail_errno("%s: cannot be cut to %lld bytes", m->path, (long long)s.kept);
@@ -94,14 +93,23 @@ static ql_err drop_future(const ql_metrics *m, const ql_metrics_past *past) {
 
 /* ---- the file ---- */
 
-static ql_err open_file(ql_metrics *m) {
-    return ql_private_open(m->path, O_RDWR | O_CREAT | O_APPEND, &m->fd);
+static ql_err open_file(ql_metrics *m, struct stat *st) {
+    QL_TRY(ql_private_open(m->path, O_RDWR | O_CREAT | O_APPEND, &m->fd));
+    ql_err e = ql_ok();
+    if (fstat(m->fd, st) != 0) e = ql_fail_errno("%s: cannot be looked at", m->path);
+    else if (st->st_nlink > 1) e = ql_fail(QL_DENIED, "%s: has other names (hard links); move it away", m->path);
+    if (ql_bad(e)) {
+        close(m->fd);
+        m->fd = -1;
+    }
+    return e;
 }
 
 ql_err ql_metrics_open(const char *output_dir, const ql_metrics_past *past, ql_metrics *out) {
+    struct stat st;
     *out = (ql_metrics){.fd = -1, .path = ql_path_join(output_dir, "metrics.jsonl")};
-    QL_TRY(open_file(out));
-    return drop_future(out, past);
+    QL_TRY(open_file(out, &st));
+    return drop_future(out, st.st_size, past);
 }
 
 void ql_metrics_close(ql_metrics *m) {
@@ -140,7 +148,7 @@ static ql_err open_again(ql_metrics *m) {
     struct stat st;
     if (m->fd >= 0 && fstat(m->fd, &st) == 0 && st.st_nlink > 0) return ql_ok();
     if (m->fd >= 0) close(m->fd);
-    return open_file(m);
+    return open_file(m, &st);
 }
 
 /* After `done` bytes of what waits were written: cuts off the beginning of a line, and lets go of the whole ones. */

@@ -20,7 +20,7 @@ typedef struct {
     bool   failing;
 } ql_metrics;
 
-/* Opened as base/private.h has it; QL_DATA when the file holds what cannot be ours. */
+/* QL_DENIED when the file is not an ordinary file of our own, QL_DATA when its end cannot be ours. */
 QL_RESULT ql_metrics_open(const char *output_dir, const ql_metrics_past *past, ql_metrics *out);
 void      ql_metrics_close(ql_metrics *m);
 

@@ -30,7 +30,7 @@ static ql_err save_now(ql_trainer *t, bool must) {
 }
 
 static int requested_in_evaluation(void *trainer) {
-    ql_trainer *t = trainer;
+    const ql_trainer *t = trainer;
     return ql_stop_wish(t->job->world);
 }
 
@@ -137,16 +137,16 @@ static ql_err mark_done(const ql_trainer *t) {
     return e;
 }
 
-/* A run whose metrics are incomplete is not done, however good its adapter is. */
-static ql_err finish_notes(ql_trainer *t) {
-    QL_TRY(ql_metrics_finish(&t->metrics));
-    return mark_done(t);
-}
-
 /* The run came to its end already, and this start finds nothing to do. */
 static ql_err find_done(ql_trainer *t) {
     t->again = is_over(t) && is_done(t);
     return ql_broadcast(t->job->world, &t->again, sizeof t->again, 0); /* what depends on it is collective */
+}
+
+/* A run whose metrics are incomplete is not done, however good its adapter is. */
+static ql_err finish_notes(ql_trainer *t) {
+    QL_TRY(ql_metrics_finish(&t->metrics));
+    return mark_done(t);
 }
 
 /* With load_best_model_at_end the adapter of the best evaluation, else, or if that cannot be had, the last one. */

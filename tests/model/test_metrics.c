@@ -139,6 +139,9 @@ static void test_what_is_not_ours_is_refused(void **state) {
     assert_int_equal(symlink("elsewhere", scratch("metrics.jsonl")), 0);
     refuse(QL_DENIED, "is a symbolic link");
     remove_file();
+    assert_int_equal(link(scratch("elsewhere"), scratch("metrics.jsonl")), 0);
+    refuse(QL_DENIED, "has other names");
+    remove_file();
     assert_int_equal(mkfifo(scratch("metrics.jsonl"), 0600), 0);
     refuse(QL_DENIED, "is not a regular file");
     remove_file();
