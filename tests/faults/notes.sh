@@ -21,7 +21,7 @@ same_bytes() {
   if [ "$(digest "$1")" = "$wanted" ]; then pass "$1: the bytes of an undisturbed run"; else flunk "$1: other bytes, or none"; fi
 }
 
-QL_SHIM_DOES=eio QL_SHIM_AT=6 QL_SHIM_RANK=0 on_disk passes 2 metrics.jsonl ""
+on_disk passes 2 metrics.jsonl 0:4:once:exchange
 exits passes 0
 expect_line "passes: said once" '^qlora: warning: .*metrics.jsonl: cannot be written: Input/output error.*training goes on, its lines wait in memory'
 expect_line "passes: and when it is over" '^qlora: warning: .*metrics.jsonl: can be written again$'
@@ -55,6 +55,14 @@ for rank in 0 1; do
 done
 if grep -qvE '^[[:print:]]+$' "$scratch/lines/run.log"; then flunk "lines: a torn line in run.log"; else pass "lines: whole"; fi
 record "3 7" "T21" last_lines "the last line of each rank is in run.log, whole" "2 of 2 ranks"
+
+# A rank that fails before there is a world: its status and its line.
+as_job "$worker" 1 first-words
+run_bounded mpirun -np 1 "${job[@]}" : -np 1 "$worker" --treads 1 "${job[@]:3}"
+exits first_words 64
+expect_line "first_words: its line" '^qlora: error: --treads: unknown option'
+within "first_words: down" "$seconds" 2
+record "7" "" first_words "a rank whose command line is wrong: its line, all down with its status" "exit status $status in $seconds s"
 
 # Names that are taken by something else.
 for what in fifo folder; do

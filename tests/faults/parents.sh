@@ -46,6 +46,14 @@ gone_after=$down
 go_on killed-early 1
 record "9" "T8" mpirun_killed_early "mpirun killed before MPI_Init: the same" "gone in $gone_after s"
 
+linger=stop outside killed-stopped mpirun KILL step 7
+within "mpirun killed beside a stopped rank: all gone" "$down" 1.5
+if [ -z "$(survivors)" ]; then pass "killed-stopped: the stopped rank is gone"; else flunk "killed-stopped: a stopped rank is left"; fi
+gone_after=$down
+go_on killed-stopped 2
+nothing_left killed-stopped
+record "9 5" "T8" mpirun_killed_stopped "mpirun killed while a rank is stopped: the same" "gone in $gone_after s"
+
 # ---- the launcher is killed ----
 figure=
 for at in "init 0" "step 7" "save 10"; do
@@ -53,6 +61,7 @@ for at in "init 0" "step 7" "save 10"; do
   # shellcheck disable=SC2086 # a place and a step
   outside "$name" run KILL $at
   within "$name: all gone" "$down" 2
+  if [ -z "$(survivors)" ]; then pass "$name: no process is left"; else flunk "$name: processes are left"; fi
   figure="$figure, ${at% *} $down s"
   go_on "$name" 2
   nothing_left "$name"
@@ -91,11 +100,12 @@ record "" "" alone "a run of one process opens no socket and starts no program (
 
 # The shell that started it is killed: a daemon, or a user who has logged off.
 as_job "$worker" 1 orphan
-sh -c '"$@" >/dev/null 2>&1 & sleep 100' sh "${job[@]}" &
+mkfifo "$scratch/nobody"
+# shellcheck disable=SC2016 # for the other shell
+sh -c '"$@" >/dev/null 2>&1 & echo $! >"$0/orphan.pid"; read -r nothing <"$0/nobody"' "$scratch" "${job[@]}" &
 shell=$!
 until [ -s "$scratch/orphan/metrics.jsonl" ] || ! kill -0 "$shell" 2>/dev/null; do sleep 0.01; done
-orphan=$(pgrep -P "$shell" qlora-worker)
-pkill -KILL -P "$shell" -x sleep
+orphan=$(cat "$scratch/orphan.pid")
 kill -KILL "$shell"
 wait "$shell" 2>/dev/null
 for ((i = 0; i < bound * 10; i++)); do

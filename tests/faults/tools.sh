@@ -74,4 +74,18 @@ if [ "$status" = 0 ]; then flunk "checked: a success"; else pass "checked: exit 
 if [ -n "$(survivors)" ]; then flunk "checked: processes are left"; else pass "checked: no process is left"; fi
 if [ -e "$scratch/checked" ]; then flunk "checked: left a folder"; else pass "checked: left no folder"; fi
 record "10" "T9" checked "qlora run --check asked to stop: ended, nothing is left" "exit status $status"
+
+# An mpirun that has lost touch and does not listen any more.
+mkdir "$scratch/path"
+cat >"$scratch/path/mpirun" <<'END'
+#!/bin/sh
+trap '' TERM INT
+: >"$QL_READY"
+while :; do sleep 1; done
+END
+chmod +x "$scratch/path/mpirun"
+QL_READY=$scratch/deaf PATH=$scratch/path:$PATH ended_by deaf TERM '[ -e "$scratch/deaf" ]' "${job[@]}"
+exits deaf 75
+if [ -z "$(survivors)" ]; then pass "deaf: no process is left"; else flunk "deaf: processes are left"; fi
+record "10" "T10" deaf_mpirun "an mpirun that ignores TERM: killed after 5 s, nothing is left" "exit status $status"
 finish
