@@ -162,15 +162,15 @@ mkdir "$scratch/bin"
 cp "$bin/qlora" "$scratch/bin/qlora"
 ln -s "$faulty" "$scratch/bin/qlora-worker"
 
-# outside NAME mpirun|run SIGNAL PLACE STEP [TIMES]: a run of two ranks whose mpirun or launcher gets a signal while rank 1 lingers at that
-# place ($linger: how); $status, $down from the last signal until no process is left
+# outside NAME mpirun|run SIGNAL PLACE STEP [TIMES]: a run of two ranks whose mpirun or launcher gets a signal while a rank ($lingers: 1)
+# lingers at that place ($linger: how); $status, $down from the last signal until no process is left
 outside() {
   local name=$1 target=$2 signal=$3 place=$4 step=$5 times=${6:-1} pid i
   as_job "$faulty" 2 "$name"
   [ "$target" = mpirun ] || job=("$scratch/bin/qlora" run -n 2 --threads 1 examples/demo.yaml "${common[@]}" output_dir="$scratch/$name")
   rm -f "$scratch/mark"
   run_id=$scratch/$((runs += 1))
-  QLORA_RUN_ID=$run_id QLORA_FAULT=1:$step:${linger:-sleep=0.5}:$place QLORA_FAULT_MARK=$scratch/mark \
+  QLORA_RUN_ID=$run_id QLORA_FAULT=${lingers:-1}:$step:${linger:-sleep=0.5}:$place QLORA_FAULT_MARK=$scratch/mark \
     timeout -k 5 "$bound" setsid -w sh -c 'echo $$ >"$0"; exec "$@"' "$scratch/pid" "${job[@]}" >"$scratch/out" 2>"$scratch/err" </dev/null &
   pid=$!
   until [ -s "$scratch/mark" ] || ! kill -0 "$pid" 2>/dev/null; do sleep 0.01; done

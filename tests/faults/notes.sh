@@ -87,6 +87,22 @@ for file in run.log metrics.jsonl; do
 done
 record "31" "" taken_names "run.log is a pipe or a folder: goes on without; it or metrics.jsonl is a link: refused" "0 and 77"
 
+# Nobody reads what is said any more.
+as_job "$worker" 1 unheard
+run_bounded bash -c 'exec "$@" 2> >(head -n 1 >/dev/null)' bash "${job[@]}"
+exits unheard 0
+same_bytes unheard
+record "" "" unheard "whoever read the messages has gone: the run goes on to the same bytes" "exit status $status"
+
+# A limit of the size of files, which would end a program that does not expect it.
+as_job "$worker" 1 limited
+run_bounded sh -c 'ulimit -f 20; exec "$@"' sh "${job[@]}"
+exits limited 74
+expect_line "limited: what" '^qlora: error: .*cannot be written'
+nothing_left limited
+go_on limited 2
+record "17" "" file_limit "files may not grow beyond a limit (ulimit -f): 74, and goes on without it" "exit status 74"
+
 # The files at the beginning and at the end.
 # unwritten NAME FILE FAULT: 74 with the cure, and the next start ends the run
 unwritten() {

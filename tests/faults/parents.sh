@@ -40,10 +40,11 @@ rm -rf "${others[@]}" "$sessions"/pid.[1234]
 nothing_left killed
 record "9" "T8" mpirun_killed "mpirun killed in step 7: all ranks gone, the next start removes our litter and nobody else's, same bytes" \
   "gone in $gone_after s, on from $resumed_at"
-outside killed-early mpirun KILL init 0
+lingers=0 outside killed-early mpirun KILL init 0
 within "mpirun killed before MPI_Init: all gone" "$down" 1.5
 gone_after=$down
-go_on killed-early 1
+go_on killed-early 2
+nothing_left killed-early
 record "9" "T8" mpirun_killed_early "mpirun killed before MPI_Init: the same" "gone in $gone_after s"
 
 linger=stop outside killed-stopped mpirun KILL step 7
@@ -59,7 +60,7 @@ figure=
 for at in "init 0" "step 7" "save 10"; do
   name=launcher-killed-${at% *}
   # shellcheck disable=SC2086 # a place and a step
-  outside "$name" run KILL $at
+  lingers=0 outside "$name" run KILL $at
   within "$name: all gone" "$down" 2
   if [ -z "$(survivors)" ]; then pass "$name: no process is left"; else flunk "$name: processes are left"; fi
   figure="$figure, ${at% *} $down s"

@@ -72,7 +72,7 @@ record "12" "T20" at_the_end "asked when the last step is done: done, or stopped
 suffer twice 2 '*:5:signal=15:step,*:5:signal=10:exchange'
 stopped twice 5
 goes_on twice 1
-suffer interrupts 2 '*:7:signal=2:step,*:7:signal=2:exchange'
+suffer interrupts 2 '*:7:signal=2:step,*:7:signal=15:gradient,*:7:signal=2:exchange'
 exits interrupts 75
 expect_line "interrupts: said" 'interrupted twice: leaving at once; the last checkpoint is intact'
 nothing_left interrupts
