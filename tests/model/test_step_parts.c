@@ -228,7 +228,7 @@ static void test_lines_are_json(void **state) {
 static void check_resume(const char *before, int64_t last_step, const char *after) {
     ql_metrics m;
     scratch_text("metrics.jsonl", before);
-    ok(ql_metrics_open(scratch("."), &(ql_metrics_past){.step = last_step}, &m));
+    ok(ql_metrics_open(scratch("."), &(ql_metrics_past){last_step, true, true}, &m));
     ql_metrics_close(&m);
     check_file(after);
 }
