@@ -8,12 +8,21 @@
 enum { SENTENCE = 16384 }; /* a configuration may have many mistakes, one a line */
 static _Thread_local char sentence[SENTENCE];
 
+void ql_hide_controls(char *text, bool lines_too) {
+    for (unsigned char *c = (unsigned char *)text; *c; c++) {
+        bool c1 = c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0; /* U+0080 to U+009F */
+        if ((*c < ' ' && (*c != '\n' || lines_too)) || *c == 0x7f || c1) *c = '?';
+        if (c1) *++c = '?';
+    }
+}
+
 ql_err ql_fail(ql_code code, const char *fmt, ...) {
     char    text[SENTENCE]; /* an argument may be the old sentence */
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    ql_hide_controls(text, code != QL_USAGE);
     memcpy(sentence, text, sizeof text);
     return (ql_err){code};
 }

@@ -26,7 +26,8 @@ typedef struct {
 static inline ql_err ql_ok(void) { return (ql_err){QL_OK}; }
 static inline bool   ql_bad(ql_err e) { return e.code != QL_OK; }
 
-/* Makes a verdict and replaces this thread's sentence. */
+/* Makes a verdict and replaces this thread's sentence. What is quoted in it may hold anything: control characters become
+ * '?', and only a sentence of QL_USAGE may have several lines, one mistake each. */
 ql_err ql_fail(ql_code code, const char *fmt, ...) QL_PRINTF(2, 3);
 /* The same, followed by ": " and strerror(errno), with code QL_IO. */
 ql_err ql_fail_errno(const char *fmt, ...) QL_PRINTF(1, 2);
@@ -36,6 +37,8 @@ QL_RESULT ql_err_prefix(ql_err e, const char *fmt, ...) QL_PRINTF(2, 3);
 QL_RESULT ql_err_as(ql_err e, ql_code code);
 /* The sentence of this thread's last failure. Borrowed; valid until the next failure. */
 const char *ql_err_text(void);
+/* Puts '?' in place of control characters; with `lines_too`, also of line feeds. */
+void ql_hide_controls(char *text, bool lines_too);
 
 #define QL_TRY(call)                 \
     do {                             \

@@ -3,72 +3,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static int64_t nanoseconds(struct timespec t) {
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-static ql_file_mark mark_of(const struct stat *st) {
-    return (ql_file_mark){(uint64_t)st->st_ino, (uint64_t)st->st_size, nanoseconds(st->st_mtim),
-                          nanoseconds(st->st_ctim)};
-}
-
-bool ql_file_mark_read(const char *path, ql_file_mark *out) {
-    struct stat st;
-    if (stat(path, &st) != 0) return false;
-    *out = mark_of(&st);
-    return true;
-}
-
-ql_err ql_map_open(const char *path, ql_map *out) {
-    *out = (ql_map){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) return ql_err_as(ql_fail_errno("%s: cannot be opened", path), QL_DATA);
-    struct stat st;
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        close(fd);
-        return ql_fail(QL_DATA, "%s: is not a regular file", path);
-    }
-    ql_map m = {.size = (size_t)st.st_size, .path = ql_strdup(path), .mark = mark_of(&st)};
-    if (m.size > 0) {
-        void *p = mmap(NULL, m.size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (p == MAP_FAILED) {
-            ql_err e = ql_fail_errno("%s: cannot be mapped", path);
-            close(fd);
-            free(m.path);
-            return e;
-        }
-        m.data = p;
-    }
-    close(fd);
-    *out = m;
-    return ql_ok();
-}
-
-void ql_map_close(ql_map *m) {
-    if (m->data) munmap((void *)(uintptr_t)m->data, m->size);
-    free(m->path);
-    *m = (ql_map){0};
-}
-
-void ql_map_expect(const ql_map *m, size_t offset, size_t bytes) {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), from = offset / page * page;
-    if (m->data && offset + bytes <= m->size)
-        madvise((void *)(uintptr_t)(m->data + from), offset + bytes - from, MADV_WILLNEED);
-}
-
-void ql_map_release(const ql_map *m, size_t offset, size_t bytes) {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t from = ql_align(offset, page), to = (offset + bytes) / page * page;
-    if (!m->data || to <= from || to > m->size) return;
-    madvise((void *)(uintptr_t)(m->data + from), to - from, MADV_DONTNEED);
-}
 
 ql_err ql_file_read(const char *path, size_t limit, ql_str *out) {
     *out = (ql_str){0};
@@ -107,21 +47,27 @@ static char *parent_of(const char *path) {
     return ql_strndup(path, slash == path ? 1 : (size_t)(slash - path));
 }
 
+ql_err ql_file_temporary(const char *path, char **name, int *fd) {
+    *name = ql_format("%s.tmp-%ld", path, (long)getpid());
+    unlink(*name); /* left by a dead process that had our number */
+    *fd = open(*name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+    if (*fd >= 0) return ql_ok();
+    ql_err e = ql_fail_errno("%s: cannot be created", *name);
+    free(*name);
+    *name = NULL;
+    return e;
+}
+
 ql_err ql_file_replace(const char *path, const void *bytes, size_t n) {
-    char  *temporary = ql_format("%s.tmp-%ld", path, (long)getpid());
+    char *temporary;
+    int   fd;
+    QL_TRY(ql_file_temporary(path, &temporary, &fd));
     char  *folder = parent_of(path);
-    ql_err e = ql_ok();
-    int    fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (fd < 0) {
-        e = ql_fail_errno("%s: cannot be created", temporary);
-        goto out;
-    }
-    e = write_and_sync(fd, bytes, n, temporary);
+    ql_err e = write_and_sync(fd, bytes, n, temporary);
     if (close(fd) != 0 && !ql_bad(e)) e = ql_fail_errno("%s: cannot be closed", temporary);
     if (!ql_bad(e) && rename(temporary, path) != 0) e = ql_fail_errno("%s: cannot be renamed to %s", temporary, path);
     if (ql_bad(e)) unlink(temporary);
     else e = ql_dir_sync(folder);
-out:
     free(temporary);
     free(folder);
     return e;
@@ -135,21 +81,29 @@ ql_err ql_dir_sync(const char *path) {
     return e;
 }
 
-ql_err ql_dir_make(const char *path) {
+static ql_err make_folder(const char *path, mode_t mode) {
     char  *copy = ql_strdup(path);
     ql_err e = ql_ok();
     for (char *p = *copy ? copy + 1 : copy; *p && !ql_bad(e); p++) {
         if (*p != '/') continue;
         *p = 0;
-        if (mkdir(copy, 0755) != 0 && errno != EEXIST) e = ql_fail_errno("%s: cannot be created", copy);
+        if (mkdir(copy, mode) != 0 && errno != EEXIST) e = ql_fail_errno("%s: cannot be created", copy);
         *p = '/';
     }
     free(copy);
     QL_TRY(e);
     struct stat st;
-    if (mkdir(path, 0755) != 0 && errno != EEXIST) return ql_fail_errno("%s: cannot be created", path);
+    if (mkdir(path, mode) != 0 && errno != EEXIST) return ql_fail_errno("%s: cannot be created", path);
     if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) return ql_fail(QL_IO, "%s: is not a folder", path);
     return ql_ok();
+}
+
+ql_err ql_dir_make(const char *path) {
+    return make_folder(path, 0755);
+}
+
+ql_err ql_dir_make_private(const char *path) {
+    return make_folder(path, 0700);
 }
 
 static ql_err remove_at(int parent, const char *name, const char *shown) {
@@ -179,6 +133,13 @@ ql_err ql_dir_remove(const char *path) {
 uint64_t ql_file_bytes(const char *path) {
     struct stat st;
     return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+bool ql_name_is_plain(const char *name, size_t size) {
+    if (size == 0 || size > NAME_MAX || name[0] == '.') return false;
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f || name[i] == '/' || name[i] == '\\') return false;
+    return true;
 }
 
 bool ql_file_exists(const char *path) {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/private.h"
 
 static int    log_fd = -1, log_rank, log_world = 1;
 static bool   bar_is_drawn;
@@ -18,9 +19,7 @@ ql_err ql_log_open(const char *path, int rank, int world_size) {
     log_world = world_size;
     if (!path) return ql_ok();
     ql_log_close();
-    log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    if (log_fd < 0) return ql_fail_errno("%s: cannot be opened for the log", path);
-    return ql_ok();
+    return ql_private_open(path, O_WRONLY | O_CREAT | O_APPEND, &log_fd);
 }
 
 void ql_log_close(void) {
@@ -55,6 +54,7 @@ static QL_PRINTF(3, 0) void say(const char *label, bool with_rank, const char *f
     n += (size_t)snprintf(line + n, sizeof line - n, "%s", label);
     if (with_rank && log_world > 1) n += (size_t)snprintf(line + n, sizeof line - n, "rank %d: ", log_rank);
     int m = vsnprintf(line + n, sizeof line - n - 1, fmt, ap);
+    if (m > 0) ql_hide_controls(line + n, true);
     n += m < 0 ? 0 : (size_t)m;
     if (n > sizeof line - 2) n = sizeof line - 2;
     line[n++] = '\n';
@@ -83,6 +83,33 @@ void ql_error(const char *fmt, ...) {
     va_start(ap, fmt);
     say("qlora: error: ", true, fmt, ap);
     va_end(ap);
+}
+
+static size_t put_part(char *line, size_t at, size_t limit, const char *text) {
+    while (*text && at < limit) line[at++] = *text++;
+    return at;
+}
+
+static size_t put_rank(char *line, size_t at, size_t limit) {
+    char text[16], *digit = text + sizeof text - 1;
+    *digit = 0;
+    for (int n = log_rank < 0 ? 0 : log_rank; digit == text + sizeof text - 1 || n > 0; n /= 10) *--digit = (char)('0' + n % 10);
+    return put_part(line, at, limit, digit);
+}
+
+void ql_error_parts(const char *const *part, size_t parts) {
+    char   line[2048];
+    size_t limit = sizeof line - 1, n = put_part(line, 0, limit, bar_is_drawn ? "\r\033[K" : ""), text = n;
+    n = put_part(line, n, limit, "qlora: error: ");
+    if (log_world > 1) {
+        n = put_part(line, n, limit, "rank ");
+        n = put_rank(line, n, limit);
+        n = put_part(line, n, limit, ": ");
+    }
+    for (size_t i = 0; i < parts; i++) n = put_part(line, n, limit, part[i]);
+    line[n++] = '\n';
+    write_line(STDERR_FILENO, line, n);
+    if (log_fd >= 0) write_line(log_fd, line + text, n - text);
 }
 
 static QL_PRINTF(2, 0) void draw_bar(bool last, const char *fmt, va_list ap) {

@@ -4,7 +4,7 @@
 #pragma once
 #include "base/err.h"
 
-/* Local. `path` may be NULL: no file. Appends; creates with mode 0644. */
+/* Local. `path` may be NULL: no file. Appends; opened as base/private.h has it. */
 QL_RESULT ql_log_open(const char *path, int rank, int world_size);
 void      ql_log_close(void);
 int       ql_log_rank(void);
@@ -12,6 +12,8 @@ int       ql_log_rank(void);
 void ql_info(const char *fmt, ...) QL_PRINTF(1, 2);  /* rank 0 only                       */
 void ql_warn(const char *fmt, ...) QL_PRINTF(1, 2);  /* "qlora: warning: ..."             */
 void ql_error(const char *fmt, ...) QL_PRINTF(1, 2); /* "qlora: error: ..."               */
+/* "qlora: error: " and the parts, for signal handlers: calls nothing that they may not. */
+void ql_error_parts(const char *const *part, size_t n);
 
 /* Progress, rank 0 only. On a terminal one line that is redrawn; elsewhere a plain line at
  * most every 10 seconds, and always when `last`. `NO_COLOR` needs no care: we print none. */

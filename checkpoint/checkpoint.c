@@ -47,9 +47,11 @@ ql_err ql_checkpoint_newest(const char *output_dir, char **path) {
     int64_t *steps;
     size_t n;
     *path = NULL;
+    ql_code code = QL_DATA;
     ql_err e = ql_checkpoint_list(output_dir, &steps, &n);
     for (size_t i = 0; i < n && !ql_bad(e) && !*path; i++) {
         ql_err bad = check_one(output_dir, steps[i]);
+        if (bad.code == QL_DENIED) code = QL_DENIED;
         if (ql_bad(bad))
             ql_warn("checkpoint of step %" PRId64 " is skipped: %s", steps[i], ql_err_text());
         else
@@ -57,7 +59,7 @@ ql_err ql_checkpoint_newest(const char *output_dir, char **path) {
     }
     free(steps);
     if (!ql_bad(e) && n > 0 && !*path)
-        e = ql_fail(QL_DATA,
+        e = ql_fail(code,
                     "%s: holds checkpoints, but no good one; restore one, or use another output_dir or "
                     "resume_from_checkpoint: false",
                     output_dir);

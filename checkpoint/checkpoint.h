@@ -63,7 +63,8 @@ QL_RESULT ql_checkpoint_save(const char *output_dir, const ql_state *s, const ql
                              const ql_peft_module *modules, size_t n_modules, int keep, char **path);
 
 /* The newest checkpoint of the folder that verifies; each one that does not is reported by
- * ql_warn with the reason. `*path` NULL: there is none at all. QL_DATA: there are, but none is good. */
+ * ql_warn with the reason. `*path` NULL: there is none at all. QL_DATA: there are, but none is good;
+ * QL_DENIED: and one of them has a link, or a name, that leads elsewhere. */
 QL_RESULT ql_checkpoint_newest(const char *output_dir, char **path);
 /* Verifies digests of one checkpoint folder. */
 QL_RESULT ql_checkpoint_verify(const char *path);

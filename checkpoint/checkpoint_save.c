@@ -79,7 +79,7 @@ static ql_err write_files(save *s) {
 /* Digests are taken before anything is dropped from the cache, so that the check at the end
  * compares what was meant with what the disk gives back. */
 static ql_err fill(save *s) {
-    if (mkdir(s->temporary, 0755) != 0) return ql_fail_errno("%s: cannot be created", s->temporary);
+    if (mkdir(s->temporary, 0700) != 0) return ql_fail_errno("%s: cannot be created", s->temporary);
     QL_TRY(write_files(s));
     s->manifest.step = s->state->counter[QL_COUNT_STEP];
     for (size_t i = 0; i < QL_LEN(FILES); i++) QL_TRY(ql_manifest_add(&s->manifest, s->temporary, FILES[i]));

@@ -18,7 +18,7 @@ enum { MANIFEST_LIMIT = 1 << 20, FILES_LIMIT = 64, PIECE = 1 << 20 };
 static ql_err open_regular(const char *path, int *fd, uint64_t *size) {
     *fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (*fd < 0 && errno == ELOOP)
-        return ql_fail(QL_DATA, "%s: is a symbolic link, which a checkpoint never holds; put the file itself there",
+        return ql_fail(QL_DENIED, "%s: is a symbolic link, which a checkpoint never holds; put the file itself there",
                        path);
     if (*fd < 0) return ql_err_as(ql_fail_errno("%s: cannot be opened", path), errno == ENOENT ? QL_DATA : QL_IO);
     struct stat st;
@@ -97,12 +97,6 @@ ql_err ql_manifest_write(const ql_manifest *m, const char *folder) {
     return e;
 }
 
-/* A name that cannot lead out of the folder. */
-static bool is_plain(const char *name, size_t size) {
-    if (size == 0 || size > 255 || strlen(name) != size || name[0] == '.') return false;
-    return !strpbrk(name, "/\\\n") && strcmp(name, QL_MANIFEST_NAME) != 0;
-}
-
 static bool digest_from(const char *hex, size_t size, ql_sha256 *out) {
     static const char digits[] = "0123456789abcdef";
     if (size != 64 || strspn(hex, digits) != 64) return false;
@@ -124,9 +118,10 @@ static ql_err parse_file(const ql_json *v, const char *path, ql_manifest *m) {
     const char *name = ql_json_text(ql_json_get(v, "name"), &name_size);
     const char *hex = ql_json_text(ql_json_get(v, "sha256"), &hex_size);
     int64_t size = ql_json_int(ql_json_get(v, "size"), -1);
-    QL_CHECK(name && is_plain(name, name_size), QL_DATA,
-             "%s: names a file \"%.60s\" that is no plain name in its folder", path, name ? name : "");
-    QL_CHECK(!find(m, name), QL_DATA, "%s: names \"%s\" twice", path, name);
+    QL_CHECK(name, QL_DATA, "%s: has a file without a name", path);
+    QL_CHECK(ql_name_is_plain(name, name_size), QL_DENIED,
+             "%s: names a file that is no plain name in its folder; do not use this checkpoint", path);
+    QL_CHECK(!find(m, name) && strcmp(name, QL_MANIFEST_NAME) != 0, QL_DATA, "%s: names \"%s\" twice", path, name);
     QL_CHECK(size >= 0 && hex && digest_from(hex, hex_size, &f.digest), QL_DATA,
              "%s: has no valid size and sha256 of \"%s\"", path, name);
     f.size = (uint64_t)size;

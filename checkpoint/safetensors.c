@@ -46,9 +46,10 @@ void ql_tensor_set_close(ql_tensor_set *s) {
 
 /* ---- opening --------------------------------------------------------------------------- */
 
-static ql_err add_file(ql_tensor_set *s, const char *path) {
+/* `shard`: the name of a file of the folder `path`, or NULL for `path` itself. */
+static ql_err add_file(ql_tensor_set *s, const char *path, const char *shard) {
     ql_map *m = QL_NEW(ql_map);
-    ql_err e = ql_map_open(path, m);
+    ql_err e = shard ? ql_map_open_named(path, shard, m) : ql_map_open(path, m);
     if (ql_bad(e)) {
         free(m);
         return e;
@@ -76,7 +77,7 @@ static ql_err sort_by_name(ql_tensor_set *s) {
 
 ql_err ql_tensor_file_open(const char *path, ql_tensor_set **out) {
     ql_tensor_set *s = QL_NEW(ql_tensor_set);
-    ql_err e = add_file(s, path);
+    ql_err e = add_file(s, path, NULL);
     if (!ql_bad(e)) e = sort_by_name(s);
     *out = ql_bad(e) ? NULL : s;
     if (ql_bad(e)) ql_tensor_set_close(s);
@@ -84,10 +85,6 @@ ql_err ql_tensor_file_open(const char *path, ql_tensor_set **out) {
 }
 
 /* ---- shards ---------------------------------------------------------------------------- */
-
-static bool plain_file_name(const char *name) {
-    return name[0] && name[0] != '.' && !strpbrk(name, "/\\") && !strstr(name, "..");
-}
 
 static const ql_map *file_named(const ql_tensor_set *s, const char *name) {
     for (size_t i = s->n_files; i > 0; i--) {
@@ -97,18 +94,18 @@ static const ql_map *file_named(const ql_tensor_set *s, const char *name) {
     return NULL;
 }
 
-static ql_err add_shard(ql_tensor_set *s, const char *folder, const char *index, const char *tensor, const char *name) {
-    QL_CHECK(name && plain_file_name(name), QL_DATA,
-             "%s: tensor %s: its shard is not a plain file name; save the model again", index, tensor);
+static ql_err add_shard(ql_tensor_set *s, const char *folder, const char *index, const char *tensor, const char *name, size_t size) {
+    QL_CHECK(name, QL_DATA, "%s: tensor \"%.100s\": its shard is not a file name; save the model again", index, tensor);
+    QL_CHECK(ql_name_is_plain(name, size), QL_DENIED,
+             "%s: names a shard that is no plain name in its folder; do not use this model, or save it again", index);
     if (file_named(s, name)) return ql_ok();
     QL_CHECK(s->n_files < MAX_SHARDS, QL_DATA, "%s: names more than %d shards", index, MAX_SHARDS);
     char *path = ql_path_join(folder, name);
     bool there = ql_file_exists(path);
     free(path);
-    QL_CHECK(there, QL_DATA, "%s: names the shard %s, which is missing; fetch the whole model folder", index, name);
-    path = ql_path_join(folder, name);
-    ql_err e = add_file(s, path);
-    free(path);
+    ql_err e = add_file(s, folder, name);
+    QL_CHECK(there || e.code != QL_DATA, QL_DATA, "%s: names the shard %s, which is missing; fetch the whole model folder",
+             index, name);
     return e;
 }
 
@@ -128,8 +125,11 @@ static ql_err check_map(const ql_tensor_set *s, const char *index, const ql_json
 static ql_err open_shards(ql_tensor_set *s, const char *folder, const char *index, const ql_json *document) {
     const ql_json *map = ql_json_get(document, "weight_map");
     QL_CHECK(ql_json_is(map, QL_JSON_OBJECT), QL_DATA, "%s: has no object \"weight_map\"; save the model again", index);
-    for (void *it = ql_json_first(map); it; it = ql_json_next(map, it))
-        QL_TRY(add_shard(s, folder, index, ql_json_key(it), ql_json_text(ql_json_value(it), NULL)));
+    for (void *it = ql_json_first(map); it; it = ql_json_next(map, it)) {
+        size_t size;
+        const char *name = ql_json_text(ql_json_value(it), &size);
+        QL_TRY(add_shard(s, folder, index, ql_json_key(it), name, size));
+    }
     QL_TRY(sort_by_name(s));
     return check_map(s, index, map);
 }

@@ -82,8 +82,7 @@ static ql_err create(ql_tensor_writer *w) {
     put_header(w, &header);
     w->data_at = header.size;
     w->size = header.size + (w->n ? w->entry[w->n - 1].begin + w->entry[w->n - 1].bytes : 0);
-    w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-    ql_err e = w->fd < 0 ? ql_fail_errno("%s: cannot be created", w->temporary) : ql_ok();
+    ql_err e = ql_file_temporary(w->path, &w->temporary, &w->fd);
     /* A full disk is better found now; file systems that cannot say so are asked by writing. */
     if (!ql_bad(e) && fallocate(w->fd, 0, 0, (off_t)w->size) != 0 && (errno == ENOSPC || errno == EDQUOT))
         e = ql_fail_errno("%s: has no room for %zu bytes", w->temporary, w->size);
@@ -111,7 +110,6 @@ ql_err ql_tensor_writer_open(const char *path, const ql_tensor_plan *tensors, si
     ql_tensor_writer *w = QL_NEW(ql_tensor_writer);
     w->fd = -1;
     w->path = ql_strdup(path);
-    w->temporary = ql_format("%s.tmp-%ld", path, (long)getpid());
     ql_err e = lay_out(w, tensors, n);
     if (!ql_bad(e)) e = create(w);
     *out = ql_bad(e) ? NULL : w;

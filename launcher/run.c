@@ -8,9 +8,9 @@
 
 #include "base/config/config.h"
 #include "base/config/value.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/private.h"
 #include "launcher/launcher.h"
 
 static ql_err check_config(const ql_arguments *a) {
@@ -21,14 +21,10 @@ static ql_err check_config(const ql_arguments *a) {
     return ql_ok();
 }
 
-static bool in_container(void) {
-    return ql_file_exists("/.dockerenv") || ql_file_exists("/run/.containerenv") || getenv("container") || getenv("KUBERNETES_SERVICE_HOST");
-}
-
 static ql_err allow_root(const ql_arguments *a) {
     if (geteuid() != 0) return ql_ok();
     bool told = getenv("OMPI_ALLOW_RUN_AS_ROOT") && getenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM");
-    QL_CHECK(told || in_container() || ql_arguments_value(a, "--allow-root"), QL_USAGE,
+    QL_CHECK(told || ql_in_container() || ql_arguments_value(a, "--allow-root"), QL_USAGE,
              "qlora run: several workers are not started as root; use another user, or --allow-root");
     setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 0);
     setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 0);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -13,11 +14,13 @@
 #include "base/hook.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/private.h"
 #include "checkpoint/checkpoint.h"
 #include "worker/device_choice.h"
 #include "worker/eval.h"
 #include "worker/job.h"
 #include "worker/options.h"
+#include "worker/output_folder.h"
 #include "worker/probe.h"
 #include "worker/stop.h"
 #include "worker/tool/tool.h"
@@ -75,19 +78,21 @@ static ql_err read_config(ql_job *j, const ql_options *o) {
 /* One run at a time in a folder. The lock lasts as long as the process; where the file system
  * knows no locks, there is none. */
 static ql_err lock_output(const char *run) {
-    char *path = ql_path_join(run, "lock");
-    int   fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    bool  taken = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    char  *path = ql_path_join(run, "lock");
+    int    fd;
+    ql_err e = ql_private_open(path, O_RDWR | O_CREAT, &fd);
+    bool   taken = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
     free(path);
+    if (e.code == QL_DENIED) return e;
     QL_CHECK(!taken, QL_TEMP, "%s: another run is at work in this output_dir; wait for it, or choose another", run);
     return ql_ok();
 }
 
 /* The output folder and the log in it. */
 static ql_err open_output(const ql_job *j) {
-    QL_TRY(ql_dir_make(j->config.output_dir));
+    QL_TRY(ql_output_folder(j->config.output_dir));
     char *run = ql_path_join(j->config.output_dir, "run"), *log = ql_path_join(j->config.output_dir, "run.log");
-    ql_err e = ql_dir_make(run);
+    ql_err e = ql_ok();
     if (!ql_bad(e) && j->place.rank == 0) e = lock_output(run);
     if (!ql_bad(e)) e = ql_log_open(log, j->place.rank, j->place.size);
     if (!ql_bad(e) && j->place.rank == 0) ql_checkpoint_clean(j->config.output_dir);
@@ -225,8 +230,9 @@ static ql_err run_job(ql_job *j, const ql_options *o) {
 
 static ql_err run_world(int *argc, char ***argv, const ql_options *o) {
     ql_job j = {0};
-    /* Only training has something to save; everything else just ends on a signal. */
+    /* Only training has something to save; everything else just ends on a signal. What it saves is its user's alone. */
     if (o->mode == QL_MODE_TRAIN) ql_stop_watch();
+    if (o->mode == QL_MODE_TRAIN) umask(077);
     ql_at("init", 0, NULL);
     QL_TRY(ql_world_open(argc, argv, &j.world));
     j.place = ql_world_place(j.world);

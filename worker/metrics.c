@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/private.h"
 
 enum { METRICS_LIMIT = 1 << 30 };
 
@@ -52,10 +53,7 @@ ql_err ql_metrics_open(const char *output_dir, const ql_metrics_past *past, ql_m
     *out = (ql_metrics){-1, ql_path_join(output_dir, "metrics.jsonl")};
     bool exists = ql_file_exists(out->path);
     if (exists && past->step >= 0) QL_TRY(drop_future(out->path, past));
-    int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (past->step < 0 ? O_TRUNC : 0);
-    out->fd = open(out->path, flags, 0644);
-    if (out->fd < 0) return ql_fail_errno("%s: cannot be opened", out->path);
-    return ql_ok();
+    return ql_private_open(out->path, O_WRONLY | O_CREAT | O_APPEND | (past->step < 0 ? O_TRUNC : 0), &out->fd);
 }
 
 void ql_metrics_close(ql_metrics *m) {

@@ -140,19 +140,23 @@ static void write_file(const char *path, const char *text) {
 }
 
 /* After `damage` step 2 must be refused for a reason that holds `why`, and step 1 be taken. */
-static void expect_fallback(void **state, void (*damage)(const char *newest), const char *why) {
+static void expect_refusal(void **state, void (*damage)(const char *newest), ql_code code, const char *why) {
     char *folder = make_folder();
     (void)state;
     save(folder, 1, 0);
     save(folder, 2, 0);
     damage(at(folder, STEP2));
-    BAD(ql_checkpoint_verify(at(folder, STEP2)), QL_DATA, why);
+    BAD(ql_checkpoint_verify(at(folder, STEP2)), code, why);
     test_state *t = state_empty(MODULES);
     ql_err loaded = ql_checkpoint_load(at(folder, STEP2), &t->s);
     (void)loaded; /* a damaged adapter does not keep the state from being loaded on demand */
     state_free(t);
     expect_newest(folder, 1);
     drop_folder(folder);
+}
+
+static void expect_fallback(void **state, void (*damage)(const char *newest), const char *why) {
+    expect_refusal(state, damage, QL_DATA, why);
 }
 
 static void cut_state(const char *n) {
@@ -235,6 +239,9 @@ static void manifest_names_hidden(const char *n) {
 static void manifest_names_nul(const char *n) {
     manifest_with(n, "a\\u0000b", "\"size\": 1, \"sha256\": \"" HEX "\"");
 }
+static void manifest_names_a_line_break(const char *n) {
+    manifest_with(n, "a\\nb", "\"size\": 1, \"sha256\": \"" HEX "\"");
+}
 static void manifest_lacks_state(const char *n) {
     manifest_with(n, "adapter_config.json", "\"size\": 1, \"sha256\": \"" HEX "\"");
 }
@@ -262,15 +269,16 @@ static void every_damage_is_seen_and_the_previous_taken(void **state) {
     expect_fallback(state, empty_it, "No such file");
     expect_fallback(state, state_is_folder, "not a regular file");
     expect_fallback(state, state_is_fifo, "not a regular file");
-    expect_fallback(state, state_is_link, "symbolic link");
-    expect_fallback(state, manifest_is_link, "symbolic link");
+    expect_refusal(state, state_is_link, QL_DENIED, "symbolic link");
+    expect_refusal(state, manifest_is_link, QL_DENIED, "symbolic link");
     expect_fallback(state, manifest_is_garbage, "MANIFEST.json:1");
     expect_fallback(state, manifest_is_empty, "MANIFEST.json");
     expect_fallback(state, manifest_is_list, "not the manifest");
-    expect_fallback(state, manifest_names_outside, "no plain name");
-    expect_fallback(state, manifest_names_absolute, "no plain name");
-    expect_fallback(state, manifest_names_hidden, "no plain name");
-    expect_fallback(state, manifest_names_nul, "");
+    expect_refusal(state, manifest_names_outside, QL_DENIED, "no plain name");
+    expect_refusal(state, manifest_names_absolute, QL_DENIED, "no plain name");
+    expect_refusal(state, manifest_names_hidden, QL_DENIED, "no plain name");
+    expect_refusal(state, manifest_names_nul, QL_DENIED, "no plain name");
+    expect_refusal(state, manifest_names_a_line_break, QL_DENIED, "no plain name");
     expect_fallback(state, manifest_lacks_state, "does not list state.h5");
     expect_fallback(state, manifest_negative_size, "no valid size");
     expect_fallback(state, manifest_short_digest, "no valid size");
@@ -308,6 +316,11 @@ static void no_good_one_is_an_error(void **state) {
     save(at(*state, "elsewhere"), 7, 0);
     assert_int_equal(symlink("elsewhere/checkpoint-00000007", at(*state, "checkpoint-00000007")), 0);
     BAD(ql_checkpoint_newest(*state, &path), QL_DATA, "no good one");
+    assert_int_equal(unlink(at(*state, "checkpoint-00000007")), 0);
+    /* One that was made to lead elsewhere is worth another status than a damaged one. */
+    manifest_names_outside(at(*state, STEP2));
+    BAD(ql_checkpoint_newest(*state, &path), QL_DENIED, "no good one");
+    BAD(ql_checkpoint_verify(at(*state, STEP2)), QL_DENIED, "no plain name");
 }
 
 static void a_renamed_checkpoint_is_not_newer(void **state) {

@@ -65,7 +65,7 @@ refused "unknown dtype" 65 'model.safetensors: tensor .*dtype' model_name_or_pat
 fresh; size=$(stat -c %s "$model/model.safetensors"); printf '\377\177' | dd of="$model/model.safetensors" bs=1 seek=$((size - 200000)) conv=notrunc 2>/dev/null
 refused "NaN weights" 65 'tensor .* holds NaN or infinity' model_name_or_path="$model"
 fresh; echo '{"metadata": {}, "weight_map": {"model.norm.weight": "../../etc/passwd"}}' >"$model/model.safetensors.index.json"; rm "$model/model.safetensors"
-refused "index that leads outside" 65 'index.json' model_name_or_path="$model"
+refused "index that leads outside" 77 'index.json' model_name_or_path="$model"
 
 # ---- the tokenizer ----
 fresh; rm "$model/tokenizer.json"

@@ -1,4 +1,6 @@
 /* safetensors files: what must be read, what must be refused, and the bytes of the writer. */
+#include <unistd.h>
+
 #include "tests/quant/scratch.h"
 
 #include <math.h>
@@ -244,12 +246,7 @@ static void bad_indexes_are_refused(void **state) {
         {"{\"weight_map\":{\"a\":\"s-1.safetensors\",\"b\":\"s-1.safetensors\",\"x\":\"s-2.safetensors\"}}",
          "tensor b: is in"},
         {"{\"weight_map\":{\"a\":\"s-1.safetensors\",\"b\":\"copy.safetensors\"}}", "tensor a: is in"},
-        {"{\"weight_map\":{\"a\":\"../sharded/s-1.safetensors\"}}", "not a plain file name"},
-        {"{\"weight_map\":{\"a\":\"/etc/passwd\"}}", "not a plain file name"},
-        {"{\"weight_map\":{\"a\":\"..\"}}", "not a plain file name"},
-        {"{\"weight_map\":{\"a\":\"a\\\\b\"}}", "not a plain file name"},
-        {"{\"weight_map\":{\"a\":\"\"}}", "not a plain file name"},
-        {"{\"weight_map\":{\"a\":1}}", "not a plain file name"},
+        {"{\"weight_map\":{\"a\":1}}", "its shard is not a file name"},
         {"{\"weight_map\":[]}", "no object \"weight_map\""},
         {"{}", "no object \"weight_map\""},
         {"{\"weight_map\":{\"a\":\"s-1.safetensors\"", "not valid JSON"},
@@ -269,6 +266,47 @@ static void bad_indexes_are_refused(void **state) {
         ql_err e = try_folder(f);
         refused(e, QL_DATA, cases[i].says);
         refused(e, QL_DATA, "sharded");
+    }
+}
+
+/* What leads out of the folder, and what would be printed as more than one word. */
+static void shards_outside_of_the_folder_are_refused(void **state) {
+    (void)state;
+    static const char *const names[] = {"../sharded/s-1.safetensors", "/etc/passwd", "..", ".", "", ".hidden", "a/b", "a\\\\b",
+                                        "s-1.safetensors\\u0000", "s-1\\n.safetensors", "s-1\\u001b[2J"};
+    for (size_t i = 0; i < QL_LEN(names); i++) {
+        char *index = ql_format("{\"weight_map\":{\"a\":\"%s\"}}", names[i]);
+        const char *f = model_folder("sharded", index);
+        file_of("sharded/s-1.safetensors", ONE("a"), 2);
+        refused(try_folder(f), QL_DENIED, "names a shard that is no plain name");
+        free(index);
+    }
+}
+
+/* Links lead out of the folder, too, but for the ones that the Hugging Face hub's cache is made of. */
+static void shards_behind_links(void **state) {
+    (void)state;
+    ok(ql_dir_make(scratch("hub/snapshots/0123")));
+    ok(ql_dir_make(scratch("hub/blobs")));
+    file_of("hub/blobs/abcdef", ONE("a"), 2);
+    file_of("hub/outside", ONE("a"), 2);
+    scratch_text("hub/snapshots/0123/model.safetensors.index.json", "{\"weight_map\":{\"a\":\"shard\"}}");
+    static const struct {
+        const char *to;
+        bool good;
+    } cases[] = {{"../../blobs/abcdef", true},    {"../../outside", false},   {"../../blobs/../outside", false},
+                 {"../../blobs/.", false},        {"../../blobs/", false},    {"../blobs/abcdef", false},
+                 {"../../blobs/a-link", false},   {"/etc/passwd", false},     {"other", false},
+                 {"../../blobs/missing", false}};
+    assert_int_equal(symlink("../outside", scratch("hub/blobs/a-link")), 0);
+    file_of("hub/snapshots/0123/other", ONE("a"), 2);
+    for (size_t i = 0; i < QL_LEN(cases); i++) {
+        assert_int_equal(symlink(cases[i].to, scratch("hub/snapshots/0123/shard")), 0);
+        ql_err e = try_folder(scratch("hub/snapshots/0123"));
+        if (cases[i].good) ok(e);
+        else if (strstr(cases[i].to, "missing")) refused(e, QL_DATA, "is missing");
+        else refused(e, QL_DENIED, "is a symbolic link");
+        assert_int_equal(unlink(scratch("hub/snapshots/0123/shard")), 0);
     }
 }
 
@@ -375,6 +413,8 @@ int main(void) {
         cmocka_unit_test(large_headers_are_read),
         cmocka_unit_test(shards_are_read_as_one_set),
         cmocka_unit_test(bad_indexes_are_refused),
+        cmocka_unit_test(shards_outside_of_the_folder_are_refused),
+        cmocka_unit_test(shards_behind_links),
         cmocka_unit_test(folders_without_weights_say_what_to_do),
         cmocka_unit_test(values_that_are_not_finite_are_found),
         cmocka_unit_test(the_writer_makes_the_bytes_of_the_reference),

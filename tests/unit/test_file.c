@@ -92,8 +92,12 @@ static void test_replace_does_not_write_through_links(void **state) {
     const char *path = scratch("link/file"), *victim = scratch_text("link/victim", "precious");
     char *temporary = ql_format("%s.tmp-%ld", path, (long)getpid());
     assert_int_equal(symlink(victim, temporary), 0);
-    refused(ql_file_replace(path, "x", 1), QL_IO, "cannot be created");
+    ok(ql_file_replace(path, "x", 1));
     check_content(victim, "precious");
+    check_content(path, "x");
+    assert_int_equal(mkdir(temporary, 0700), 0);
+    refused(ql_file_replace(path, "y", 1), QL_IO, "cannot be created");
+    check_content(path, "x");
     free(temporary);
 }
 

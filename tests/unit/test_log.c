@@ -211,7 +211,7 @@ static void test_log_file(void **state) {
     check_plain(&file);
     ql_str_free(&s);
     ql_str_free(&file);
-    refused(ql_log_open(scratch("none/run.log"), 0, 1), QL_IO, "cannot be opened for the log");
+    refused(ql_log_open(scratch("none/run.log"), 0, 1), QL_IO, "cannot be opened");
 }
 
 int main(void) {

@@ -287,17 +287,6 @@ static ql_err read_all(builder *b, const ql_datasets *files) {
     return check_something_is_left(b);
 }
 
-/* Fields and tokens are quoted in messages, and may hold anything; a message is one line. */
-static ql_err on_one_line(ql_err e) {
-    if (!ql_bad(e)) return e;
-    char *text = ql_strdup(ql_err_text());
-    for (char *c = text; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
-    e = ql_fail(e.code, "%s", text);
-    free(text);
-    return e;
-}
-
 static void free_builder(builder *b) {
     for (int i = 0; i < b->threads; i++) {
         if (b->bench[i].encoder) ql_encoder_close(b->bench[i].encoder);
@@ -318,7 +307,7 @@ ql_err ql_corpus_read(const ql_datasets *files, const ql_corpus_options *o, ql_c
                  .threads = threads,
                  .batch = QL_NEW_ARRAY(outcome, BATCH_RECORDS),
                  .began = ql_seconds()};
-    ql_err e = on_one_line(read_all(&b, files));
+    ql_err e = read_all(&b, files);
     free_builder(&b);
     if (ql_bad(e))
         ql_corpus_free(out);

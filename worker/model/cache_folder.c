@@ -35,22 +35,6 @@ bool ql_cache_folder_is_safe(const char *folder) {
     return !fault;
 }
 
-/* With mode 0700, as for its parents that are missing. */
-ql_err ql_cache_folder_make(const char *folder) {
-    ql_err e = ql_ok();
-    char  *path = ql_strdup(folder);
-    for (char *p = path + 1; !ql_bad(e); p++) {
-        if (*p && *p != '/') continue;
-        char kept = *p;
-        *p = 0;
-        if (mkdir(path, 0700) != 0 && errno != EEXIST) e = ql_fail_errno("%s: cannot be created", path);
-        *p = kept;
-        if (!kept) break;
-    }
-    free(path);
-    return e;
-}
-
 typedef struct {
     char           *path;
     struct timespec used;

@@ -63,7 +63,6 @@ char *ql_cache_folder(const char *wanted); /* "auto" or a folder; NULL: there is
 /* Ours alone to write in; says so if it is not. An absent folder is fine. */
 bool ql_cache_folder_is_safe(const char *folder);
 int ql_cache_threads(const ql_base_cache *c); /* cache.c: how many may move chunks at once */
-QL_RESULT ql_cache_folder_make(const char *folder);
 /* Removes leftovers of writers that died, files not used for 30 days, and all but the three last
  * used ones of this place. `name` stays. */
 void ql_cache_folder_clean(const char *folder, const char *name);
