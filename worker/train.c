@@ -162,6 +162,7 @@ static ql_err finish(ql_trainer *t) {
     ql_at("end", t->done.step, t->job);
     QL_TRY(hand_out(t));
     if (!t->again) QL_TRY(ql_note_end(t, t->done.step < t->job->total_steps ? "early_stopping" : "done"));
+    ql_at("done", t->done.step, t->job);
     QL_TRY(mark_done(t));
     say_end(t);
     return ql_ok();
