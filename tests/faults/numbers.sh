@@ -17,8 +17,9 @@ stops() {
 }
 stops nan 1:15:nan 'step 15: .*not finite.*record'
 record "32" "" nan "a loss that is no number on rank 1: all stop in step 15 and name the records; the bytes of before go on" "$figure"
-stops inf 0:15:inf 'step 15: .*not finite.*record'
-record "32" "" inf "a gradient that is infinite, with a finite loss, on rank 0: the same" "$figure"
+# Once, and not when the rows are computed again to find the culprit: as a flaw of the machine would have it.
+stops inf 0:15:inf 'step 15: .*gradient is not finite'
+record "32" "" inf "a gradient that is infinite, once and not again, with a finite loss, on rank 0: all stop in step 15" "$figure"
 
 # Which row is hit depends on the ranks; that the step is left out as a whole does not.
 suffer skip_one 1 0:15:nan on_nonfinite=skip
