@@ -81,6 +81,16 @@ check "$last:kill:end" 1 2
 check "$last:kill:done" 1 1
 check "7:signal:loss" 2 3
 check "0:kill:score" 2 1
+check "0:signal:score" 1 2
+# Twice: an evaluation that was broken off, made by the next start, which is killed before it saves again.
+for kind in "$best_step" "$((best_step + 2))"; do
+  first=$(disturb 2 "twice-$kind" "1:$kind:signal:evaluation" "${best[@]}")
+  if [ "$(last_step "twice-$kind")" = $((kind - 2)) ]; then pass "not evaluated"; else flunk "evaluated at $(last_step "twice-$kind")"; fi
+  second=$(disturb 1 "twice-$kind" "0:$((kind + 1)):kill:vote" "${best[@]}")
+  if [ "$first $second" = "85 137" ]; then pass "broken off, then killed"; else flunk "broken off, then killed: $first, $second"; fi
+  run "broken off and killed, then three ranks" 0 3 "twice-$kind" "${best[@]}"
+  same "broken off and killed at step $kind" "twice-$kind" plain
+done
 if [ "$all" = all ]; then
   for step in $(seq 1 "$last"); do
     for ranks in 1 2 3; do
