@@ -4,6 +4,7 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/hook.h"
@@ -55,6 +56,8 @@ static void start_writing(ql_saver *s, const ql_progress_counters *c) {
 
 /* ---- what has come of it ---- */
 
+static const char waiting[] = "waiting for a checkpoint"; /* whose writer has a pulse of its own */
+
 static ql_err judge(ql_saver *s, ql_err e, bool must) {
     enum { TOO_MANY = 3 };
     if (!ql_bad(e)) {
@@ -69,7 +72,7 @@ static ql_err judge(ql_saver *s, ql_err e, bool must) {
 
 static ql_err take(ql_saver *s, bool must, ql_saved *saved) {
     int64_t        step = s->state.state.counter[QL_COUNT_STEP];
-    ql_pulse_state before = ql_pulse_begin(QL_PULSE_IDLE, "waiting for a checkpoint"); /* whose writer has a pulse of its own */
+    ql_pulse_state before = ql_pulse_begin(QL_PULSE_IDLE, waiting);
     ql_err         e = ql_background_take(&s->writing);
     ql_pulse_end(&before);
     ql_job_state_close(&s->state);
@@ -106,25 +109,36 @@ static bool is_due_by_clock(const ql_saver *s) {
     return strcmp(c->save_strategy, "no") && c->save_minutes > 0 && ql_seconds() - s->last_begin >= 60 * c->save_minutes;
 }
 
-/* Checkpoints of steps that somebody named are made of those steps, even if training has to wait for the disk. */
-static void say_that_it_waits(ql_saver *s) {
-    if (!s->has_waited)
-        ql_info("note: training waits for a checkpoint to be written before the next is due; a larger save_steps would help");
-    s->has_waited = true;
+/* A step that somebody named is saved as that step, even if training has to wait for the disk a little; once for each save,
+ * so that a disk that stands still does not hold up every step. */
+static bool ends_in_time(ql_saver *s) {
+    enum { PATIENCE = 5 }; /* seconds */
+    ql_pulse_state before = ql_pulse_begin(QL_PULSE_IDLE, waiting);
+    for (double start = ql_seconds(); !ql_background_ended(&s->writing) && !s->overdue && ql_seconds() - start < PATIENCE;)
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+    ql_pulse_end(&before);
+    return ql_background_ended(&s->writing);
+}
+
+static void put_off(ql_saver *s, int64_t step) {
+    if (!s->overdue)
+        ql_info("note: the checkpoint of step %" PRId64 " is still being written: that of step %" PRId64 " is made as soon as it is done, at a later step",
+                s->last_begun, step);
+    s->overdue = true;
 }
 
 ql_err ql_saver_attend(ql_saver *s, int64_t step, bool asked, ql_saved *saved, bool *wanted) {
     *saved = (ql_saved){0};
     *wanted = false;
     if (s->job->place.rank != 0) return ql_ok();
-    bool now = step > 0 && step != s->last_begun && (asked || is_due_at(s->job, step));
-    if (ql_background_ended(&s->writing)) {
-        QL_TRY(take(s, false, saved));
-    } else if (now && ql_background_pending(&s->writing)) {
-        say_that_it_waits(s);
-        QL_TRY(take(s, false, saved));
+    bool is_new = step > 0 && step != s->last_begun, now = is_new && (asked || is_due_at(s->job, step));
+    if (ql_background_pending(&s->writing)) {
+        double start = ql_seconds();
+        if (ql_background_ended(&s->writing) || (now && (asked || ends_in_time(s)))) QL_TRY(take(s, false, saved));
+        else if (now) put_off(s, step);
+        s->waited += ql_seconds() - start;
     }
-    *wanted = now || (step > 0 && step != s->last_begun && !ql_background_pending(&s->writing) && is_due_by_clock(s));
+    *wanted = is_new && !ql_background_pending(&s->writing) && (now || s->overdue || is_due_by_clock(s));
     return ql_ok();
 }
 
@@ -147,10 +161,12 @@ static ql_err copy_and_compare(ql_saver *s, int64_t step) {
 ql_err ql_saver_begin(ql_saver *s, const ql_progress_counters *c) {
     s->last_begin = ql_seconds();
     s->last_begun = c->step;
+    s->overdue = false;
     ql_pulse_state before = ql_pulse_begin(QL_PULSE_SAVE, "copying the state");
     QL_TRY(copy_and_compare(s, c->step));
     ql_pulse_end(&before);
-    s->stall = ql_seconds() - s->last_begin;
+    s->stall = s->waited + ql_seconds() - s->last_begin;
+    s->waited = 0;
     if (s->job->place.rank == 0) start_writing(s, c);
     return ql_ok();
 }

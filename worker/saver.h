@@ -12,11 +12,12 @@ typedef struct {
     ql_save_order order;
     char         *path;       /* what the writing gave back                                 */
     double        last_begin; /* seconds, monotonic                                         */
+    double        waited;     /* by training, for the save that has ended                   */
     double        stall, total;   /* of the save under way: what training waited; all of it */
     int64_t       last_begun; /* step of the newest save that was begun; -1: none           */
     int64_t       last_done;  /* of the newest that is known to be there                    */
     int           failures;   /* in a row                                                   */
-    bool          has_waited; /* it has been said that training waits for saves             */
+    bool          overdue;    /* one that was due while another was under way               */
 } ql_saver;
 
 /* A save that has succeeded. */
@@ -32,9 +33,10 @@ void ql_saver_open(ql_job *j, int64_t step, ql_saver *out);
 void ql_saver_close(ql_saver *s);
 
 /* Local, at a step boundary; on ranks other than 0 it does nothing. Takes what has ended into `saved`; then says whether a
- * checkpoint is wanted now. One that is due at this very step (steps, epochs, `asked`) waits for one under way; one that is
- * due by the clock comes later. A bad verdict is for all ranks: the third failure in a row (QL_IO), another start that has taken
- * over (QL_TEMP), a state that cannot be saved (QL_DATA). Failures before are warnings. */
+ * checkpoint is wanted now. If one is due while another is under way: one that is `asked` for waits until that has ended, one
+ * of this very step (save_steps, epochs) waits a few seconds, and one that is due by the clock does not; what could not
+ * begin now does at the first boundary after. A bad verdict is for all ranks: the third failure in a row (QL_IO), another
+ * start that has taken over (QL_TEMP), a state that cannot be saved (QL_DATA). Failures before are warnings. */
 QL_RESULT ql_saver_attend(ql_saver *s, int64_t step, bool asked, ql_saved *saved, bool *wanted);
 /* Collective, and none may be under way. Compares the ranks (QL_TEMP: they have drifted apart), copies the state, and
  * begins to write it. */
