@@ -180,6 +180,7 @@ static ql_err find_done(ql_trainer *t) {
 /* A run whose metrics are incomplete is not done, however good its adapter is. */
 static ql_err finish_notes(ql_trainer *t) {
     QL_TRY(ql_metrics_finish(&t->metrics));
+    ql_at("done", t->done.step, t->job);
     return mark_done(t);
 }
 
