@@ -9,12 +9,12 @@
 #include "base/json.h"
 #include "base/private.h"
 
-enum { METRICS_LIMIT = 1 << 30 };
+enum { METRICS_LIMIT = 1 << 30, LINE_LIMIT = 1 << 16 };
 
 /* A line belongs to the past when it is whole and its step is not ahead of the checkpoint. */
 static bool keeps(const char *line, size_t n, int64_t last_step) {
     ql_json *v;
-    if (ql_bad(ql_json_parse(line, n, "metrics.jsonl", 1, &v))) return false;
+    if (n > LINE_LIMIT || ql_bad(ql_json_parse(line, n, "metrics.jsonl", 1, &v))) return false;
     bool keep = ql_json_int(ql_json_get(v, "step"), 0) <= last_step;
     ql_json_free(v);
     return keep;

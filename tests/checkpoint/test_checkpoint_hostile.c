@@ -7,13 +7,18 @@
 #include <cmocka.h>
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <hdf5.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +29,7 @@ enum { MODULES = 3, STEP = 2, OUR_FILTER = 32123 };
 #define A0 "adapter/model.layers.0.self_attn.q_proj.lora_A" /* [4, 24] */
 
 static char *folder;
+static int open_in_the_parent;
 
 static void check(hid_t id) {
     if (id < 0) fail_msg("the test cannot make its file");
@@ -404,7 +410,31 @@ static void none_of_them_needs_memory(void **state) {
 }
 
 /* Stands before libhdf5's own, for what a file has not yet been found to do to it. */
-static enum { READS, CRASHES, EATS, VANISHES } reading;
+static enum { READS, CRASHES, EATS, VANISHES, SPINS, REACHES } reading;
+
+/* What a file that has taken libhdf5 over would try. Each must fail; the first that does not ends the process by its
+ * number. (What it can do to its own memory and to the descriptor it talks through is its own affair.) */
+static void reach_out(void) {
+    static const char *const shell[] = {"/bin/sh", "-c", "true", NULL};
+    int tries = 0;
+#define MUST_FAIL(call) (tries++, (call) ? _exit(100 + tries) : (void)0)
+    MUST_FAIL(open("/etc/passwd", O_RDONLY) >= 0);
+    MUST_FAIL(open(folder, O_RDONLY | O_DIRECTORY) >= 0);
+    MUST_FAIL(open("/dev/null", O_WRONLY) >= 0);
+    MUST_FAIL(creat("made-by-a-hostile-file", 0600) >= 0);
+    MUST_FAIL(socket(AF_INET, SOCK_STREAM, 0) >= 0);
+    MUST_FAIL(socket(AF_UNIX, SOCK_STREAM, 0) >= 0);
+    MUST_FAIL(execv(shell[0], (char *const *)(uintptr_t)shell) == 0);
+    MUST_FAIL(syscall(SYS_fork) >= 0 || fork() >= 0);
+    MUST_FAIL(kill(getppid(), 0) == 0);
+    MUST_FAIL(syscall(SYS_tgkill, getppid(), getppid(), 0) == 0);
+    MUST_FAIL(ptrace(PTRACE_ATTACH, getppid(), NULL, NULL) == 0);
+    MUST_FAIL(unlink(folder) == 0 || rename(folder, "elsewhere") == 0 || chmod(folder, 0777) == 0);
+    MUST_FAIL(getenv("PATH") != NULL);
+    MUST_FAIL(fcntl(open_in_the_parent, F_GETFD) >= 0);
+    struct rlimit limit;
+    MUST_FAIL(getrlimit(RLIMIT_CPU, &limit) == 0 && limit.rlim_cur > 5);
+}
 
 herr_t H5Dread(hid_t set, hid_t type, hid_t memory, hid_t file, hid_t list, void *out) {
     herr_t (*real)(hid_t, hid_t, hid_t, hid_t, hid_t, void *) =
@@ -412,6 +442,8 @@ herr_t H5Dread(hid_t set, hid_t type, hid_t memory, hid_t file, hid_t list, void
     if (reading == CRASHES) raise(SIGFPE);
     if (reading == EATS) memset(ql_alloc((size_t)1 << 30), 1, (size_t)1 << 30);
     if (reading == VANISHES) _exit(0);
+    while (reading == SPINS) continue;
+    if (reading == REACHES) reach_out();
     return real(set, type, memory, file, list, out);
 }
 
@@ -420,8 +452,9 @@ static void a_crash_of_libhdf5_is_bad_input(void **state) {
     save_good();
     static const char *const why[] = {[CRASHES] = "libhdf5 crashed on it (signal 8)",
                                       [EATS] = "ended before all was read",
-                                      [VANISHES] = "ended before all was read"};
-    for (int how = CRASHES; how <= VANISHES; how++) {
+                                      [VANISHES] = "ended before all was read",
+                                      [SPINS] = "takes longer than a state of this run's size can"};
+    for (int how = CRASHES; how <= SPINS; how++) {
         reading = how;
         ql_err e = load();
         if (e.code != QL_DATA || !strstr(ql_err_text(), why[how]))
@@ -429,6 +462,19 @@ static void a_crash_of_libhdf5_is_bad_input(void **state) {
     }
     reading = READS;
     assert_false(ql_bad(load()));
+}
+
+/* A good file is read while all of that is tried, and all of it fails. */
+static void the_reader_reaches_nothing(void **state) {
+    (void)state;
+    save_good();
+    open_in_the_parent = fcntl(STDERR_FILENO, F_DUPFD, 500);
+    assert_true(open_in_the_parent >= 0);
+    reading = REACHES;
+    ql_err e = load();
+    reading = READS;
+    if (ql_bad(e)) fail_msg("%s", ql_err_text());
+    close(open_in_the_parent);
 }
 
 /* With the plug-in's folder in the environment. What this program does as "reader": the file with
@@ -493,7 +539,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(misleading_contents_are_refused), cmocka_unit_test(none_of_them_needs_memory),
         cmocka_unit_test(what_is_no_hdf5_is_refused),      cmocka_unit_test(a_crash_of_libhdf5_is_bad_input),
-        cmocka_unit_test(plugins_are_not_loaded),
+        cmocka_unit_test(the_reader_reaches_nothing),        cmocka_unit_test(plugins_are_not_loaded),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     drop_folder(folder);

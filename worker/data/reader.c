@@ -164,6 +164,11 @@ static ql_err explain(const ql_span *s, const char *path, ql_err e) {
 }
 
 ql_err ql_span_parse(const ql_span *s, const char *path, ql_json **out) {
+    *out = NULL;
+    QL_CHECK(s->size <= QL_RECORD_BYTES, QL_DATA, "%s:%zu: the record has %zu bytes; split what has more than %d", path, s->line, s->size,
+             QL_RECORD_BYTES);
+    QL_CHECK(!ql_json_has_more(s->text, s->size, QL_RECORD_VALUES), QL_DATA,
+             "%s:%zu: the record holds more than %d values; leave out the fields that are not trained on", path, s->line, QL_RECORD_VALUES);
     ql_err e = ql_json_parse(s->text, s->size, path, s->line, out);
     if (ql_bad(e)) return explain(s, path, e);
     if (ql_json_is(*out, QL_JSON_OBJECT)) return e;

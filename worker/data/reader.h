@@ -29,5 +29,6 @@ QL_RESULT ql_reader_next(ql_reader *r, ql_span *out, bool *more);
 /* Tells the kernel that the records read so far will not be looked at again. */
 void ql_reader_release(ql_reader *r);
 
-/* Parses one record. QL_DATA, "FILE:LINE: ...": not UTF-8, not JSON, or not an object. */
+enum { QL_RECORD_BYTES = 64 << 20, QL_RECORD_VALUES = 1 << 20 };
+/* Parses one record. QL_DATA, "FILE:LINE: ...": not UTF-8, not JSON, not an object, or larger than any record. */
 QL_RESULT ql_span_parse(const ql_span *s, const char *path, ql_json **out);
