@@ -3,8 +3,9 @@
 #pragma once
 #include "base/ql.h"
 
-/* `place`: "init", "step", "exchange", "save", ...; `step` is the optimiser step that is being computed, from 1, or 0
- * before the first. `what` is the thing that may be spoilt there, as the place's caller says; may be NULL. */
+/* `place`: "init", "step", "exchange", "save", ... (tests/faults/README.md lists them); `step` is the optimiser step that is being
+ * computed, from 1, or 0 before the first; between two steps the last one. `what` is the thing that may be spoilt there, usually
+ * the job; may be NULL. */
 extern void ql_hook(const char *place, int64_t step, void *what) __attribute__((weak));
 
 static inline void ql_at(const char *place, int64_t step, void *what) {

@@ -9,8 +9,10 @@
 
 #include "base/clock.h"
 #include "base/private.h"
+#include "base/pulse.h"
 
-static int    log_fd = -1, log_rank, log_world = 1;
+static _Atomic int log_fd = -1; /* a watchdog may write to it, too */
+static int    log_rank, log_world = 1;
 static bool   bar_is_drawn;
 static double last_progress = -1e9;
 
@@ -31,19 +33,25 @@ int ql_log_rank(void) {
     return log_rank;
 }
 
+int ql_log_file(void) {
+    return log_fd;
+}
+
 bool ql_progress_is_bar(void) {
     const char *term = getenv("TERM");
     return isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
 }
 
-/* One write per line, so that the lines of several ranks do not mix. */
+/* One write per line, so that the lines of several ranks do not mix. Nobody may be reading. */
 static void write_line(int fd, const char *line, size_t n) {
+    ql_pulse_state before = ql_pulse_begin(QL_PULSE_SAVE, fd == STDERR_FILENO ? "standard error" : "run.log");
     while (n > 0) {
         ssize_t done = write(fd, line, n);
-        if (done <= 0) return; /* nobody left to tell */
+        if (done <= 0) break; /* nobody left to tell */
         line += done;
         n -= (size_t)done;
     }
+    ql_pulse_end(&before);
 }
 
 static QL_PRINTF(3, 0) void say(const char *label, bool with_rank, const char *fmt, va_list ap) {

@@ -59,6 +59,7 @@ ql_err ql_note_step(ql_trainer *t, const ql_step_result *r) {
     ql_line_int(&line, "step", t->done.step);
     ql_line_number(&line, "epoch", r->epoch);
     ql_line_number(&line, "loss", r->loss);
+    if (r->skipped) ql_line_flag(&line, "skipped");
     ql_line_number(&line, "grad_norm", r->grad_norm);
     ql_line_number(&line, "learning_rate", r->rate);
     if (r->loss_scale > 0) ql_line_number(&line, "loss_scale", r->loss_scale);
@@ -102,6 +103,8 @@ ql_err ql_note_end(ql_trainer *t, const char *why) {
     ql_line_begin(&line, "end");
     ql_line_int(&line, "step", t->done.step);
     ql_line_text(&line, "reason", why);
+    if (t->job->best.step > 0) ql_line_int(&line, "best_step", t->job->best.step);
+    if (t->job->guard.skipped_in_all > 0) ql_line_int(&line, "skipped_steps", t->job->guard.skipped_in_all);
     ql_line_number(&line, "train_seconds", ql_seconds() - t->started);
     return write_line(t, &line);
 }

@@ -15,6 +15,8 @@ typedef struct {
     int64_t              first_step; /* of this process: for the time left */
     int                  stop_signal, passed_on;
     bool                 exchange_is_slow;
+    bool                 keeps_best; /* the last evaluation is the best so far: its step's checkpoint is due */
+    bool                 again;      /* the run had ended before this start */
 } ql_trainer;
 
 /* Local. Whether this rank is the one that writes. */

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Ranks that were not given the same: refused before the first step, and nothing is written.
+#   mismatch.sh BIN_FOLDER [all]
+# shellcheck source=tests/faults/harness.sh
+. "$(dirname "$0")/harness.sh" "$1" "${2:-}"
+
+# differs NAME STATUS PATTERN KEY=VALUE...: rank 1 has these keys, rank 0 has not
+differs() {
+  local name=$1 wanted=$2 pattern=$3
+  shift 3
+  as_job "$worker" 1 "$name"
+  run_bounded mpirun -np 1 "${job[@]}" : -np 1 "${job[@]}" "$@"
+  exits "$name" "$wanted"
+  expect_line "$name: says what" "error: rank [01]: $pattern"
+  if grep -q '^step 1 of' "$scratch/err"; then flunk "$name: trained"; else pass "$name: refused before step 1"; fi
+  if [ -e "$scratch/$name/adapter_model.safetensors" ] || compgen -G "$scratch/$name/checkpoint-*" >/dev/null; then flunk "$name: left an adapter"; fi
+  nothing_left "$name"
+  figure="exit status $status in $seconds s"
+}
+
+differs config 65 'the configuration is not the same on all ranks' learning_rate=1e-3
+record "8" "T5" config "rank 1 has another learning_rate: refused before step 1" "$figure"
+differs seed 65 'the configuration is not the same on all ranks' seed=7
+record "8" "T5" seed "rank 1 has another seed: the same" "$figure"
+head -n 59 "$scratch/data.jsonl" >"$scratch/other.jsonl"
+differs data 65 'the (configuration|data set) is not the same on all ranks' dataset="$scratch/other.jsonl"
+record "8" "T5" data "rank 1 has a data set that is one record shorter: the same" "$figure"
+mkdir "$scratch/elsewhere"
+sed 's/[0-9]/7/' "$scratch/data.jsonl" >"$scratch/elsewhere/data.jsonl"
+as_job "$worker" 1 same-name
+job=("${job[@]/#examples/$top/examples}" model_name_or_path="$top/examples/model" dataset=data.jsonl)
+run_bounded mpirun -np 1 -wdir "$scratch" "${job[@]}" : -np 1 -wdir "$scratch/elsewhere" "${job[@]}"
+exits same_name 65
+expect_line "same_name: says what" 'error: rank 0: the data set is not the same on all ranks'
+record "8" "T5" same_name "a data set of the same name with other records on rank 1: refused by its digest" "exit status $status in $seconds s"
+differs missing 65 'rank 1 failed: .*none.jsonl' dataset="$scratch/none.jsonl"
+record "7" "" missing "rank 1 does not find its data set while rank 0 waits: all end, and rank 0 says which rank and why" "$figure"
+finish
