@@ -21,7 +21,10 @@ ql_err ql_log_open(const char *path, int rank, int world_size) {
     log_world = world_size;
     if (!path) return ql_ok();
     ql_log_close();
-    return ql_private_open(path, O_WRONLY | O_CREAT | O_APPEND, &log_fd);
+    int fd;
+    QL_TRY(ql_private_open(path, O_WRONLY | O_CREAT | O_APPEND, &fd));
+    log_fd = fd;
+    return ql_ok();
 }
 
 void ql_log_close(void) {
