@@ -108,14 +108,14 @@ static void any_thread_of_any_rank(void **state) {
 /* What is at the path now is whole: the bytes that are gone were those of a disk, as far as anybody can tell. */
 static void read_what_failed(void) {
     ql_map m;
-    if (ql_bad(ql_map_open(scratch("gone"), &m)) || truncate(scratch("gone"), 0) != 0 || unlink(scratch("gone")) != 0) _exit(1);
-    file_of_pages("gone");
+    if (ql_bad(ql_map_open(scratch("gone"), &m)) || truncate(scratch("gone"), 0) != 0 || rename(scratch("whole"), scratch("gone")) != 0)
+        _exit(1);
     last_byte(&m);
 }
 
 static void a_disk_that_fails(void **state) {
     (void)state;
-    file_of_pages("gone");
+    file_of_pages("gone"), file_of_pages("whole");
     char *line = ql_format("qlora: error: %s: cannot be read any more; look after the disk or network it lies on\n", scratch("gone"));
     ends_with(read_what_failed, QL_IO, line);
     free(line);
