@@ -146,7 +146,6 @@ static void fault_elsewhere_with_a_handler(void) {
     fault_elsewhere();
 }
 
-/* The handler is set once for a process, so each case has one of its own. */
 static void other_faults_are_not_ours(void **state) {
     (void)state;
     file_of_pages("other");
