@@ -4,7 +4,8 @@
 #pragma once
 #include "base/err.h"
 
-/* Local. `path` may be NULL: no file. Appends; opened as base/private.h has it. */
+/* Local. `path` may be NULL: no file. Appends; opened as base/private.h has it. When it cannot be, the rest goes to standard error all
+ * the same. A log that cannot be written later ends nothing either. */
 QL_RESULT ql_log_open(const char *path, int rank, int world_size);
 void      ql_log_close(void);
 int       ql_log_rank(void);

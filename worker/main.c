@@ -2,6 +2,7 @@
  * verdict into an exit status. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/crash.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/hook.h"
@@ -19,6 +21,7 @@
 #include "checkpoint/checkpoint.h"
 #include "collective/recorder.h"
 #include "worker/device_choice.h"
+#include "worker/early_stop.h"
 #include "worker/eval.h"
 #include "worker/job.h"
 #include "worker/options.h"
@@ -97,7 +100,9 @@ static ql_err open_output(const ql_job *j) {
     char *run = ql_path_join(j->config.output_dir, "run"), *log = ql_path_join(j->config.output_dir, "run.log");
     ql_err e = ql_ok();
     if (!ql_bad(e) && j->place.rank == 0) e = lock_output(run);
-    if (!ql_bad(e)) e = ql_log_open(log, j->place.rank, j->place.size);
+    ql_err logged = ql_bad(e) ? ql_ok() : ql_log_open(log, j->place.rank, j->place.size);
+    if (logged.code == QL_DENIED) e = logged;
+    else if (ql_bad(logged)) ql_warn("%s; the run goes on without it", ql_err_text());
     if (!ql_bad(e)) ql_recorder_publish(run);
     if (!ql_bad(e) && j->place.rank == 0) ql_checkpoint_clean(j->config.output_dir);
     free(run);
@@ -127,8 +132,10 @@ static ql_err compare_ranks(ql_job *j) {
     return ql_same_everywhere(j->world, (uint64_t)j->total_steps, "the number of steps");
 }
 
+/* All ranks go on, or none: because one failed, or because one was asked to stop. */
 static ql_err agree(ql_job *j, ql_err e, const char *doing) {
-    return ql_agree(j->world, e, doing);
+    QL_TRY(ql_agree(j->world, e, doing));
+    return ql_stop_early(j);
 }
 
 static ql_err print_plan(const ql_job *j, bool json) {
@@ -266,8 +273,9 @@ static ql_err run_world(int *argc, char ***argv, const ql_options *o) {
 }
 
 static ql_err run(int argc, char **argv, const ql_options *o) {
+    if (o->mode != QL_MODE_TRAIN) ql_stop_release();
     QL_TRY(ql_checkpoint_init());
-    if (o->mode == QL_MODE_TEXT) return ql_ok();
+    if (o->mode == QL_MODE_TEXT) return ql_options_print(o);
     if (o->mode == QL_MODE_PROBE) return ql_probe(o->json);
     if (o->mode != QL_MODE_TOOL) return run_world(&argc, &argv, o);
     const ql_tool *tool = ql_tool_find(o->tool);
@@ -297,7 +305,11 @@ static void start_with_patient_threads(char **argv) {
 }
 
 int main(int argc, char **argv) {
+    ql_stop_hold();
+    ql_world_tie();
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of writing, as a full disk is */
     start_with_patient_threads(argv);
+    ql_crash_watch();
     ql_options o;
     ql_err     e = ql_options_read(argc, argv, &o);
     if (!ql_bad(e)) e = run(argc, argv, &o);

@@ -23,20 +23,15 @@ static ql_err save_now(ql_trainer *t, bool must) {
     ql_pulse_state before = ql_pulse_begin(QL_PULSE_SAVE, "a checkpoint");
     ql_at("save", t->done.step, t->job);
     ql_err e = ql_save(t->job, &t->done, &t->clock, must, &path);
-    if (!ql_bad(e)) e = ql_note_save(t, path, ql_seconds() - start);
+    if (!ql_bad(e)) ql_note_save(t, path, ql_seconds() - start);
     ql_pulse_end(&before);
     free(path);
     return e;
 }
 
-/* A rank that stands by may be the one that was asked. */
-static int stop_requested(ql_trainer *t) {
-    if (!t->passed_on) t->passed_on = ql_world_request(t->job->world);
-    return ql_stop_requested() ? ql_stop_requested() : t->passed_on;
-}
-
 static int requested_in_evaluation(void *trainer) {
-    return stop_requested(trainer);
+    const ql_trainer *t = trainer;
+    return ql_stop_wish(t->job->world);
 }
 
 /* The evaluation that is due after the last step, unless it has been made. Broken off on request, it is made by the next
@@ -52,12 +47,13 @@ static ql_err evaluate_if_due(ql_trainer *t) {
     if (r.stop_signal) return ql_ok();
     j->evaluated = t->done.step;
     t->keeps_best = ql_best_take(&j->best, t->done.step, r.loss_fixed) && j->best.keeps;
-    return ql_note_eval(t, &r);
+    ql_note_eval(t, &r);
+    return ql_ok();
 }
 
 /* All ranks leave the loop, save or go on together: what one of them wants, all do. */
 static ql_err vote(ql_trainer *t, bool *save) {
-    int64_t wish[2] = {stop_requested(t), t->job->place.rank == 0 && ql_save_is_due(t->job, &t->clock, t->done.step)};
+    int64_t wish[2] = {ql_stop_wish(t->job->world), t->job->place.rank == 0 && ql_save_is_due(t->job, &t->clock, t->done.step)};
     ql_at("vote", t->done.step + 1, wish);
     QL_TRY(ql_max_i64(t->job->world, wish, 2));
     t->stop_signal = (int)wish[0];
@@ -91,7 +87,8 @@ static ql_err one_step(ql_trainer *t) {
     t->done.tokens_seen += r.tokens;
     t->done.targets_seen += r.targets;
     ql_show_progress(t, &r, t->done.step == t->job->total_steps);
-    return ql_note_step(t, &r);
+    ql_note_step(t, &r);
+    return ql_ok();
 }
 
 static bool is_over(const ql_trainer *t) {
@@ -112,7 +109,7 @@ static ql_err loop(ql_trainer *t) {
 
 static ql_err stop_on_request(ql_trainer *t) {
     if (t->clock.last_step != t->done.step) QL_TRY(save_now(t, true));
-    QL_TRY(ql_note_end(t, "stopped"));
+    ql_note_end(t, "stopped");
     return ql_fail(QL_STOPPED, "%s: stopped after step %" PRId64 " of %" PRId64 " with a verified checkpoint in %s; %s",
                    ql_stop_name(t->stop_signal), t->done.step, t->job->total_steps, t->job->config.output_dir,
                    strcmp(t->job->config.resume_from_checkpoint, "false") ? "run the same command to go on"
@@ -134,7 +131,6 @@ static bool is_done(const ql_trainer *t) {
 }
 
 static ql_err mark_done(const ql_trainer *t) {
-    if (!ql_speaks(t)) return ql_ok();
     char  *path = done_path(t);
     ql_err e = ql_file_replace(path, "", 0);
     free(path);
@@ -145,6 +141,12 @@ static ql_err mark_done(const ql_trainer *t) {
 static ql_err find_done(ql_trainer *t) {
     t->again = is_over(t) && is_done(t);
     return ql_broadcast(t->job->world, &t->again, sizeof t->again, 0); /* what depends on it is collective */
+}
+
+/* A run whose metrics are incomplete is not done, however good its adapter is. */
+static ql_err finish_notes(ql_trainer *t) {
+    QL_TRY(ql_metrics_finish(&t->metrics));
+    return mark_done(t);
 }
 
 /* With load_best_model_at_end the adapter of the best evaluation, else, or if that cannot be had, the last one. */
@@ -170,8 +172,8 @@ static ql_err finish(ql_trainer *t) {
     ql_at("end", t->done.step, t->job);
     QL_TRY(hand_out(t));
     ql_pulse_end(&before);
-    if (!t->again) QL_TRY(ql_note_end(t, t->done.step < t->job->total_steps ? "early_stopping" : "done"));
-    QL_TRY(mark_done(t));
+    if (!t->again) ql_note_end(t, t->done.step < t->job->total_steps ? "early_stopping" : "done");
+    QL_TRY(ql_agree(t->job->world, ql_speaks(t) ? finish_notes(t) : ql_ok(), "writing the last files"));
     say_end(t);
     return ql_ok();
 }
@@ -184,7 +186,7 @@ static ql_err open_notes(ql_trainer *t) {
 }
 
 ql_err ql_train(ql_job *j) {
-    ql_trainer t = {.job = j, .metrics = {-1, NULL}};
+    ql_trainer t = {.job = j, .metrics = {.fd = -1}};
     QL_TRY(ql_schedule_open(&j->config, j->total_steps, &t.schedule));
     (void)ql_pulse_begin(QL_PULSE_LOAD, "the checkpoint to resume from");
     QL_TRY(ql_resume(j, &t.done));
@@ -195,7 +197,7 @@ ql_err ql_train(ql_job *j) {
     QL_TRY(find_done(&t));
     if (ql_speaks(&t)) e = open_notes(&t);
     e = ql_agree(j->world, e, "opening the output");
-    if (!ql_bad(e)) e = ql_note_start(&t);
+    if (!ql_bad(e)) ql_note_start(&t);
     (void)ql_pulse_begin(QL_PULSE_STEP, "");
     if (!ql_bad(e)) e = loop(&t);
     if (!ql_bad(e)) e = t.stop_signal ? stop_on_request(&t) : finish(&t);
