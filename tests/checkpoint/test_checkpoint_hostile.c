@@ -9,6 +9,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <hdf5.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@
 #include "base/file.h"
 #include "spoil.h"
 #include "state.h"
+#include "tests/faults/record.h"
 
 enum { MODULES = 3, STEP = 2 };
 
@@ -63,24 +65,40 @@ static ql_err load(void) {
     return e;
 }
 
+static double processor_seconds(void) {
+    struct rusage here, children;
+    assert_int_equal(getrusage(RUSAGE_SELF, &here) | getrusage(RUSAGE_CHILDREN, &children), 0);
+    const struct timeval *t[] = {&here.ru_utime, &here.ru_stime, &children.ru_utime, &children.ru_stime};
+    double sum = 0;
+    for (size_t i = 0; i < QL_LEN(t); i++) sum += (double)t[i]->tv_sec + 1e-6 * (double)t[i]->tv_usec;
+    return sum;
+}
+
+static double longest; /* seconds that one of them took */
+
 static void misleading_contents_are_refused(void **state) {
     (void)state;
     for (size_t i = 0; i < spoil_ways(); i++) {
         spoil_anew(i);
+        double began = processor_seconds();
         ql_err e = load();
+        longest = fmax(longest, processor_seconds() - began);
         if (e.code != QL_DATA || !strstr(ql_err_text(), spoil_reason(i)))
             fail_msg("%s: got %d, \"%s\"", spoil_name(i), e.code, ql_err_text());
         assert_null(strchr(ql_err_text(), '\n'));
     }
 }
 
-static void none_of_them_needs_memory(void **state) {
+static void none_of_them_needs_memory_or_time(void **state) {
     (void)state;
     struct rusage child;
     assert_int_equal(getrusage(RUSAGE_CHILDREN, &child), 0);
 #ifndef __SANITIZE_ADDRESS__
     assert_true(child.ru_maxrss < 200 * 1024);
+    assert_true(longest < 1);
 #endif
+    record("", "T35", "misleading_contents", "65 within 1 s and 200 MB", "%zu ways, at most %.3f s of processor time and %ld MiB",
+           spoil_ways(), longest, child.ru_maxrss >> 10);
 }
 
 /* Stands before libhdf5's own, for what a file has not yet been found to do to it. */
@@ -185,6 +203,7 @@ static void plugins_are_not_loaded(void **state) {
     run_reader("naive", mark); /* or this test would prove nothing */
     assert_true(ql_file_exists(mark));
     free(mark);
+    record("", "T33", "plugins", "not loaded", "not loaded; a naive reader runs it");
 }
 
 /* Garbage of every length up to a full header, and a file of another kind. */
@@ -211,7 +230,7 @@ int main(int argc, char **argv) {
     if (ql_bad(ql_checkpoint_init())) return 1;
     folder = make_folder();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(misleading_contents_are_refused), cmocka_unit_test(none_of_them_needs_memory),
+        cmocka_unit_test(misleading_contents_are_refused), cmocka_unit_test(none_of_them_needs_memory_or_time),
         cmocka_unit_test(what_is_no_hdf5_is_refused),      cmocka_unit_test(a_crash_of_libhdf5_is_bad_input),
         cmocka_unit_test(the_reader_reaches_nothing),        cmocka_unit_test(plugins_are_not_loaded),
     };

@@ -3,6 +3,8 @@
 # and refusals of links and of folders that others can change.   output_folder.sh BIN_FOLDER
 # shellcheck source=tests/support/shell.sh
 . "$(dirname "$0")/../support/shell.sh" "$1"
+# shellcheck source=tests/faults/record.sh
+. "$(dirname "$0")/../faults/record.sh"
 cd "$top" || exit 1
 
 out=$scratch/out-dir
@@ -76,6 +78,8 @@ fresh
 mkfifo "$out/metrics.jsonl"
 refused "metrics.jsonl is a pipe" "metrics.jsonl: is not a regular file"
 
+record "" "T45" links "77, nothing is written elsewhere" "files 0600, folders 0700; $checks checks of links"
+
 # ---- folders that others can change ----
 fresh
 chmod 777 "$out"
@@ -105,4 +109,5 @@ if [ "$(id -u)" = 0 ]; then
 else
   echo "not root: folders of other users and groups are not tried"
 fi
+record "" "T45" folders "77, nothing is written" "anybody's, another group's, another user's: 77"
 finish
