@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "old_format.h"
 #include "spoil.h"
 #include "state.h"
 #include "tests/faults/record.h"
@@ -206,6 +207,70 @@ static void plugins_are_not_loaded(void **state) {
     record("", "T33", "plugins", "not loaded", "not loaded; a naive reader runs it");
 }
 
+/* In HDF5's oldest format nothing guards the metadata. Where the chunks of a dataset are described: the message's version 3,
+ * class 2, three dimensions, an address, and the sizes of a chunk. */
+static uint8_t *chunk_sizes(ql_str *file, uint32_t rows, uint32_t cols) {
+    const uint8_t head[3] = {3, 2, 3};
+    const uint32_t sizes[3] = {rows, cols, 4};
+    for (size_t at = 0; at + 23 <= file->size; at++)
+        if (!memcmp(file->data + at, head, 3) && !memcmp(file->data + at + 11, sizes, sizeof sizes)) return (uint8_t *)file->data + at + 11;
+    fail_msg("the chunks are not described as expected");
+    return NULL;
+}
+
+/* The first key of a tree of chunks: how many bytes the first chunk has. */
+static uint8_t *chunk_bytes(ql_str *file, uint32_t bytes) {
+    for (size_t at = 0; at + 32 <= file->size; at++)
+        if (!memcmp(file->data + at, "TREE\1", 5) && !memcmp(file->data + at + 24, &bytes, 4)) return (uint8_t *)file->data + at + 24;
+    fail_msg("the tree of chunks does not look as expected");
+    return NULL;
+}
+
+static ql_err load_bytes(const ql_str *file) {
+    char *path = state_path(), *checkpoint = ql_strndup(path, strlen(path) - strlen("/state.h5"));
+    assert_false(ql_bad(ql_file_replace(path, file->data, file->size)));
+    assert_false(ql_bad(renew_manifest(checkpoint, STEP)));
+    free(checkpoint);
+    free(path);
+    return load();
+}
+
+/* `n` bytes at `place` become others, once each: refused, or read as they are; true when libhdf5 crashed in its child. */
+static bool survives(ql_str *file, uint8_t *place, size_t n, uint32_t value) {
+    uint32_t old = 0;
+    memcpy(&old, place, n);
+    memcpy(place, &value, n);
+    ql_err e = load_bytes(file);
+    if (ql_bad(e) && e.code != QL_DATA) fail_msg("%u in place of %u: got %d, \"%s\"", value, old, e.code, ql_err_text());
+    memcpy(place, &old, n);
+    return ql_bad(e) && strstr(ql_err_text(), "libhdf5 crashed");
+}
+
+/* How libhdf5 1.10 describes chunks made it divide by zero (SIGFPE in H5D__chunk_set_info: fewer dimensions than the dataset has)
+ * and copy from where no chunk is (SIGSEGV in H5VM_memcpyvv: a chunk that is shorter than its sizes say). */
+static void old_files_that_crash_libhdf5(void **state) {
+    (void)state;
+    save_good();
+    char *path = state_path(), *old = ql_format("%s/old.h5", folder);
+    ql_str file;
+    assert_true(copy_in_old_format(path, old));
+    assert_false(ql_bad(ql_file_read(old, 1 << 20, &file)));
+    assert_false(ql_bad(load_bytes(&file)));
+    static const uint32_t awkward[] = {0, 1, 2, 3, 5, 16, 23, 25, 387, 0x7fffffff, 0x80000000, 0xffffffff};
+    uint8_t *size = chunk_sizes(&file, 4, 24), *dimensions = size - 9, *bytes = chunk_bytes(&file, 4 * 24 * 4 + 4);
+    int crashed = 0;
+    for (size_t i = 0; i < QL_LEN(awkward); i++) {
+        for (size_t d = 0; d < 3; d++) crashed += survives(&file, size + 4 * d, 4, awkward[i]);
+        crashed += survives(&file, dimensions, 1, awkward[i]);
+        crashed += survives(&file, bytes, 4, awkward[i]);
+    }
+    print_message("    libhdf5 crashed %d times, in its child\n", crashed);
+    assert_false(ql_bad(load_bytes(&file)));
+    ql_str_free(&file);
+    free(old);
+    free(path);
+}
+
 /* Garbage of every length up to a full header, and a file of another kind. */
 static void what_is_no_hdf5_is_refused(void **state) {
     (void)state;
@@ -231,7 +296,7 @@ int main(int argc, char **argv) {
     folder = make_folder();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(misleading_contents_are_refused), cmocka_unit_test(none_of_them_needs_memory_or_time),
-        cmocka_unit_test(what_is_no_hdf5_is_refused),      cmocka_unit_test(a_crash_of_libhdf5_is_bad_input),
+        cmocka_unit_test(old_files_that_crash_libhdf5),    cmocka_unit_test(what_is_no_hdf5_is_refused),      cmocka_unit_test(a_crash_of_libhdf5_is_bad_input),
         cmocka_unit_test(the_reader_reaches_nothing),        cmocka_unit_test(plugins_are_not_loaded),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
