@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/pulse.h"
+
 ql_err ql_file_read(const char *path, size_t limit, ql_str *out) {
     *out = (ql_str){0};
     ql_map m;
@@ -31,6 +33,7 @@ ql_err ql_write_all(int fd, const void *bytes, size_t n, const char *name) {
         if (done < 0) return ql_fail_errno("%s: cannot be written", name);
         p += done;
         n -= (size_t)done;
+        ql_pulse_beat();
     }
     return ql_ok();
 }

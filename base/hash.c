@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "base/file.h"
+#include "base/pulse.h"
 
 struct ql_hasher {
     EVP_MD_CTX *context;
@@ -52,6 +53,7 @@ ql_err ql_sha256_file(const char *path, ql_sha256 *out) {
         size_t n = m.size - at < piece ? m.size - at : piece;
         ql_hasher_add(h, m.data + at, n);
         ql_map_release(&m, at, n);
+        ql_pulse_beat();
     }
     *out = ql_hasher_close(h);
     ql_map_close(&m);

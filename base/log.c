@@ -1,17 +1,21 @@
 #include "base/log.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/private.h"
+#include "base/pulse.h"
 
-static int    log_fd = -1, log_rank, log_world = 1;
-static bool   bar_is_drawn;
+static _Atomic int log_fd = -1; /* a watchdog may write to it, too */
+static int    log_rank, log_world = 1;
+static bool   bar_is_drawn, log_is_torn;
 static double last_progress = -1e9;
 
 ql_err ql_log_open(const char *path, int rank, int world_size) {
@@ -19,7 +23,10 @@ ql_err ql_log_open(const char *path, int rank, int world_size) {
     log_world = world_size;
     if (!path) return ql_ok();
     ql_log_close();
-    return ql_private_open(path, O_WRONLY | O_CREAT | O_APPEND, &log_fd);
+    int    fd = -1;
+    ql_err e = ql_private_open(path, O_WRONLY | O_CREAT | O_APPEND, &fd);
+    log_fd = fd;
+    return e;
 }
 
 void ql_log_close(void) {
@@ -31,19 +38,34 @@ int ql_log_rank(void) {
     return log_rank;
 }
 
+int ql_log_file(void) {
+    return log_fd;
+}
+
 bool ql_progress_is_bar(void) {
     const char *term = getenv("TERM");
     return isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
 }
 
-/* One write per line, so that the lines of several ranks do not mix. */
-static void write_line(int fd, const char *line, size_t n) {
-    while (n > 0) {
-        ssize_t done = write(fd, line, n);
-        if (done <= 0) return; /* nobody left to tell */
-        line += done;
-        n -= (size_t)done;
+/* One write per line, so that the lines of several ranks do not mix. Nobody may be reading. False: only part of it was
+ * written. */
+static bool write_line(int fd, const char *line, size_t n) {
+    ql_pulse_state before = ql_pulse_begin(QL_PULSE_SAVE, fd == STDERR_FILENO ? "standard error" : "run.log");
+    size_t         done = 0;
+    while (done < n) {
+        ssize_t m = write(fd, line + done, n - done);
+        if (m < 0 && errno == EINTR) continue;
+        if (m <= 0) break; /* nobody is left to tell */
+        done += (size_t)m;
     }
+    ql_pulse_end(&before);
+    return done == 0 || done == n;
+}
+
+/* A full disk may take the beginning of a line only; the next one that goes in does not hang on to it. */
+static void log_line(const char *line, size_t n) {
+    if (log_fd < 0 || (log_is_torn && write(log_fd, "\n", 1) != 1)) return;
+    log_is_torn = !write_line(log_fd, line, n);
 }
 
 static QL_PRINTF(3, 0) void say(const char *label, bool with_rank, const char *fmt, va_list ap) {
@@ -59,7 +81,7 @@ static QL_PRINTF(3, 0) void say(const char *label, bool with_rank, const char *f
     if (n > sizeof line - 2) n = sizeof line - 2;
     line[n++] = '\n';
     write_line(STDERR_FILENO, line, n);
-    if (log_fd >= 0) write_line(log_fd, line + text, n - text);
+    log_line(line + text, n - text);
     bar_is_drawn = false;
 }
 

@@ -4,10 +4,12 @@
 #pragma once
 #include "base/err.h"
 
-/* Local. `path` may be NULL: no file. Appends; opened as base/private.h has it. */
+/* Local. `path` may be NULL: no file. Appends; opened as base/private.h has it. When it cannot be, the rest goes to standard error all
+ * the same. A log that cannot be written later ends nothing either. */
 QL_RESULT ql_log_open(const char *path, int rank, int world_size);
 void      ql_log_close(void);
 int       ql_log_rank(void);
+int       ql_log_file(void); /* the descriptor of run.log, -1: none */
 
 void ql_info(const char *fmt, ...) QL_PRINTF(1, 2);  /* rank 0 only                       */
 void ql_warn(const char *fmt, ...) QL_PRINTF(1, 2);  /* "qlora: warning: ..."             */

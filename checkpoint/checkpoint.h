@@ -37,6 +37,7 @@ typedef enum {
     QL_COUNT_BEST_LOSS,        /* its mean loss, in 2^-32                                                     */
     QL_COUNT_PATIENCE,         /* evaluations since then that were not better by early_stopping_threshold     */
     QL_COUNT_SKIPPED,          /* steps in a row whose update was left out (on_nonfinite: skip)               */
+    QL_COUNT_SKIPPED_IN_ALL,   /* since the start: steps less these are updates                               */
     QL_COUNT_SPIKE_STEPS,      /* losses that the spike guard has seen                                        */
     QL_COUNT_SPIKE_MEAN,       /* their moving mean, in 2^-32                                                 */
     QL_COUNT_SPIKE_VARIANCE,   /* and variance, in 2^-32                                                      */

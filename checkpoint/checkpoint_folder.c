@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "checkpoint/checkpoint.h"
 
 static const char *const ROLE[] = {"new", "old", "gone"};
@@ -39,27 +39,10 @@ static unsigned host_tag(void) {
     return (unsigned)ql_hash64(name, strlen(name), 0);
 }
 
-/* Field 22 of /proc/PID/stat; 0: no such process, or no /proc. */
-static uint64_t start_of(long pid) {
-    char path[64], text[1024];
-    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
-    FILE *f = fopen(path, "r");
-    if (!f) return 0;
-    size_t n = fread(text, 1, sizeof text - 1, f);
-    fclose(f);
-    text[n] = 0;
-    const char *at = strrchr(text, ')'); /* the name of the program may hold anything */
-    uint64_t start = 0;
-    if (!at || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64,
-                      &start) != 1)
-        return 0;
-    return start;
-}
-
 char *ql_checkpoint_tmp_path(const char *output_dir, int64_t step, ql_tmp_role role) {
     long pid = getpid();
     char *name = ql_format(".tmp-checkpoint-%08" PRId64 "-%s-%08x-%ld-%" PRIu64, step, ROLE[role], host_tag(), pid,
-                           start_of(pid));
+                           ql_process_start(pid));
     char *path = ql_path_join(output_dir, name);
     free(name);
     return path;
@@ -97,9 +80,7 @@ static bool is_alive(const maker *m, const char *path) {
         struct stat st;
         return lstat(path, &st) != 0 || time(NULL) - st.st_mtime < 3600;
     }
-    if (kill((pid_t)m->pid, 0) != 0 && errno == ESRCH) return false;
-    uint64_t start = start_of(m->pid);
-    return start == 0 || m->start == 0 || start == m->start;
+    return ql_process_lives(m->pid, m->start);
 }
 
 /* A crash between the two renames of a replacement leaves the old one here and none in its place. */

@@ -18,6 +18,7 @@ const char *const ql_h5_counter[QL_COUNTERS] = {
     [QL_COUNT_BEST_LOSS] = "best_loss",
     [QL_COUNT_PATIENCE] = "evaluations_without_gain",
     [QL_COUNT_SKIPPED] = "steps_skipped_in_a_row",
+    [QL_COUNT_SKIPPED_IN_ALL] = "steps_skipped",
     [QL_COUNT_SPIKE_STEPS] = "spike_guard_steps",
     [QL_COUNT_SPIKE_MEAN] = "spike_guard_mean",
     [QL_COUNT_SPIKE_VARIANCE] = "spike_guard_variance",

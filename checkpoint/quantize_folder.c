@@ -2,9 +2,11 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -129,8 +131,7 @@ static ql_err check_out(const char *path) {
 
 static ql_err fill(ql_quantize_job *j, const char *model, const char *config_path, const char *to) {
     char *weights = ql_path_join(to, "model.safetensors"), *config = ql_path_join(to, "config.json");
-    ql_err e = ql_dir_make(to);
-    if (!ql_bad(e)) e = copy_others(model, to);
+    ql_err e = copy_others(model, to);
     if (!ql_bad(e)) e = write_config(j, config_path, config);
     if (!ql_bad(e)) e = ql_quantize_write(j, weights);
     free(weights);
@@ -146,12 +147,50 @@ static ql_err publish(const char *from, const char *to) {
     return e;
 }
 
+/* Somebody is at work in a folder as long as he holds its lock, which nobody does who was killed; -1: it is in use, or not to be
+ * told. */
+static int hold(const char *folder) {
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
+    if (fd >= 0) close(fd);
+    return -1;
+}
+
+static void remove_if_left(const char *folder) {
+    struct stat st;
+    int fd = lstat(folder, &st) == 0 && st.st_uid == geteuid() ? hold(folder) : -1;
+    if (fd < 0) return;
+    if (ql_bad(ql_dir_remove(folder))) ql_warn("%s", ql_err_text());
+    close(fd);
+}
+
+/* What somebody who was killed left beside `to`. */
+static void remove_leftovers(const char *to) {
+    const char *slash = strrchr(to, '/');
+    char *parent = slash ? ql_strndup(to, (size_t)(slash - to) + 1) : ql_strdup("."), *start = ql_format("%s.tmp-", slash ? slash + 1 : to);
+    DIR *dir = opendir(parent);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        size_t n = strlen(start);
+        if (strncmp(entry->d_name, start, n) != 0 || strspn(entry->d_name + n, "0123456789") != strlen(entry->d_name + n)) continue;
+        char *left = ql_path_join(parent, entry->d_name);
+        remove_if_left(left);
+        free(left);
+    }
+    if (dir) closedir(dir);
+    free(parent);
+    free(start);
+}
+
 static ql_err write_folder(ql_quantize_job *j, const char *model, const char *config_path, const char *out_folder) {
     size_t n = strlen(out_folder);
     while (n > 1 && out_folder[n - 1] == '/') n--;
     char *to = ql_strndup(out_folder, n), *aside = ql_format("%s.tmp-%ld", to, (long)getpid());
-    ql_err e = fill(j, model, config_path, aside);
+    remove_leftovers(to);
+    ql_err e = ql_dir_make(aside);
+    int lock = ql_bad(e) ? -1 : hold(aside);
+    if (!ql_bad(e)) e = fill(j, model, config_path, aside);
     if (!ql_bad(e)) e = publish(aside, to);
+    if (lock >= 0) close(lock);
     if (ql_bad(e)) {
         char *reason = ql_strdup(ql_err_text());
         if (ql_bad(ql_dir_remove(aside))) ql_warn("%s", ql_err_text());
@@ -172,8 +211,8 @@ static ql_err check_model_config(const char *path) {
 }
 
 ql_err ql_quantize_folder(const char *model_folder, const char *out_folder, const ql_quant *type, bool double_quant,
-                          bool (*is_quantised)(const char *tensor_name, void *ctx), void *ctx) {
-    ql_quantize_job j = {.type = type, .double_quant = double_quant};
+                          bool (*is_quantised)(const char *tensor_name, void *ctx), void *ctx, int (*stops)(void)) {
+    ql_quantize_job j = {.type = type, .double_quant = double_quant, .stops = stops};
     ql_tensor_set *s = NULL;
     char *config = ql_path_join(model_folder, "config.json");
     ql_err e = check_out(out_folder);

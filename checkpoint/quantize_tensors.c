@@ -56,6 +56,11 @@ static void tell(ql_quantize_job *j) {
                 j->done <= j->n ? "checked" : "written");
 }
 
+static ql_err check_request(const ql_quantize_job *j) {
+    QL_CHECK(!j->stops || !j->stops(), QL_STOPPED, "quantize: stopped on request; nothing is left of what was written");
+    return ql_ok();
+}
+
 ql_err ql_quantize_survey(ql_quantize_job *j, const ql_tensor_set *s, bool (*is_quantised)(const char *, void *),
                           void *ctx) {
     j->n = ql_tensor_set_size(s);
@@ -68,6 +73,7 @@ ql_err ql_quantize_survey(ql_quantize_job *j, const ql_tensor_set *s, bool (*is_
              "the model has no linear layers to quantise: none of its weights was chosen");
     make_room(j);
     for (size_t i = 0; i < j->n; i++) {
+        QL_TRY(check_request(j));
         QL_CHECK(ql_stored_is_finite(j->item[i].from), QL_DATA,
                  "%s: tensor %s: holds a NaN or an infinity; fetch the model again", j->item[i].from->file->path,
                  j->item[i].from->name);
@@ -117,6 +123,7 @@ static ql_err put_quantised(ql_quantize_job *j, ql_quantize_item *it, ql_tensor_
 }
 
 static ql_err put_item(ql_quantize_job *j, ql_quantize_item *it, ql_tensor_writer *w) {
+    QL_TRY(check_request(j));
     if (it->quantised) return put_quantised(j, it, w);
     ql_err e = ql_tensor_writer_put(w, it->from->name, it->from->data, it->from->bytes);
     ql_stored_release(it->from);

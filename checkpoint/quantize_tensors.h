@@ -15,6 +15,7 @@ typedef struct {
     bool              double_quant;
     ql_quantize_item *item;
     size_t            n, done;
+    int             (*stops)(void); /* whether somebody wants us to; may be NULL */
     /* room for the largest quantised tensor */
     uint8_t *packed, *absmax_q;
     float   *absmax, *nested_absmax;

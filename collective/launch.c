@@ -1,7 +1,12 @@
 #include "collective/launch.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "collective/collective.h"
 
 /* A positive number from the environment; 0: not set, or no such number. */
 static int count_from(const char *name) {
@@ -33,4 +38,13 @@ ql_launch ql_launch_find(void) {
     if (n) return (ql_launch){QL_LAUNCH_PMI, n};
     if (tasks) return (ql_launch){QL_LAUNCH_SRUN_BARE, tasks};
     return (ql_launch){QL_LAUNCH_ALONE, 1};
+}
+
+/* The kernel keeps this bond over exec, and ties it to the parent's thread that forked us: mpirun and slurmstepd do that in
+ * their first one. Who dies before the bond is made is noticed by the second look. */
+void ql_world_tie(void) {
+    if (ql_launch_find().launcher == QL_LAUNCH_ALONE) return;
+    pid_t parent = getppid();
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(QL_TEMP);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "collective/litter.h"
 #include "collective/shared_memory.h"
 
 /* The ranks that work together: all, until some are told to stand by (ql_wire_part). */
@@ -73,6 +74,7 @@ static void compare_with_launcher(const ql_place *place) {
 
 ql_err ql_wire_open(int *argc, char ***argv, ql_launch launch, ql_place *place, char kind[64]) {
     QL_TRY(check_launcher(launch));
+    ql_litter_clean(); /* a full /dev/shm may be full of it */
     QL_TRY(ql_shared_memory_check());
     int level;
     QL_TRY(verdict(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &level), "at start"));

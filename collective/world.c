@@ -9,6 +9,8 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/pulse.h"
+#include "collective/recorder.h"
 #include "collective/wire.h"
 
 struct ql_world {
@@ -44,12 +46,34 @@ const char *ql_world_kind(const ql_world *w) {
     return w->kind;
 }
 
-static ql_err reduce(ql_world *w, int64_t *data, size_t n, ql_wire_op op) {
+/* ---- exchanges: everything that ranks do together goes through here, in the same order on all of them ---- */
+
+static ql_pulse_kind enter(ql_ring_what what, size_t count) {
+    ql_recorder_enter(what, count);
+    return ql_pulse_wait();
+}
+
+static void leave(ql_pulse_kind before) {
+    ql_recorder_leave();
+    ql_pulse_go_on(before);
+}
+
+static ql_err reduce_pieces(int64_t *data, size_t n, ql_wire_op op) {
     const size_t piece = QL_WIRE_PIECE / sizeof *data;
-    if (alone(w)) return ql_ok();
-    for (size_t done = 0; done < n; done += piece)
+    for (size_t done = 0; done < n; done += piece) {
         QL_TRY(ql_wire_reduce_i64(data + done, n - done < piece ? n - done : piece, op));
+        ql_pulse_beat();
+    }
     return ql_ok();
+}
+
+static ql_err reduce(ql_world *w, int64_t *data, size_t n, ql_wire_op op) {
+    static const ql_ring_what what[] = {[QL_WIRE_SUM] = QL_RING_SUM, [QL_WIRE_MAX] = QL_RING_MAX, [QL_WIRE_MIN] = QL_RING_MIN};
+    if (alone(w)) return ql_ok();
+    ql_pulse_kind before = enter(what[op], n);
+    ql_err        e = reduce_pieces(data, n, op);
+    leave(before);
+    return e;
 }
 
 ql_err ql_sum_i64(ql_world *w, int64_t *data, size_t n) {
@@ -69,23 +93,46 @@ ql_err ql_min_i64(ql_world *w, int64_t *data, size_t n) {
     return reduce(w, data, n, QL_WIRE_MIN);
 }
 
+static ql_err receive_all(ql_world *w, const void *mine, size_t n, void *all) {
+    for (int from = 1; from < w->place.size; from++) {
+        QL_TRY(ql_wire_send(&w->place, from, mine, w->place.rank == 0 ? (char *)all + (size_t)from * n : NULL, n));
+        ql_pulse_beat();
+    }
+    return ql_ok();
+}
+
 ql_err ql_gather_bytes(ql_world *w, const void *mine, size_t n, void *all) {
     if (w->place.rank == 0 && n > 0) memmove(all, mine, n);
-    for (int from = 1; from < w->place.size; from++)
-        QL_TRY(ql_wire_send(&w->place, from, mine, w->place.rank == 0 ? (char *)all + (size_t)from * n : NULL, n));
+    if (alone(w)) return ql_ok();
+    ql_pulse_kind before = enter(QL_RING_GATHER, n);
+    ql_err        e = receive_all(w, mine, n, all);
+    leave(before);
+    return e;
+}
+
+static ql_err broadcast_pieces(void *data, size_t n, int root) {
+    for (size_t done = 0; done < n; done += QL_WIRE_PIECE) {
+        QL_TRY(ql_wire_broadcast((char *)data + done, n - done < QL_WIRE_PIECE ? n - done : QL_WIRE_PIECE, root));
+        ql_pulse_beat();
+    }
     return ql_ok();
 }
 
 ql_err ql_broadcast(ql_world *w, void *data, size_t n, int root) {
     QL_CHECK(root >= 0 && root < w->place.size, QL_BUG, "broadcast from rank %d in a world of %d", root, w->place.size);
     if (alone(w)) return ql_ok();
-    for (size_t done = 0; done < n; done += QL_WIRE_PIECE)
-        QL_TRY(ql_wire_broadcast((char *)data + done, n - done < QL_WIRE_PIECE ? n - done : QL_WIRE_PIECE, root));
-    return ql_ok();
+    ql_pulse_kind before = enter(QL_RING_BROADCAST, n);
+    ql_err        e = broadcast_pieces(data, n, root);
+    leave(before);
+    return e;
 }
 
 ql_err ql_barrier(ql_world *w) {
-    return alone(w) ? ql_ok() : ql_wire_barrier();
+    if (alone(w)) return ql_ok();
+    ql_pulse_kind before = enter(QL_RING_BARRIER, 0);
+    ql_err        e = ql_wire_barrier();
+    leave(before);
+    return e;
 }
 
 /* What one rank brings to an agreement; 0 in `code`: success. */
@@ -168,6 +215,13 @@ static ql_err all_bring(ql_world *w, ql_code code, bool *yes) {
 
 /* ---- ranks that stand by ---- */
 
+static ql_err part(bool works, ql_place *place) {
+    ql_pulse_kind before = enter(QL_RING_BARRIER, 0);
+    ql_err        e = ql_wire_part(works, place);
+    leave(before);
+    return e;
+}
+
 ql_err ql_world_part(ql_world *w, bool works) {
     int    size = w->place.size;
     bool  *all = QL_NEW_ARRAY(bool, (size_t)size);
@@ -179,8 +233,9 @@ ql_err ql_world_part(ql_world *w, bool works) {
         if (all[r]) w->first_working = r;
         else w->standing_by[w->n_standing_by++] = r;
     if (w->n_standing_by == size) e = ql_fail(QL_BUG, "all ranks stand by");
-    else if (w->n_standing_by > 0) e = ql_wire_part(works, &w->place);
+    else if (w->n_standing_by > 0) e = part(works, &w->place);
     w->stands_by = !works;
+    if (works) ql_recorder_place(w->place);
 out:
     free(all);
     return e;
@@ -194,6 +249,7 @@ static void sleep_for(double seconds) {
 ql_err ql_world_stand_by(ql_world *w, int (*requested)(void)) {
     int32_t word = 0;
     int     passed_on = 0;
+    (void)ql_pulse_begin(QL_PULSE_IDLE, "standing by");
     for (;;) {
         QL_TRY(ql_wire_hear(&word));
         if (word != 0) break;
@@ -238,6 +294,7 @@ static ql_err end_together(ql_world *w, ql_err status) {
 
 ql_err ql_world_close(ql_world *w, ql_err status) {
     char  *sentence = ql_strdup(ql_err_text());
+    (void)ql_pulse_begin(QL_PULSE_END, "the end of the run");
     ql_err e = w->wired ? end_together(w, status) : status;
     if (ql_bad(e) && e.code == status.code) (void)ql_fail(status.code, "%s", sentence);
     free(sentence);
@@ -249,5 +306,6 @@ ql_err ql_world_close(ql_world *w, ql_err status) {
 void ql_world_leave(ql_code code) {
     fflush(stdout);
     fflush(stderr);
+    ql_recorder_end(QL_RING_FAILED, 100);
     _exit(code == QL_OK ? QL_BUG : (int)code);
 }

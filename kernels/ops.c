@@ -1,5 +1,7 @@
 /* The checked front doors of the operations: shapes and element types are compared with ops.h,
  * then the device's table is called. A mismatch is a mistake of ours, hence QL_BUG. */
+#include <math.h>
+
 #include "kernels/backend.h"
 
 /* Any element type that weights, tables and biases may have. */
@@ -132,13 +134,19 @@ ql_err ql_decode_weight(ql_device *d, const ql_decode_weight_args *a) {
     RUN(decode_weight);
 }
 
+float ql_weight_grad_limit(const ql_weight_grad_args *a) {
+    int64_t rows = a->rows_in_all > 0 ? a->rows_in_all : ql_max(1, a->row_start.rows - 1);
+    return (float)(ldexp(1, 62 - QL_GRAD_BITS) / (double)rows);
+}
+
 ql_err ql_weight_grad(ql_device *d, const ql_weight_grad_args *a) {
     QL_TRY(check_operands(d, "weight_grad", a->operands, a->x.dtype));
     CHECK("weight_grad", sum, QL_I64, a->dy.cols, a->x.cols);
     CHECK("weight_grad", dy, a->x.dtype, a->x.rows, a->sum.rows);
     CHECK("weight_grad", x, a->x.dtype, a->dy.rows, a->sum.cols);
     CHECK("weight_grad", row_start, QL_I32, ql_max(1, a->row_start.rows), 1);
-    CHECK("weight_grad", overflow, QL_I32, 1, 1);
+    CHECK("weight_grad", flaws, QL_I32, 1, 1);
+    QL_CHECK(a->rows_in_all >= 0, QL_BUG, "weight_grad: %lld rows in all", (long long)a->rows_in_all);
     QL_CHECK(a->shift >= 0 && a->shift < (d->backend->is_host ? 1 : QL_GRAD_BITS), QL_BUG,
              "weight_grad: a shift of %d bits", a->shift);
     if (a->drop_x) QL_TRY(check_drop("weight_grad", a->drop_x, a->x.rows));

@@ -92,17 +92,25 @@ typedef struct {
  * of `operands`, k being the token of the row) is rounded to nearest at scale 2^QL_GRAD_BITS and
  * added to sum[o,i] as an integer. Other back ends may cut rows into pieces of a fixed number of tokens and
  * round and add each piece's matrix.
- * A value outside +-2^62 or not a number sets `*overflow` to 1. */
+ *
+ * What a row adds to an element is at most 2^62 / rows_in_all, so that no sum over any of these rows can be beyond 2^62,
+ * in whatever order and on however many ranks they are added; a piece of a row that is cut into n may add the nth part
+ * of that. What is larger, or not finite, is left out, and its bit is set in `*flaws`: a verdict about each row alone,
+ * which does not depend on who computes the others. */
 enum { QL_GRAD_BITS = 40 };
+typedef enum { QL_GRAD_TOO_LARGE = 1, QL_GRAD_NOT_FINITE = 2 } ql_grad_flaw;
 typedef struct {
     ql_tensor sum;       /* i64 [out, in]                      */
     ql_tensor dy, x;     /* act [N, out], [N, in]              */
     ql_tensor row_start; /* i32 [R + 1, 1], first token of each packed row, last = N */
-    ql_tensor overflow;  /* i32 [1, 1]                         */
+    ql_tensor flaws;     /* i32 [1, 1]: bits of ql_grad_flaw   */
+    int64_t   rows_in_all; /* that are added to `sum`, by all calls and ranks; 0: those of this call */
     ql_dtype  operands;  /* QL_F32 or QL_BF16                  */
     const ql_drop *drop_x; /* NULL, or x is dropped first      */
     int       shift;     /* G_r is multiplied by 2^-shift before it is rounded, as a scaled loss asks for; on the CPU 0 */
 } ql_weight_grad_args;
+/* The limit of what a row adds to an element. */
+float ql_weight_grad_limit(const ql_weight_grad_args *a);
 
 /* y = drop(x), or y += drop(x); y may be x. Products drop their operands themselves. */
 typedef struct {

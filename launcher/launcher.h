@@ -47,8 +47,8 @@ QL_RESULT ql_worker_find(char **path);
 /* Becomes `argv[0]` (a path, or a name looked up in PATH); returns only on failure. */
 QL_RESULT ql_become(char **argv);
 
-/* Runs `argv` as a child and waits for it; requests to stop become SIGUSR1 for it, a second SIGINT
- * SIGTERM. `status`: its exit status, QL_TEMP when a signal ended it. */
-QL_RESULT ql_attend(char **argv, int *status);
+/* Runs `argv`, an mpirun, as a child and waits for it. Requests to stop are passed on to the workers when they have something to
+ * save, else the child is ended. `status`: its exit status, QL_TEMP when a signal ended it. */
+QL_RESULT ql_attend(char **argv, bool saves, int *status);
 
 QL_RESULT ql_start_run(const ql_arguments *a);

@@ -1,6 +1,7 @@
 /* `qlora run`: the configuration is read first, so that its mistakes are said once and at once;
  * then this process becomes the worker, or stands by while mpirun runs several. Restarting them
  * after a fault (distributed rules L12 to L14) will join the standing by. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/private.h"
+#include "launcher/environment.h"
 #include "launcher/launcher.h"
+#include "launcher/workers.h"
 
 static ql_err check_config(const ql_arguments *a) {
     char    **rest = a->word + a->first_rest;
@@ -54,6 +57,18 @@ static size_t put_worker_words(const ql_arguments *a, char **argv, size_t n) {
     return n;
 }
 
+/* Requests to stop that come while one program becomes the other wait for it. */
+static ql_err become_worker(char **argv) {
+    sigset_t requests, before;
+    sigemptyset(&requests);
+    const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+    for (size_t i = 0; i < QL_LEN(numbers); i++) sigaddset(&requests, numbers[i]);
+    sigprocmask(SIG_BLOCK, &requests, &before);
+    ql_err e = ql_become(argv);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return e;
+}
+
 static ql_err start_workers(const ql_arguments *a, int64_t n_ranks, char *worker) {
     char **argv = QL_NEW_ARRAY(char *, a->count + 8);
     char   count[32];
@@ -72,7 +87,9 @@ static ql_err start_workers(const ql_arguments *a, int64_t n_ranks, char *worker
     argv[n++] = worker;
     put_worker_words(a, argv, n);
     int    status = 0;
-    ql_err e = n_ranks > 1 ? ql_attend(argv, &status) : ql_become(argv);
+    bool   saves = !ql_arguments_value(a, "--check");
+    ql_workers_mark();
+    ql_err e = n_ranks > 1 ? ql_attend(argv, saves, &status) : become_worker(argv);
     free(argv);
     if (!ql_bad(e)) exit(status); /* the workers have said why */
     return n_ranks > 1 ? ql_err_prefix(e, "Open MPI is needed for more than one worker (package openmpi-bin)") : e;
@@ -87,6 +104,8 @@ ql_err ql_start_run(const ql_arguments *a) {
         QL_TRY(allow_root(a));
         set_environment();
     }
+    ql_environment_check(geteuid() == 0 && !ql_in_container());
+    if (n_ranks > 1) ql_environment_print();
     char *worker;
     QL_TRY(ql_worker_find(&worker));
     ql_err e = start_workers(a, n_ranks, worker);

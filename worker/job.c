@@ -238,6 +238,9 @@ ql_err ql_job_load(ql_job *j, ql_job_purpose purpose) {
     forget_text(j);
     j->objective = &ql_objective_sft;
     j->loss_scale = ql_loss_scale_start(j->question.needs.activation);
+    j->guard = ql_guard_start(&j->config);
+    j->best = ql_best_start(&j->config);
+    j->evaluated = -1;
     QL_TRY(ql_device_prepare(j->device, &j->question.needs));
     QL_TRY(ql_device_reserve(j->device, j->plan.arena_bytes));
     QL_TRY(ql_model_load(&j->model, j->device, longest_row(j)));
@@ -293,7 +296,7 @@ ql_err ql_job_run_host_batch(ql_job *j, bool training, uint32_t step) {
                 .operands = j->operands,
                 .rope_cos = j->model.rope_cos,
                 .rope_sin = j->model.rope_sin,
-                .overflow = j->adapter.overflow,
+                .step_rows = ql_min(j->global_batch, j->train_rows.rows),
                 .loss_scale = j->loss_scale.exponent,
                 .batch = &j->batch.view,
                 .dropout = training ? (float)j->config.lora_dropout : 0,
@@ -304,5 +307,13 @@ ql_err ql_job_run_host_batch(ql_job *j, bool training, uint32_t step) {
     QL_TRY(ql_run_batch(&r));
     QL_TRY(ql_batch_fetch(&j->batch));
     ql_at(training ? "loss" : "score", training ? step + 1 : 0, j);
+    return ql_ok();
+}
+
+ql_err ql_job_gradient_flaws(ql_job *j, int32_t *flaws) {
+    int32_t *each = j->adapter.flaws_on_host;
+    QL_TRY(ql_download(j->device, each, j->adapter.flaws));
+    *flaws = 0;
+    for (size_t m = 0; m < j->adapter.shape.modules; m++) *flaws |= each[m];
     return ql_ok();
 }

@@ -3,8 +3,10 @@
 #pragma once
 #include "collective/collective.h"
 #include "worker/batch.h"
+#include "worker/best.h"
 #include "worker/deal.h"
 #include "worker/exchange.h"
+#include "worker/guard.h"
 #include "worker/loss_scale.h"
 #include "worker/memory.h"
 #include "worker/model/adapter.h"
@@ -45,6 +47,9 @@ typedef struct {
     ql_exchange      exchange; /* of gradients; training only */
     ql_deal          deal;     /* of rows                     */
     ql_loss_scale    loss_scale; /* part of the state, as the adapter is */
+    ql_guard         guard;      /* likewise                             */
+    ql_best          best;       /* likewise                             */
+    int64_t          evaluated;  /* the step of the last evaluation made; -1: none */
     bool             has_updated; /* a step of this process has queued its update */
 } ql_job;
 
@@ -63,3 +68,6 @@ void ql_job_report(const ql_job *j, ql_job_purpose purpose);
 /* Local. Runs what is in j->host: with the training plan when `training`, adding gradients. The
  * log-probabilities are in j->batch.logp afterwards. */
 QL_RESULT ql_job_run_host_batch(ql_job *j, bool training, uint32_t step);
+/* Local. Waits for what is queued: bits of ql_grad_flaw of all gradients since j->adapter.flaws were zeroed; those of each
+ * module are in j->adapter.flaws_on_host afterwards. */
+QL_RESULT ql_job_gradient_flaws(ql_job *j, int32_t *flaws);

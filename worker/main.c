@@ -2,6 +2,7 @@
  * verdict into an exit status. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,14 +10,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/crash.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/hook.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/private.h"
+#include "base/pulse.h"
 #include "checkpoint/checkpoint.h"
+#include "collective/recorder.h"
 #include "worker/device_choice.h"
+#include "worker/early_stop.h"
 #include "worker/eval.h"
 #include "worker/job.h"
 #include "worker/options.h"
@@ -25,6 +30,7 @@
 #include "worker/stop.h"
 #include "worker/tool/tool.h"
 #include "worker/train.h"
+#include "worker/watchdog.h"
 
 static void say_notes(ql_str *notes) {
     for (char *line = notes->data, *end; line && *line; line = end) {
@@ -94,7 +100,10 @@ static ql_err open_output(const ql_job *j) {
     char *run = ql_path_join(j->config.output_dir, "run"), *log = ql_path_join(j->config.output_dir, "run.log");
     ql_err e = ql_ok();
     if (!ql_bad(e) && j->place.rank == 0) e = lock_output(run);
-    if (!ql_bad(e)) e = ql_log_open(log, j->place.rank, j->place.size);
+    ql_err logged = ql_bad(e) ? ql_ok() : ql_log_open(log, j->place.rank, j->place.size);
+    if (logged.code == QL_DENIED) e = logged;
+    else if (ql_bad(logged)) ql_warn("%s; the run goes on without it", ql_err_text());
+    if (!ql_bad(e)) ql_recorder_publish(run);
     if (!ql_bad(e) && j->place.rank == 0) ql_checkpoint_clean(j->config.output_dir);
     free(run);
     free(log);
@@ -123,8 +132,10 @@ static ql_err compare_ranks(ql_job *j) {
     return ql_same_everywhere(j->world, (uint64_t)j->total_steps, "the number of steps");
 }
 
+/* All ranks go on, or none: because one failed, or because one was asked to stop. */
 static ql_err agree(ql_job *j, ql_err e, const char *doing) {
-    return ql_agree(j->world, e, doing);
+    QL_TRY(ql_agree(j->world, e, doing));
+    return ql_stop_early(j);
 }
 
 static ql_err print_plan(const ql_job *j, bool json) {
@@ -139,8 +150,8 @@ static ql_err print_plan(const ql_job *j, bool json) {
 static void print_record(int64_t record, int64_t loss, int64_t targets) {
     ql_str line = {0};
     ql_str_printf(&line, "{\"record\": %lld, \"nll\": ", (long long)record);
-    if (targets > 0) ql_json_put_double(&line, (double)loss / 0x1p32);
-    else ql_str_puts(&line, "null"); /* dropped for its length, or nothing to predict */
+    if (targets > 0 && loss != INT64_MAX) ql_json_put_double(&line, (double)loss / 0x1p32);
+    else ql_str_puts(&line, "null"); /* dropped for its length, nothing to predict, or not finite */
     ql_str_printf(&line, ", \"tokens\": %lld}\n", (long long)targets);
     fwrite(line.data, 1, line.size, stdout);
     ql_str_free(&line);
@@ -161,7 +172,9 @@ static ql_err evaluate(ql_job *j, const ql_options *o) {
     size_t         n = (size_t)j->eval.records;
     int64_t       *loss = QL_NEW_ARRAY(int64_t, n), *targets = QL_NEW_ARRAY(int64_t, n);
     ql_eval_result r;
-    ql_err         e = ql_evaluate(j, loss, targets, &r);
+    (void)ql_pulse_begin(QL_PULSE_STEP, "evaluation");
+    ql_err e = ql_evaluate(j, loss, targets, NULL, &r);
+    (void)ql_pulse_begin(QL_PULSE_SAVE, "standard output");
     if (!ql_bad(e) && j->place.rank == 0) {
         if (o->per_record)
             for (size_t i = 0; i < n; i++) print_record((int64_t)i, loss[i], targets[i]);
@@ -176,12 +189,16 @@ static ql_err evaluate(ql_job *j, const ql_options *o) {
 
 static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
     bool writes = o->mode == QL_MODE_TRAIN;
+    ql_pulse_what("opening the device");
     QL_TRY(agree(j, ql_choose_device(j, j->device_kind, o->threads, o->mode == QL_MODE_PLAN), "opening the device"));
+    ql_pulse_what(j->config.model_name_or_path);
     QL_TRY(agree(j, ql_job_describe_model(j, purpose), "reading the model's headers"));
+    ql_pulse_what("the data");
     if (o->mode != QL_MODE_PLAN) QL_TRY(agree(j, ql_job_read_data(j, purpose), "reading the data"));
     QL_TRY(compare_ranks(j));
     QL_TRY(agree(j, ql_job_plan(j, purpose), "planning memory"));
     /* Only now: a run that was refused leaves nothing behind. */
+    ql_pulse_what(j->config.output_dir);
     QL_TRY(agree(j, writes ? open_output(j) : ql_ok(), "opening output_dir"));
     if (o->mode != QL_MODE_PLAN) ql_job_report(j, purpose);
     return ql_ok();
@@ -208,6 +225,7 @@ static ql_err work(ql_job *j, const ql_options *o) {
         ql_info("check: everything up to the first step is in order");
         return ql_ok();
     }
+    ql_pulse_what(j->config.model_name_or_path);
     ql_at("load", 0, j);
     QL_TRY(agree(j, ql_job_load(j, purpose), "loading the model"));
     ql_info("base     %s", j->model.origin);
@@ -220,7 +238,9 @@ static ql_err work(ql_job *j, const ql_options *o) {
 static ql_err run_job(ql_job *j, const ql_options *o) {
     if (o->ranks) j->place = (ql_place){.size = o->ranks, .local_size = o->ranks};
     bool works;
+    (void)ql_pulse_begin(QL_PULSE_LOAD, o->config);
     QL_TRY(agree(j, read_config(j, o), "reading the configuration"));
+    ql_watchdog_configure(&j->config);
     QL_TRY(part_world(j, o, &works));
     if (!works) return ql_world_stand_by(j->world, o->mode == QL_MODE_TRAIN ? ql_stop_requested : no_request);
     ql_err e = work(j, o);
@@ -233,8 +253,13 @@ static ql_err run_world(int *argc, char ***argv, const ql_options *o) {
     /* Only training has something to save; everything else just ends on a signal. What it saves is its user's alone. */
     if (o->mode == QL_MODE_TRAIN) ql_stop_watch();
     if (o->mode == QL_MODE_TRAIN) umask(077);
+    ql_recorder_open();
+    (void)ql_pulse_begin(QL_PULSE_START, "");
+    QL_TRY(ql_watchdog_start());
     ql_at("init", 0, NULL);
+    ql_pulse_what("MPI_Init");
     QL_TRY(ql_world_open(argc, argv, &j.world));
+    QL_TRY(ql_recorder_meet(j.world));
     j.place = ql_world_place(j.world);
     QL_TRY(ql_log_open(NULL, j.place.rank, j.place.size));
     ql_err e = run_job(&j, o);
@@ -242,12 +267,15 @@ static ql_err run_world(int *argc, char ***argv, const ql_options *o) {
         ql_job_close(&j); /* the data plane says farewell while there is a world */
         e = ql_world_close(j.world, e);
     }
+    if (!ql_bad(e) || e.code == QL_STOPPED) ql_recorder_end(QL_RING_ENDED, 1000);
+    (void)ql_pulse_begin(QL_PULSE_IDLE, "");
     return e;
 }
 
 static ql_err run(int argc, char **argv, const ql_options *o) {
+    if (o->mode != QL_MODE_TRAIN) ql_stop_release();
     QL_TRY(ql_checkpoint_init());
-    if (o->mode == QL_MODE_TEXT) return ql_ok();
+    if (o->mode == QL_MODE_TEXT) return ql_options_print(o);
     if (o->mode == QL_MODE_PROBE) return ql_probe(o->json);
     if (o->mode != QL_MODE_TOOL) return run_world(&argc, &argv, o);
     const ql_tool *tool = ql_tool_find(o->tool);
@@ -277,7 +305,11 @@ static void start_with_patient_threads(char **argv) {
 }
 
 int main(int argc, char **argv) {
+    ql_stop_hold();
+    ql_world_tie();
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of writing, as a full disk is */
     start_with_patient_threads(argv);
+    ql_crash_watch();
     ql_options o;
     ql_err     e = ql_options_read(argc, argv, &o);
     if (!ql_bad(e)) e = run(argc, argv, &o);

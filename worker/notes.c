@@ -14,10 +14,6 @@ bool ql_speaks(const ql_trainer *t) {
     return t->job->place.rank == 0;
 }
 
-static ql_err write_line(ql_trainer *t, ql_str *line) {
-    return ql_metrics_write(&t->metrics, line);
-}
-
 ql_err ql_note_config(const ql_job *j) {
     ql_str text = {0};
     ql_config_write(&j->config, &text);
@@ -28,8 +24,8 @@ ql_err ql_note_config(const ql_job *j) {
     return e;
 }
 
-ql_err ql_note_start(ql_trainer *t) {
-    if (!ql_speaks(t)) return ql_ok();
+void ql_note_start(ql_trainer *t) {
+    if (!ql_speaks(t)) return;
     ql_str line = {0};
     ql_line_begin(&line, "start");
     ql_line_int(&line, "step", t->done.step);
@@ -41,7 +37,7 @@ ql_err ql_note_start(ql_trainer *t) {
     ql_line_int(&line, "planned_device_bytes", (int64_t)(plan->arena_bytes + t->job->question.needs.workspace));
     ql_line_int(&line, "trainable_parameters", t->job->adapter.shape.trainable);
     ql_line_text(&line, "version", QL_VERSION);
-    return write_line(t, &line);
+    ql_metrics_write(&t->metrics, &line);
 }
 
 static void write_phases(ql_str *line, const ql_step_result *r) {
@@ -52,13 +48,14 @@ static void write_phases(ql_str *line, const ql_step_result *r) {
     }
 }
 
-ql_err ql_note_step(ql_trainer *t, const ql_step_result *r) {
-    if (!ql_speaks(t) || t->done.step % t->job->config.logging_steps != 0) return ql_ok();
+void ql_note_step(ql_trainer *t, const ql_step_result *r) {
+    if (!ql_speaks(t) || t->done.step % t->job->config.logging_steps != 0) return;
     ql_str line = {0};
     ql_line_begin(&line, "step");
     ql_line_int(&line, "step", t->done.step);
     ql_line_number(&line, "epoch", r->epoch);
     ql_line_number(&line, "loss", r->loss);
+    if (r->skipped) ql_line_flag(&line, "skipped");
     ql_line_number(&line, "grad_norm", r->grad_norm);
     ql_line_number(&line, "learning_rate", r->rate);
     if (r->loss_scale > 0) ql_line_number(&line, "loss_scale", r->loss_scale);
@@ -69,13 +66,13 @@ ql_err ql_note_step(ql_trainer *t, const ql_step_result *r) {
     ql_line_number(&line, "tokens_per_second", (double)r->tokens / fmax(r->seconds, 1e-9));
     ql_memory_use use = ql_device_memory(t->job->device);
     ql_line_int(&line, "peak_memory_bytes", (int64_t)(use.bytes_peak + use.workspace));
-    return write_line(t, &line);
+    ql_metrics_write(&t->metrics, &line);
 }
 
-ql_err ql_note_eval(ql_trainer *t, const ql_eval_result *r) {
+void ql_note_eval(ql_trainer *t, const ql_eval_result *r) {
     ql_info("step %" PRId64 ": eval_loss %.4f, perplexity %.3f, %" PRId64 " target tokens", t->done.step, r->loss,
             r->perplexity, r->targets);
-    if (!ql_speaks(t)) return ql_ok();
+    if (!ql_speaks(t)) return;
     ql_str line = {0};
     ql_line_begin(&line, "eval");
     ql_line_int(&line, "step", t->done.step);
@@ -83,27 +80,29 @@ ql_err ql_note_eval(ql_trainer *t, const ql_eval_result *r) {
     ql_line_number(&line, "perplexity", r->perplexity);
     ql_line_int(&line, "target_tokens", r->targets);
     ql_line_number(&line, "eval_seconds", r->seconds);
-    return write_line(t, &line);
+    ql_metrics_write(&t->metrics, &line);
 }
 
-ql_err ql_note_save(ql_trainer *t, const char *path, double seconds) {
-    if (!ql_speaks(t) || !path) return ql_ok();
+void ql_note_save(ql_trainer *t, const char *path, double seconds) {
+    if (!ql_speaks(t) || !path) return;
     ql_str line = {0};
     ql_line_begin(&line, "save");
     ql_line_int(&line, "step", t->done.step);
     ql_line_text(&line, "path", path);
     ql_line_number(&line, "save_seconds", seconds);
-    return write_line(t, &line);
+    ql_metrics_write(&t->metrics, &line);
 }
 
-ql_err ql_note_end(ql_trainer *t, const char *why) {
-    if (!ql_speaks(t)) return ql_ok();
+void ql_note_end(ql_trainer *t, const char *why) {
+    if (!ql_speaks(t)) return;
     ql_str line = {0};
     ql_line_begin(&line, "end");
     ql_line_int(&line, "step", t->done.step);
     ql_line_text(&line, "reason", why);
+    if (t->job->best.step > 0) ql_line_int(&line, "best_step", t->job->best.step);
+    if (t->job->guard.skipped_in_all > 0) ql_line_int(&line, "skipped_steps", t->job->guard.skipped_in_all);
     ql_line_number(&line, "train_seconds", ql_seconds() - t->started);
-    return write_line(t, &line);
+    ql_metrics_write(&t->metrics, &line);
 }
 
 void ql_show_progress(const ql_trainer *t, const ql_step_result *r, bool last) {

@@ -30,11 +30,10 @@ static const char help[] =
     "can be restarted; 77 refused for security; 85 stopped on request with a verified checkpoint.\n"
     "Signals TERM, INT, HUP, USR1, USR2: finish the step, save, exit 85. INT twice: leave at once.\n";
 
-static ql_err print_text(const char *option, ql_options *out) {
-    out->mode = QL_MODE_TEXT;
-    if (!strcmp(option, "--version")) {
+ql_err ql_options_print(const ql_options *o) {
+    if (!strcmp(o->text, "--version")) {
         printf("qlora-worker %s\n", QL_VERSION);
-    } else if (!strcmp(option, "--help-config")) {
+    } else if (!strcmp(o->text, "--help-config")) {
         ql_str text = {0};
         ql_config_help(&text, false);
         fwrite(text.data, 1, text.size, stdout);
@@ -129,7 +128,11 @@ ql_err ql_options_read(int argc, char **argv, ql_options *out) {
             out->tool_argv = argv + i + 2;
             return ql_ok();
         }
-        if (prints_text(word)) return print_text(word, out);
+        if (prints_text(word)) {
+            out->mode = QL_MODE_TEXT;
+            out->text = word;
+            return ql_ok();
+        }
         if (takes_value(word)) {
             QL_TRY(read_value(out, word, argv[i + 1]));
             i++;

@@ -12,12 +12,14 @@ typedef struct {
     char       *max_memory;                /* the override that --max-memory stands for */
     char      **overrides;                 /* KEY=VALUE; borrowed                 */
     size_t      n_overrides;
+    const char *text;                      /* the option that asks for one: --help, ... */
     const char *tool;                      /* --do NAME: what follows is its own   */
     int         tool_argc;
     char      **tool_argv;
 } ql_options;
 
-/* QL_USAGE with a line that names the option. For --help, --version and --help-config the text is
- * printed to standard output and the mode is QL_MODE_TEXT. */
+/* QL_USAGE with a line that names the option. */
 QL_RESULT ql_options_read(int argc, char **argv, ql_options *out);
+/* What QL_MODE_TEXT is about, to standard output. */
+QL_RESULT ql_options_print(const ql_options *o);
 void      ql_options_free(ql_options *o);

@@ -6,6 +6,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "checkpoint/checkpoint_folder.h"
+#include "worker/eval.h"
 #include "worker/model/arch.h"
 
 /* ---- identity: what must be the same for the bits to be the same ---- */
@@ -20,9 +22,10 @@ static void remember(identity *id, const char *key, char *value) {
     QL_PUSH(id->item, id->count, id->capacity, entry);
 }
 
-/* Keys whose wording may differ while the run is the same; what they came to is compared instead. */
+/* Keys whose wording may differ while the run is the same; what they came to is compared instead. Whether a step that goes
+ * wrong stops the run decides nothing about the steps that went well. */
 static bool is_resolved(const char *key) {
-    static const char *const keys[] = {"dataset", "bnb_4bit_compute_dtype"};
+    static const char *const keys[] = {"dataset", "bnb_4bit_compute_dtype", "on_nonfinite"};
     for (size_t i = 0; i < QL_LEN(keys); i++)
         if (!strcmp(keys[i], key)) return true;
     return false;
@@ -49,12 +52,52 @@ static void forget(identity *id) {
 
 /* ---- the state, filled from the job or into it ---- */
 
+/* What never happened is not written down: most runs skip nothing. */
+static void put_guard(const ql_guard *g, int64_t counter[QL_COUNTERS]) {
+    if (g->skipped_in_all > 0) {
+        counter[QL_COUNT_SKIPPED] = g->skipped;
+        counter[QL_COUNT_SKIPPED_IN_ALL] = g->skipped_in_all;
+    }
+    if (g->zscore == 0) return;
+    counter[QL_COUNT_SPIKE_STEPS] = g->losses;
+    counter[QL_COUNT_SPIKE_MEAN] = g->mean;
+    counter[QL_COUNT_SPIKE_VARIANCE] = g->variance;
+}
+
+static ql_err take_guard(ql_guard *g, const int64_t counter[QL_COUNTERS]) {
+    ql_guard kept = {.skipped = ql_max(0, counter[QL_COUNT_SKIPPED]),
+                     .skipped_in_all = ql_max(0, counter[QL_COUNT_SKIPPED_IN_ALL]),
+                     .losses = ql_max(0, counter[QL_COUNT_SPIKE_STEPS]),
+                     .mean = ql_max(0, counter[QL_COUNT_SPIKE_MEAN]),
+                     .variance = ql_max(0, counter[QL_COUNT_SPIKE_VARIANCE])};
+    return ql_guard_restore(g, counter[QL_COUNT_STEP], &kept);
+}
+
+static void put_evaluations(const ql_job *j, int64_t step, int64_t counter[QL_COUNTERS]) {
+    if (ql_evaluation_is_due(j, step)) counter[QL_COUNT_EVALUATED] = j->evaluated == step;
+    if (j->best.step < 0) return;
+    counter[QL_COUNT_BEST_STEP] = j->best.step;
+    counter[QL_COUNT_BEST_LOSS] = j->best.loss;
+    counter[QL_COUNT_PATIENCE] = j->best.without;
+}
+
+static ql_err take_evaluations(ql_job *j, const int64_t counter[QL_COUNTERS]) {
+    int64_t step = counter[QL_COUNT_STEP], evaluated = counter[QL_COUNT_EVALUATED];
+    QL_CHECK(evaluated == QL_NO_COUNT || evaluated == 0 || evaluated == 1, QL_DATA, "%lld evaluations of one step are none of ours",
+             (long long)evaluated);
+    j->evaluated = evaluated == 0 ? -1 : step;
+    if (counter[QL_COUNT_BEST_STEP] == QL_NO_COUNT) return ql_ok();
+    return ql_best_restore(&j->best, step, counter[QL_COUNT_BEST_STEP], counter[QL_COUNT_BEST_LOSS], counter[QL_COUNT_PATIENCE]);
+}
+
 static void put_counters(const ql_job *j, const ql_progress_counters *c, int64_t counter[QL_COUNTERS]) {
     for (int i = 0; i < QL_COUNTERS; i++) counter[i] = QL_NO_COUNT;
     counter[QL_COUNT_STEP] = c->step;
     counter[QL_COUNT_ROWS] = c->rows_done;
     counter[QL_COUNT_TOKENS] = c->tokens_seen;
     counter[QL_COUNT_TARGETS] = c->targets_seen;
+    put_guard(&j->guard, counter);
+    put_evaluations(j, c->step, counter);
     if (!j->loss_scale.active) return;
     counter[QL_COUNT_LOSS_SCALE] = j->loss_scale.exponent;
     counter[QL_COUNT_LOSS_SCALE_STEPS] = j->loss_scale.good_steps;
@@ -63,6 +106,8 @@ static void put_counters(const ql_job *j, const ql_progress_counters *c, int64_t
 static ql_err take_counters(ql_job *j, const int64_t counter[QL_COUNTERS], ql_progress_counters *c) {
     if (counter[QL_COUNT_LOSS_SCALE] != QL_NO_COUNT)
         QL_TRY(ql_loss_scale_restore(&j->loss_scale, counter[QL_COUNT_LOSS_SCALE], counter[QL_COUNT_LOSS_SCALE_STEPS]));
+    QL_TRY(take_guard(&j->guard, counter));
+    QL_TRY(take_evaluations(j, counter));
     c->step = counter[QL_COUNT_STEP];
     c->rows_done = counter[QL_COUNT_ROWS];
     c->tokens_seen = counter[QL_COUNT_TOKENS];
@@ -190,4 +235,49 @@ static ql_err write_adapter(ql_job *j) {
 ql_err ql_export_adapter(ql_job *j) {
     ql_err e = j->place.rank == 0 ? write_adapter(j) : ql_ok();
     return ql_agree(j->world, e, "writing the adapter");
+}
+
+/* The adapter of a checkpoint of this run, into the arrays of `copy`. */
+static ql_err read_adapter(ql_job *j, const char *path, int64_t step, ql_adapter_copy *copy) {
+    identity             id = {0};
+    ql_progress_counters none = {0};
+    identify(j, &id);
+    ql_state s = state_of(j, &id, copy, &none);
+    ql_err   e = ql_checkpoint_verify(path);
+    if (!ql_bad(e)) e = ql_checkpoint_load(path, &s);
+    if (!ql_bad(e) && s.counter[QL_COUNT_STEP] != step)
+        e = ql_fail(QL_DATA, "%s: is of step %" PRId64, path, s.counter[QL_COUNT_STEP]);
+    forget(&id);
+    return e;
+}
+
+/* The last adapter is better than none. */
+static ql_err write_last_instead(ql_job *j, const char *path) {
+    char  *reason = ql_strdup(ql_err_text());
+    ql_err e = write_adapter(j);
+    if (!ql_bad(e))
+        e = ql_fail(QL_DATA, "%s, the checkpoint of the best evaluation, cannot be used (%s); the adapter of the last step is written instead: "
+                    "take that, or set load_best_model_at_end: false", path, reason);
+    free(reason);
+    return e;
+}
+
+static ql_err write_adapter_of(ql_job *j, int64_t step) {
+    ql_adapter_copy copy;
+    ql_peft_config  card;
+    char           *path = ql_checkpoint_path(j->config.output_dir, step);
+    ql_adapter_copy_open(&j->adapter, &copy);
+    ql_adapter_card(&j->adapter, &j->model.graph, &j->config, &card);
+    ql_err e = read_adapter(j, path, step, &copy);
+    if (ql_bad(e)) e = write_last_instead(j, path);
+    else e = ql_peft_write(j->config.output_dir, &card, copy.module, j->adapter.shape.modules);
+    ql_peft_config_free(&card);
+    ql_adapter_copy_close(&copy);
+    free(path);
+    return e;
+}
+
+ql_err ql_export_checkpoint(ql_job *j, int64_t step) {
+    ql_err e = j->place.rank == 0 ? write_adapter_of(j, step) : ql_ok();
+    return ql_agree(j->world, e, "writing the adapter of the best evaluation");
 }

@@ -21,5 +21,8 @@ bool ql_save_is_due(const ql_job *j, const ql_save_clock *clock, int64_t step);
 /* Collective. Writes a checkpoint. A failure is a warning and tried again at the next occasion;
  * the third in a row, or one with `must`, is the verdict (QL_IO). `path` may be NULL. */
 QL_RESULT ql_save(ql_job *j, const ql_progress_counters *counters, ql_save_clock *clock, bool must, char **path);
+/* Collective. The same with the adapter of the checkpoint of `step`, verified. If that cannot be had, this job's adapter is
+ * written after all, and the verdict is QL_DATA. */
+QL_RESULT ql_export_checkpoint(ql_job *j, int64_t step);
 /* Collective. Writes the adapter for PEFT into the output folder. */
 QL_RESULT ql_export_adapter(ql_job *j);

@@ -7,6 +7,7 @@
 #include "base/hook.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "worker/trouble.h"
 
 static const int64_t *order_of_epoch(ql_job *j, int64_t epoch) {
     if (!j->order) j->order = QL_NEW_ARRAY(int64_t, (size_t)j->train_rows.rows);
@@ -33,9 +34,8 @@ static ql_err run_and_count(ql_job *j, int64_t step, ql_step_result *out) {
     double start = ql_seconds();
     QL_TRY(ql_job_run_host_batch(j, true, (uint32_t)step));
     for (ql_phase p = QL_PHASE_FORWARD; p <= QL_PHASE_BACKWARD; p++) QL_TRY(ql_phase_add(j->device, p, out->phase_seconds));
-    int64_t loss = ql_loss_sum(j->objective, j->batch.logp, j->host.targets);
-    bool    fits = loss != INT64_MAX && !__builtin_add_overflow(out->loss_fixed, loss, &out->loss_fixed);
-    if (!fits) out->loss_fixed = INT64_MAX;
+    if (!ql_loss_add_targets(&out->losses, j->objective, j->batch.logp, j->host.targets))
+        ql_suspect_losses(j, &j->train, &out->bad_losses);
     out->targets += j->host.targets;
     out->tokens += j->host.tokens;
     out->rows += j->host.rows;
@@ -66,25 +66,29 @@ static ql_err exchange_speeds(ql_job *j, const ql_step_result *mine) {
     return ql_ok();
 }
 
-/* Sums counts over ranks; a rank whose numbers are unusable says so here, before anyone uses them. `*fits`: the
- * gradients of all ranks do. */
-static ql_err exchange_counts(ql_job *j, int64_t rows, ql_step_result *out, bool *fits) {
-    int32_t overflow = 0;
+/* Of all ranks together; what is not finite explains what does not fit. */
+static ql_trouble trouble_of(int64_t bad_losses, int64_t not_finite, int64_t too_large) {
+    if (bad_losses > 0) return QL_LOSS_NOT_FINITE;
+    if (not_finite > 0) return QL_GRADIENT_NOT_FINITE;
+    return too_large > 0 ? QL_SUMS_OVERFLOW : QL_SOUND;
+}
+
+/* Sums counts over ranks; a rank whose numbers are unusable says so here, before anyone uses them. */
+static ql_err exchange_counts(ql_job *j, int64_t rows, ql_step_result *out, ql_trouble *trouble) {
+    int32_t flaws = 0;
     int     scale = j->loss_scale.exponent;
-    QL_TRY(ql_download(j->device, &overflow, j->adapter.overflow));
-    bool    bad_loss = out->loss_fixed == INT64_MAX;
-    int64_t counts[7] = {bad_loss ? 0 : out->loss_fixed, out->targets, out->tokens, bad_loss, overflow != 0, scale, out->rows};
+    QL_TRY(ql_job_gradient_flaws(j, &flaws));
+    int64_t counts[9] = {out->losses.whole, out->losses.part, out->targets, out->tokens, out->rows, scale, out->bad_losses.count > 0,
+                         (flaws & QL_GRAD_NOT_FINITE) != 0, (flaws & QL_GRAD_TOO_LARGE) != 0};
     QL_TRY(exchange_speeds(j, out));
     QL_TRY(ql_sum_i64(j->world, counts, QL_LEN(counts)));
-    QL_CHECK(counts[6] == rows, QL_BUG, "%lld rows were dealt, %lld were computed", (long long)rows, (long long)counts[6]);
-    QL_CHECK(counts[3] == 0, QL_DATA, "the loss is not finite; %s",
-             ql_cure_of_bad_loss(j->question.needs.activation,
-                                 "look at the data of these rows, or lower learning_rate (with resume_from_checkpoint: false)"));
+    QL_CHECK(counts[4] == rows, QL_BUG, "%lld rows were dealt, %lld were computed", (long long)rows, (long long)counts[4]);
     QL_CHECK(counts[5] == (int64_t)scale * j->place.size, QL_BUG, "rank %d scales the loss by 2^%d, others do not", j->place.rank, scale);
-    *fits = counts[4] == 0;
-    out->loss_fixed = counts[0];
-    out->targets = counts[1];
-    out->tokens = counts[2];
+    *trouble = trouble_of(counts[6], counts[7], counts[8]);
+    out->losses = (ql_loss_sum){counts[0], counts[1]};
+    out->targets = counts[2];
+    out->tokens = counts[3];
+    out->loss = counts[6] > 0 ? NAN : ql_loss_mean(out->losses, out->targets);
     return ql_ok();
 }
 
@@ -114,7 +118,7 @@ static ql_err update(ql_job *j, int64_t step, ql_step_result *out) {
                                                        .eps = c->adam_epsilon,
                                                        .weight_decay = c->weight_decay,
                                                        .clip = clip,
-                                                       .step = step + 1}));
+                                                       .step = step + 1 - j->guard.skipped_in_all}));
     j->has_updated = true;
     return ql_phase_end(j->device, QL_PHASE_UPDATE);
 }
@@ -132,13 +136,16 @@ static ql_err finish_exchange(ql_job *j, ql_err e) {
 /* One attempt at the gradients of this rank's rows, and what has come of it on all ranks. The same order on every rank:
  * agreement, the sums of the gradients, counts. Where the sums hide behind the backward pass, the last micro-batch
  * comes after the agreement, and its verdict with a second one: sums that one rank begins must be begun by all. */
-static ql_err compute(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_step_result *out, bool *fits) {
+static ql_err compute(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_step_result *out,
+                      ql_trouble *trouble) {
     bool hides = ql_data_plane_hides(j->exchange.plane);
-    out->loss_fixed = out->targets = out->tokens = out->rows = 0;
+    out->losses = (ql_loss_sum){0};
+    out->bad_losses = (ql_suspects){0};
+    out->targets = out->tokens = out->rows = 0;
     out->busy_seconds = 0;
     ql_exchange_begin_step(&j->exchange);
     ql_err e = ql_zero(j->device, j->adapter.sum);
-    if (!ql_bad(e)) e = ql_zero(j->device, j->adapter.overflow);
+    if (!ql_bad(e)) e = ql_zero(j->device, j->adapter.flaws);
     if (!ql_bad(e)) e = run_own_rows(j, step, rows, n, out);
     if (!ql_bad(e) && !hides) e = run_and_count(j, step, out);
     QL_TRY(ql_agree(j->world, e, "the forward and backward pass"));
@@ -150,26 +157,42 @@ static ql_err compute(ql_job *j, int64_t step, const int64_t *rows, int64_t n, q
     ql_at("exchange", step + 1, j);
     QL_TRY(finish_exchange(j, e));
     if (hides) QL_TRY(ql_agree(j->world, e, "the last rows of the step"));
-    return exchange_counts(j, n, out, fits);
+    return exchange_counts(j, n, out, trouble);
+}
+
+static bool is_of_gradient(ql_trouble t) {
+    return t == QL_GRADIENT_NOT_FINITE || t == QL_SUMS_OVERFLOW;
 }
 
 /* Gradients that float16 cannot hold are made again from the same rows, with a lower loss scale: no row is lost, and a step
  * stays a step. All ranks see the same counts and do the same. */
-static ql_err compute_until_it_fits(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_step_result *out) {
-    int  first = j->loss_scale.exponent;
-    bool fits = false;
-    QL_TRY(compute(j, step, rows, n, out, &fits));
-    while (!fits) {
-        QL_CHECK(ql_loss_scale_lower(&j->loss_scale), QL_DATA,
-                 "a gradient is not finite or beyond the range of the exact sums; lower learning_rate or lora_alpha");
-        QL_TRY(compute(j, step, rows, n, out, &fits));
-    }
+static ql_err compute_until_it_fits(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_step_result *out,
+                                    ql_trouble *trouble) {
+    int first = j->loss_scale.exponent;
+    QL_TRY(compute(j, step, rows, n, out, trouble));
+    while (is_of_gradient(*trouble) && ql_loss_scale_lower(&j->loss_scale)) QL_TRY(compute(j, step, rows, n, out, trouble));
     int used = j->loss_scale.exponent;
-    if (used < first)
+    if (used < first && *trouble == QL_SOUND)
         ql_info("step %lld: gradients were too large for float16; the loss scale is lowered from 2^%d to 2^%d",
                 (long long)step + 1, first, used);
     out->loss_scale = j->loss_scale.active ? ldexp(1, used) : 0;
-    ql_loss_scale_count(&j->loss_scale);
+    if (*trouble == QL_SOUND) ql_loss_scale_count(&j->loss_scale);
+    return ql_ok();
+}
+
+/* Leaves the update out. */
+static ql_err leave_out(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_trouble trouble, ql_step_result *out) {
+    out->skipped = true;
+    out->grad_norm = NAN;
+    j->has_updated = false;
+    QL_TRY(ql_phase_end(j->device, QL_PHASE_EXCHANGE));
+    return ql_report_trouble(j, step, rows, n, trouble, out);
+}
+
+static ql_err use_gradients(ql_job *j, int64_t step, ql_step_result *out) {
+    if (j->has_updated) QL_TRY(ql_phase_add(j->device, QL_PHASE_UPDATE, out->phase_seconds));
+    QL_TRY(update(j, step, out));
+    ql_guard_count_update(&j->guard, ql_loss_mean_fixed(out->losses, out->targets));
     return ql_ok();
 }
 
@@ -177,11 +200,14 @@ ql_err ql_step_on_rows(ql_job *j, const ql_schedule *s, int64_t step, const int6
                        ql_step_result *out) {
     double start = ql_seconds();
     *out = (ql_step_result){.rate = ql_schedule_rate(s, step)};
-    ql_err e = compute_until_it_fits(j, step, rows, n, out);
-    if (!ql_bad(e) && j->has_updated) e = ql_phase_add(j->device, QL_PHASE_UPDATE, out->phase_seconds);
-    if (!ql_bad(e)) e = update(j, step, out);
+    ql_trouble    trouble = QL_SOUND;
+    ql_loss_scale scale = j->loss_scale;
+    ql_err        e = compute_until_it_fits(j, step, rows, n, out, &trouble);
+    int64_t       loss = ql_loss_mean_fixed(out->losses, out->targets);
+    if (!ql_bad(e) && trouble == QL_SOUND && ql_guard_is_spike(&j->guard, loss)) trouble = QL_LOSS_SPIKE;
+    if (!ql_bad(e)) e = trouble == QL_SOUND ? use_gradients(j, step, out) : leave_out(j, step, rows, n, trouble, out);
+    if (trouble != QL_SOUND) j->loss_scale = scale; /* what no scale helps says nothing about it */
     out->rows = n;
-    out->loss = out->targets ? ldexp((double)out->loss_fixed, -QL_LOSS_BITS) / (double)out->targets : 0;
     out->epoch = (double)(step + 1) / (double)j->steps_per_epoch;
     out->seconds = ql_seconds() - start;
     j->exchange.step_seconds = out->seconds;

@@ -6,12 +6,15 @@
 #include "worker/graph/phase.h"
 #include "worker/job.h"
 #include "worker/optim/schedule.h"
+#include "worker/suspects.h"
 
 typedef struct {
-    int64_t loss_fixed; /* sum of losses, 2^-QL_LOSS_BITS */
+    ql_loss_sum losses;
+    ql_suspects bad_losses; /* of this rank: records with a loss that is not finite    */
     int64_t targets, tokens, rows;
-    double  loss;      /* mean over the targets of the global batch, before the update */
-    double  grad_norm; /* before clipping                                              */
+    double  loss;      /* mean over the targets of the global batch, before the update; not a number if one is not */
+    double  grad_norm; /* before clipping; not a number where the update was left out  */
+    bool    skipped;   /* the update was left out                                      */
     double  rate;
     double  epoch;     /* after the step                                               */
     double  loss_scale; /* that the gradients were made with; 0: not scaled             */
@@ -21,8 +24,9 @@ typedef struct {
     double  busy_seconds; /* of this rank, with its rows                                */
 } ql_step_result;
 
-/* Collective. Step `step` counts from 0. QL_DATA on all ranks when a loss or gradient is not finite or does
- * not fit the fixed-point sums, whatever the loss scale: the adapter is then as before the step. */
+/* Collective. Step `step` counts from 0. When a loss or gradient is not finite, does not fit the fixed-point sums,
+ * whatever the loss scale, or when the loss is a spike (guard.h), all ranks leave the adapter as before the step; the
+ * verdict is then QL_DATA naming the records, or, with on_nonfinite: skip, a warning and `skipped`. */
 QL_RESULT ql_step(ql_job *j, const ql_schedule *s, int64_t step, ql_step_result *out);
 
 /* The same with rows given by the caller: indices into train_rows. */

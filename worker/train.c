@@ -10,50 +10,55 @@
 #include "base/file.h"
 #include "base/hook.h"
 #include "base/log.h"
+#include "base/pulse.h"
 #include "worker/stop.h"
 #include "worker/trainer.h"
+#include "worker/watchdog.h"
 
 /* ---- between the steps ---- */
 
 static ql_err save_now(ql_trainer *t, bool must) {
-    char  *path = NULL;
-    double start = ql_seconds();
+    char          *path = NULL;
+    double         start = ql_seconds();
+    ql_pulse_state before = ql_pulse_begin(QL_PULSE_SAVE, "a checkpoint");
     ql_at("save", t->done.step, t->job);
     ql_err e = ql_save(t->job, &t->done, &t->clock, must, &path);
-    if (!ql_bad(e)) e = ql_note_save(t, path, ql_seconds() - start);
+    if (!ql_bad(e)) ql_note_save(t, path, ql_seconds() - start);
+    ql_pulse_end(&before);
     free(path);
     return e;
 }
 
-static bool eval_is_due(const ql_trainer *t) {
-    const ql_config *c = &t->job->config;
-    if (t->job->eval_rows.rows == 0) return false;
-    if (!strcmp(c->eval_strategy, "epoch")) return t->done.step % t->job->steps_per_epoch == 0;
-    if (strcmp(c->eval_strategy, "steps")) return false;
-    int64_t every = c->eval_steps > 0 ? c->eval_steps : c->logging_steps;
-    return t->done.step % every == 0;
+static int requested_in_evaluation(void *trainer) {
+    const ql_trainer *t = trainer;
+    return ql_stop_wish(t->job->world);
 }
 
-static ql_err evaluate_now(ql_trainer *t) {
+/* The evaluation that is due after the last step, unless it has been made. Broken off on request, it is made by the next
+ * start, from the checkpoint of the stop. */
+static ql_err evaluate_if_due(ql_trainer *t) {
+    ql_job        *j = t->job;
     ql_eval_result r;
-    ql_at("evaluation", t->done.step, t->job);
-    QL_TRY(ql_evaluate(t->job, NULL, NULL, &r));
-    return ql_note_eval(t, &r);
-}
-
-/* A rank that stands by may be the one that was asked. */
-static int stop_requested(ql_trainer *t) {
-    if (!t->passed_on) t->passed_on = ql_world_request(t->job->world);
-    return ql_stop_requested() ? ql_stop_requested() : t->passed_on;
+    if (!ql_evaluation_is_due(j, t->done.step) || j->evaluated == t->done.step) return ql_ok();
+    ql_pulse_what("evaluation");
+    ql_at("evaluation", t->done.step, j);
+    QL_TRY(ql_evaluate(j, NULL, NULL, &(ql_eval_stop){requested_in_evaluation, t}, &r));
+    t->stop_signal = r.stop_signal;
+    if (r.stop_signal) return ql_ok();
+    j->evaluated = t->done.step;
+    t->keeps_best = ql_best_take(&j->best, t->done.step, r.loss_fixed) && j->best.keeps;
+    ql_note_eval(t, &r);
+    return ql_ok();
 }
 
 /* All ranks leave the loop, save or go on together: what one of them wants, all do. */
 static ql_err vote(ql_trainer *t, bool *save) {
-    int64_t wish[2] = {stop_requested(t), t->job->place.rank == 0 && ql_save_is_due(t->job, &t->clock, t->done.step)};
+    int64_t wish[2] = {ql_stop_wish(t->job->world), t->job->place.rank == 0 && ql_save_is_due(t->job, &t->clock, t->done.step)};
     ql_at("vote", t->done.step + 1, wish);
     QL_TRY(ql_max_i64(t->job->world, wish, 2));
     t->stop_signal = (int)wish[0];
-    *save = wish[1] != 0;
+    *save = wish[1] != 0 || (t->keeps_best && t->clock.last_step != t->done.step);
+    t->keeps_best = false;
     return ql_ok();
 }
 
@@ -72,32 +77,39 @@ static void watch_exchange(ql_trainer *t, const ql_step_result *r) {
 
 static ql_err one_step(ql_trainer *t) {
     ql_step_result r;
+    ql_pulse_step(t->done.step + 1);
     ql_at("step", t->done.step + 1, t->job);
     QL_TRY(ql_step(t->job, &t->schedule, t->done.step, &r));
+    ql_watchdog_measured(r.seconds);
     t->done.step++;
     watch_exchange(t, &r);
     t->done.rows_done += r.rows;
     t->done.tokens_seen += r.tokens;
     t->done.targets_seen += r.targets;
     ql_show_progress(t, &r, t->done.step == t->job->total_steps);
-    QL_TRY(ql_note_step(t, &r));
-    return eval_is_due(t) ? evaluate_now(t) : ql_ok();
+    ql_note_step(t, &r);
+    return ql_ok();
+}
+
+static bool is_over(const ql_trainer *t) {
+    return t->done.step >= t->job->total_steps || ql_best_ends_run(&t->job->best);
 }
 
 static ql_err loop(ql_trainer *t) {
-    while (t->done.step < t->job->total_steps) {
+    for (;;) {
         bool save;
+        QL_TRY(evaluate_if_due(t));
+        if (t->stop_signal || is_over(t)) return ql_ok();
         QL_TRY(vote(t, &save));
         if (t->stop_signal) return ql_ok();
         if (save) QL_TRY(save_now(t, false));
         QL_TRY(one_step(t));
     }
-    return ql_ok();
 }
 
 static ql_err stop_on_request(ql_trainer *t) {
     if (t->clock.last_step != t->done.step) QL_TRY(save_now(t, true));
-    QL_TRY(ql_note_end(t, "stopped"));
+    ql_note_end(t, "stopped");
     return ql_fail(QL_STOPPED, "%s: stopped after step %" PRId64 " of %" PRId64 " with a verified checkpoint in %s; %s",
                    ql_stop_name(t->stop_signal), t->done.step, t->job->total_steps, t->job->config.output_dir,
                    strcmp(t->job->config.resume_from_checkpoint, "false") ? "run the same command to go on"
@@ -119,40 +131,74 @@ static bool is_done(const ql_trainer *t) {
 }
 
 static ql_err mark_done(const ql_trainer *t) {
-    if (!ql_speaks(t)) return ql_ok();
     char  *path = done_path(t);
     ql_err e = ql_file_replace(path, "", 0);
     free(path);
     return e;
 }
 
+/* The run came to its end already, and this start finds nothing to do. */
+static ql_err find_done(ql_trainer *t) {
+    t->again = is_over(t) && is_done(t);
+    return ql_broadcast(t->job->world, &t->again, sizeof t->again, 0); /* what depends on it is collective */
+}
+
+/* A run whose metrics are incomplete is not done, however good its adapter is. */
+static ql_err finish_notes(ql_trainer *t) {
+    QL_TRY(ql_metrics_finish(&t->metrics));
+    return mark_done(t);
+}
+
+/* With load_best_model_at_end the adapter of the best evaluation, else, or if that cannot be had, the last one. */
+static ql_err hand_out(ql_trainer *t) {
+    ql_job *j = t->job;
+    int64_t best = j->config.load_best_model_at_end ? ql_best_kept_step(&j->best) : -1;
+    if (best < 0 || best == t->done.step) return ql_export_adapter(j);
+    return ql_export_checkpoint(j, best);
+}
+
+static void say_end(const ql_trainer *t) {
+    const ql_best *b = &t->job->best;
+    char           took[32], best[64] = "";
+    ql_text_duration(took, ql_seconds() - t->started);
+    if (ql_best_ends_run(b)) ql_info("early stopping: %" PRId64 " evaluations without gain, the best was at step %" PRId64, b->without, b->step);
+    if (t->job->config.load_best_model_at_end) snprintf(best, sizeof best, " of step %" PRId64, b->step);
+    ql_info("done: %" PRId64 " steps, %s; adapter%s in %s", t->done.step, took, best, t->job->config.output_dir);
+}
+
 static ql_err finish(ql_trainer *t) {
     if (strcmp(t->job->config.save_strategy, "no") && t->clock.last_step != t->done.step) QL_TRY(save_now(t, true));
-    bool again = t->first_step == t->done.step && is_done(t);
-    QL_TRY(ql_broadcast(t->job->world, &again, sizeof again, 0)); /* what follows is collective */
-    if (t->job->eval_rows.rows > 0 && !eval_is_due(t) && !again) QL_TRY(evaluate_now(t));
+    ql_pulse_state before = ql_pulse_begin(QL_PULSE_SAVE, "the adapter");
     ql_at("end", t->done.step, t->job);
-    QL_TRY(ql_export_adapter(t->job));
-    if (!again) QL_TRY(ql_note_end(t, "done"));
-    QL_TRY(mark_done(t));
-    char took[32];
-    ql_text_duration(took, ql_seconds() - t->started);
-    ql_info("done: %" PRId64 " steps, %s; adapter in %s", t->done.step, took, t->job->config.output_dir);
+    QL_TRY(hand_out(t));
+    ql_pulse_end(&before);
+    if (!t->again) ql_note_end(t, t->done.step < t->job->total_steps ? "early_stopping" : "done");
+    QL_TRY(ql_agree(t->job->world, ql_speaks(t) ? finish_notes(t) : ql_ok(), "writing the last files"));
+    say_end(t);
     return ql_ok();
 }
 
+static ql_err open_notes(ql_trainer *t) {
+    ql_job         *j = t->job;
+    ql_metrics_past past = {.step = t->done.step > 0 ? t->done.step : -1, .evaluated = j->evaluated == t->done.step, .ended = t->again};
+    QL_TRY(ql_note_config(j));
+    return ql_metrics_open(j->config.output_dir, &past, &t->metrics);
+}
+
 ql_err ql_train(ql_job *j) {
-    ql_trainer t = {.job = j, .metrics = {-1, NULL}};
+    ql_trainer t = {.job = j, .metrics = {.fd = -1}};
     QL_TRY(ql_schedule_open(&j->config, j->total_steps, &t.schedule));
+    (void)ql_pulse_begin(QL_PULSE_LOAD, "the checkpoint to resume from");
     QL_TRY(ql_resume(j, &t.done));
     t.first_step = t.done.step;
     t.clock = (ql_save_clock){ql_seconds(), t.done.step > 0 ? t.done.step : -1, 0};
     t.started = ql_seconds();
     ql_err e = ql_ok();
-    if (ql_speaks(&t)) e = ql_note_config(j);
-    if (!ql_bad(e) && ql_speaks(&t)) e = ql_metrics_open(j->config.output_dir, t.done.step > 0 ? t.done.step : -1, &t.metrics);
+    QL_TRY(find_done(&t));
+    if (ql_speaks(&t)) e = open_notes(&t);
     e = ql_agree(j->world, e, "opening the output");
-    if (!ql_bad(e)) e = ql_note_start(&t);
+    if (!ql_bad(e)) ql_note_start(&t);
+    (void)ql_pulse_begin(QL_PULSE_STEP, "");
     if (!ql_bad(e)) e = loop(&t);
     if (!ql_bad(e)) e = t.stop_signal ? stop_on_request(&t) : finish(&t);
     ql_metrics_close(&t.metrics);

@@ -108,6 +108,28 @@ static void check_other_schedules(ql_reader *r) {
         ql_reader_mistake(r, place(r, "lr_end"), "lr_end %.15g must be below learning_rate %.15g", c->lr_end, c->learning_rate);
 }
 
+static void needs_evaluation(ql_reader *r, const char *name, const char *value) {
+    if (is_sound(r, name) && is_sound(r, "eval_strategy") && !strcmp(r->config->eval_strategy, "no"))
+        ql_reader_mistake(r, place(r, name), "%s%s needs evaluations during training; set eval_strategy to steps or epoch", name, value);
+}
+
+static void check_best(ql_reader *r) {
+    const ql_config *c = r->config;
+    bool             stops_early = c->early_stopping_patience > 0;
+    if (c->load_best_model_at_end) needs_evaluation(r, "load_best_model_at_end", "");
+    if (stops_early) needs_evaluation(r, "early_stopping_patience", "");
+    if (is_sound(r, "save_strategy") && !strcmp(c->save_strategy, "best")) needs_evaluation(r, "save_strategy", ": best");
+    if (c->load_best_model_at_end && is_sound(r, "save_strategy") && !strcmp(c->save_strategy, "no"))
+        ql_reader_mistake(r, place(r, "load_best_model_at_end"), "load_best_model_at_end needs checkpoints; set save_strategy to best, steps or epoch");
+    if (c->greater_is_better)
+        ql_reader_mistake(r, place(r, "greater_is_better"), "greater_is_better is true, but of loss and perplexity less is better; set it to false");
+    if (!stops_early && c->early_stopping_threshold != 0)
+        ql_reader_note(r, place(r, "early_stopping_threshold"), "early_stopping_threshold has no effect without early_stopping_patience");
+    if (stops_early && !c->load_best_model_at_end)
+        ql_reader_note(r, place(r, "early_stopping_patience"),
+                       "early stopping without load_best_model_at_end hands out the last adapter, which is not the best");
+}
+
 static void check_batch(ql_reader *r) {
     const ql_config *c = r->config;
     if (c->global_batch_size > 0 && c->gradient_accumulation_steps > 0)
@@ -123,6 +145,7 @@ void ql_reader_check(ql_reader *r, bool need_required) {
     fill_eval_steps(r);
     note_save_steps(r);
     check_batch(r);
+    check_best(r);
     if (!is_sound(r, "lr_scheduler_type")) return;
     check_cosine(r);
     check_other_schedules(r);

@@ -69,7 +69,7 @@ typedef struct {
     int64_t logging_steps;
     char   *eval_strategy; /* no, steps, epoch */
     int64_t eval_steps;    /* 0: not given     */
-    char   *save_strategy; /* no, steps, epoch */
+    char   *save_strategy; /* no, steps, epoch, best */
     int64_t save_steps;    /* 0: none          */
     double  save_minutes;  /* 0: never by time */
     int64_t save_total_limit;

@@ -143,8 +143,9 @@ const ql_key ql_keys[] = {
     {"logs and saves", "eval_steps", QL_KEY_INT, AT(eval_steps), .low = 1,
      .meaning = "Steps between evaluations with eval_strategy: steps; none: logging_steps."},
     {"logs and saves", "save_strategy", QL_KEY_CHOICE, AT(save_strategy), .initial = "steps",
-     .choices = "no|false steps epoch",
-     .meaning = "steps: by save_steps and save_minutes; epoch: after each epoch, too; no: only at the end and when stopped."},
+     .choices = "no|false steps epoch best",
+     .meaning = "steps: by save_steps and save_minutes; epoch: after each epoch, too; best: after each evaluation that is the best so "
+                "far, too; no: only at the end and when stopped."},
     {"logs and saves", "save_steps", QL_KEY_INT, AT(save_steps), .low = 1, .meaning = "Steps between checkpoints."},
     {"logs and saves", "save_minutes", QL_KEY_REAL, AT(save_minutes), .initial = "10",
      .meaning = "Minutes between checkpoints; 0: never by time."},

@@ -24,7 +24,8 @@ typedef struct {
     const ql_drop *drop_x;
     int64_t *sum;
     const int32_t *row_start;
-    int32_t *overflow;
+    float limit; /* of what a row adds to an element */
+    int32_t *flaws;
     int64_t packed_rows, rows, cols, tile_rows, tile_cols, tiles_across; /* rows <= cols */
 } weight_grad;
 
@@ -57,16 +58,16 @@ static void multiply_row(const weight_grad *w, float *scratch, int64_t from, int
 }
 
 /* The product [rows, cols] at `y` to the sums of [row, col] and what follows. */
-static bool add_product(const weight_grad *w, const float *y, int64_t row, int64_t rows, int64_t col, int64_t cols) {
-    bool fits = true;
+static int add_product(const weight_grad *w, const float *y, int64_t row, int64_t rows, int64_t col, int64_t cols) {
+    int flaws = 0;
     float line[TILE_ROWS];
     for (int64_t r = 0; !w->transposed && r < rows; r++)
-        fits &= w->cpu->simd->add_fixed(y + r * TILE_COLS, cols, w->sum + (row + r) * w->cols + col);
+        flaws |= w->cpu->simd->add_fixed(y + r * TILE_COLS, cols, w->limit, w->sum + (row + r) * w->cols + col);
     for (int64_t c = 0; w->transposed && c < cols; c++) {
         for (int64_t r = 0; r < rows; r++) line[r] = y[r * TILE_COLS + c];
-        fits &= w->cpu->simd->add_fixed(line, rows, w->sum + (col + c) * w->rows + row);
+        flaws |= w->cpu->simd->add_fixed(line, rows, w->limit, w->sum + (col + c) * w->rows + row);
     }
-    return fits;
+    return flaws;
 }
 
 static void add_tiles(void *context, int thread, int64_t tile, int64_t end) {
@@ -78,7 +79,8 @@ static void add_tiles(void *context, int thread, int64_t tile, int64_t end) {
         for (int64_t r = 0; r < w->packed_rows; r++) {
             if (w->row_start[r] == w->row_start[r + 1]) continue;
             multiply_row(w, scratch, w->row_start[r], w->row_start[r + 1], row, rows, col, cols);
-            if (!add_product(w, scratch, row, rows, col, cols)) __atomic_store_n(w->overflow, 1, __ATOMIC_RELAXED);
+            int flaws = add_product(w, scratch, row, rows, col, cols);
+            if (flaws) __atomic_fetch_or(w->flaws, flaws, __ATOMIC_RELAXED);
         }
     }
 }
@@ -108,7 +110,8 @@ ql_err ql_cpu_weight_grad(ql_device *d, const ql_weight_grad_args *a) {
                      .drop_x = a->drop_x,
                      .sum = ql_address(a->sum),
                      .row_start = ql_address(a->row_start),
-                     .overflow = ql_address(a->overflow),
+                     .limit = ql_weight_grad_limit(a),
+                     .flaws = ql_address(a->flaws),
                      .packed_rows = a->row_start.rows - 1,
                      .rows = ql_min(a->sum.rows, a->sum.cols),
                      .cols = ql_max(a->sum.rows, a->sum.cols)};

@@ -27,7 +27,8 @@ typedef struct {
     int64_t in;
     const int32_t *row_start;
     int64_t packed_rows;
-    int32_t *overflow;
+    float limit; /* of what a row adds to an element */
+    int32_t *flaws;
     int64_t tile_rows, tile_cols, tiles_across;
 } weight_grad;
 
@@ -59,7 +60,8 @@ static void multiply_row(const weight_grad *w, float *scratch, int64_t from, int
 }
 
 static void add_run(const weight_grad *w, const float *g, int64_t n, int64_t o, int64_t i) {
-    if (!w->cpu->simd->add_fixed(g, n, w->sum + o * w->in + i)) __atomic_store_n(w->overflow, 1, __ATOMIC_RELAXED);
+    int flaws = w->cpu->simd->add_fixed(g, n, w->limit, w->sum + o * w->in + i);
+    if (flaws) __atomic_fetch_or(w->flaws, flaws, __ATOMIC_RELAXED);
 }
 
 static void add_tile(const weight_grad *w, const float *tile, int64_t row, int64_t rows, int64_t col, int64_t cols) {
@@ -100,7 +102,8 @@ void ql_cpu_weight_grad_bf16(const ql_cpu *cpu, const ql_weight_grad_args *a) {
                      .in = a->sum.cols,
                      .row_start = ql_address(a->row_start),
                      .packed_rows = a->row_start.rows - 1,
-                     .overflow = ql_address(a->overflow)};
+                     .limit = ql_weight_grad_limit(a),
+                     .flaws = ql_address(a->flaws)};
     int64_t even = ql_ceil_div(ql_ceil_div(w.right_width, cpu->threads), l->tile_cols) * l->tile_cols;
     w.tile_rows = SHORT;
     w.tile_cols = ql_min(LONG, ql_max(l->tile_cols, even));

@@ -2,6 +2,8 @@
 #include "kernels/cuda/cuda.h"
 
 _Static_assert((int)QL_K_GRAD_BITS == (int)QL_GRAD_BITS, "api.h and ops.h agree on the scale of gradients");
+_Static_assert((int)QL_K_GRAD_TOO_LARGE == (int)QL_GRAD_TOO_LARGE && (int)QL_K_GRAD_NOT_FINITE == (int)QL_GRAD_NOT_FINITE,
+               "and on their flaws");
 
 /* Depends on the shapes of the matrix alone, never on the number of tokens. */
 typedef enum { PLAIN, NARROW, WIDE } kernel;
@@ -47,12 +49,13 @@ ql_err ql_cuda_weight_grad(ql_device *d, const ql_weight_grad_args *a) {
                            .dy = ql_address(a->dy),
                            .x = ql_address(a->x),
                            .row_start = ql_address(a->row_start),
-                           .overflow = ql_address(a->overflow),
+                           .flaws = ql_address(a->flaws),
                            .tokens = a->x.rows,
                            .outs = a->sum.rows,
                            .ins = a->sum.cols,
                            .rows = (int32_t)(a->row_start.rows - 1),
                            .type = (int)a->x.dtype,
+                           .limit = ql_weight_grad_limit(a),
                            .shift = a->shift};
     if (a->drop_x) drop = ql_cuda_drop_of(a->drop_x), g.drop_x = &drop;
     cudaError_t e = g.type == QL_K_F32 ? ql_k_adapter_grad_plain(&g, c->work) : ql_k_adapter_grad_tiles(&g, c->work);

@@ -57,7 +57,7 @@ static __device__ __forceinline__ void stage_eight(T *shared, const T *run, int6
 
 /* Tokens [begin, end) of one packed row; none where end <= begin. */
 struct piece {
-    int64_t begin, end;
+    int64_t begin, end, of; /* so many that the row has */
 };
 
 /* Row r owns the slots from floor(row_start[r] / PIECE) + r on: at least as many as it has pieces, and found without
@@ -71,32 +71,27 @@ static __device__ __forceinline__ piece piece_of(const int32_t *row_start, int32
     }
     int64_t first = row_start[low] / QL_K_ADAPTER_PIECE + low, end = row_start[low + 1];
     int64_t begin = row_start[low] + (slot - first) * QL_K_ADAPTER_PIECE;
-    return {begin, begin + QL_K_ADAPTER_PIECE < end ? begin + QL_K_ADAPTER_PIECE : end};
+    int64_t of = (end - row_start[low] + QL_K_ADAPTER_PIECE - 1) / QL_K_ADAPTER_PIECE;
+    return {begin, begin + QL_K_ADAPTER_PIECE < end ? begin + QL_K_ADAPTER_PIECE : end, of};
 }
 static inline int64_t slots_for(int64_t tokens, int32_t rows) { return tokens / QL_K_ADAPTER_PIECE + rows; }
 
 static __device__ __host__ __forceinline__ float scale_of(int shift) {
     return static_cast<float>(static_cast<int64_t>(1) << (QL_K_GRAD_BITS - shift));
 }
-
-/* An addition to a sum. Asking whether it was fine waits for its answer, so several are sent first, then asked. */
-struct addition {
-    unsigned long long fixed, before;
-    bool               fits;
-};
-
-/* *sum += round(value * scale), to the nearest, ties to even. `scale` is a power of two, so the product is exact. What
- * is not a number or beyond +-2^62 is left out. */
-static __device__ __forceinline__ addition add_fixed(int64_t *sum, float value, float scale) {
-    float    scaled = __fmul_rn(value, scale);
-    addition a = {0, 0, fabsf(scaled) <= 0x1p62f};
-    a.fixed = static_cast<unsigned long long>(a.fits ? __float2ll_rn(scaled) : 0);
-    a.before = atomicAdd(reinterpret_cast<unsigned long long *>(sum), a.fixed);
-    return a;
+/* Of the sums of a row as they come, shifted. */
+static inline float limit_of(const ql_k_adapter_grad &g) {
+    return g.limit * static_cast<float>(static_cast<int64_t>(1) << g.shift);
 }
-/* False if nothing could be added, or if the sum is beyond +-2^62. */
-static __device__ __forceinline__ bool is_fine(const addition &a) {
-    const int64_t most = static_cast<int64_t>(1) << 62;
-    int64_t       total = held(static_cast<int64_t>(a.before)) + static_cast<int64_t>(a.fixed);
-    return a.fits && total <= most && total >= -most;
+static __device__ __forceinline__ float limit_of_piece(const piece &p, float limit) {
+    return limit / static_cast<float>(p.of);
+}
+
+/* *sum += round(value * scale), to the nearest, ties to even. `scale` is a power of two, so the product is exact. What is
+ * beyond +-limit is left out; says why. */
+static __device__ __forceinline__ int add_fixed(int64_t *sum, float value, float scale, float limit) {
+    if (!(fabsf(value) <= limit)) return fabsf(value) < INFINITY ? QL_K_GRAD_TOO_LARGE : QL_K_GRAD_NOT_FINITE;
+    unsigned long long fixed = static_cast<unsigned long long>(__float2ll_rn(__fmul_rn(value, scale)));
+    atomicAdd(reinterpret_cast<unsigned long long *>(sum), fixed);
+    return 0;
 }

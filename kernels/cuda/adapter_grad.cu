@@ -13,7 +13,6 @@ enum {
     WIDE = WARPS * 32,      /* columns of a block        */
     WIDE_STRIDE = WIDE + 8, /* rows begin in other banks */
     NARROW_MOST = 64,
-    AT_ONCE = 16, /* additions to sums that are on their way */
     M = 2, /* tiles of 16 columns of a warp: column 4g + 2m + h of its 32 is row g + 8h of tile m */
 };
 static_assert(WIDE == THREADS, "add_sums");
@@ -31,9 +30,9 @@ struct gradient {
     side<T>        wide, narrow;
     int64_t       *sum;
     const int32_t *row_start;
-    int32_t       *overflow;
+    int32_t       *flaws;
     int32_t        rows;
-    float          scale;
+    float          scale, limit;
     dropout        drop;
 };
 
@@ -161,21 +160,16 @@ static __device__ __forceinline__ void add_sums(const float sum[M][TILES][4], fl
     const int  down = wide_first ? 0 : THREADS / COLS, right = wide_first ? 1 : 0;
     const int  wide_left = rest(g.wide.cols - b.wide, WIDE), narrow_left = rest(g.narrow.cols - b.narrow, COLS);
     int64_t   *to = g.sum + (b.wide + w) * g.wide.stride + (b.narrow + n) * g.narrow.stride;
-    bool       fine = true;
-#pragma unroll 1
-    for (int first = 0; first < COLS; first += AT_ONCE) {
-        addition sent[AT_ONCE];
-#pragma unroll
-        for (int i = 0; i < AT_ONCE; i++) {
-            int at_w = w + (first + i) * down, at_n = n + (first + i) * right;
-            sent[i] = {0, 0, true};
-            if (at_w < wide_left && at_n < narrow_left) sent[i] = add_fixed(to, shared[at_w * STRIDE + at_n], g.scale);
-            to += down * g.wide.stride + right * g.narrow.stride;
-        }
-#pragma unroll
-        for (int i = 0; i < AT_ONCE; i++) fine &= is_fine(sent[i]);
+    const float limit = limit_of_piece(b.tokens, g.limit);
+    int         flaws = 0;
+#pragma unroll 4
+    for (int i = 0; i < COLS; i++) {
+        int at_w = w + i * down, at_n = n + i * right;
+        if (at_w < wide_left && at_n < narrow_left)
+            flaws |= add_fixed(to, shared[at_w * STRIDE + at_n], g.scale, limit);
+        to += down * g.wide.stride + right * g.narrow.stride;
     }
-    if (!fine) atomicOr(g.overflow, 1);
+    if (flaws) atomicOr(g.flaws, flaws);
 }
 
 template <typename T, int TILES>
@@ -244,8 +238,8 @@ static cudaError_t launch_tiles(const ql_k_adapter_grad &a, cudaStream_t stream)
     side<T>     dy = {static_cast<const T *>(a.dy), a.outs, a.ins, a.outs % 8 == 0, false};
     side<T>     x = {static_cast<const T *>(a.x), a.ins, 1, a.ins % 8 == 0, a.drop_x != nullptr};
     bool        x_is_wide = a.ins >= a.outs;
-    gradient<T> g = {x_is_wide ? x : dy, x_is_wide ? dy : x, a.sum, a.row_start, a.overflow, a.rows,
-                     scale_of(a.shift), dropout_of(a.drop_x)};
+    gradient<T> g = {x_is_wide ? x : dy, x_is_wide ? dy : x, a.sum, a.row_start, a.flaws, a.rows,
+                     scale_of(a.shift), limit_of(a), dropout_of(a.drop_x)};
     int64_t     slots = slots_for(a.tokens, a.rows);
     if (g.narrow.cols <= 16) return launch<T, 2>(g, slots, stream);
     if (g.narrow.cols <= 32) return launch<T, 4>(g, slots, stream);

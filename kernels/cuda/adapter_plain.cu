@@ -55,8 +55,8 @@ static __global__ void __launch_bounds__(THREADS) plain(product<T> p, unsigned a
 }
 
 /* Rows of the block are columns of dy, its columns those of x. */
-static __global__ void __launch_bounds__(THREADS) plain_grad(ql_k_adapter_grad g, dropout drop, unsigned across,
-                                                             unsigned tiles) {
+static __global__ void __launch_bounds__(THREADS) plain_grad(ql_k_adapter_grad g, dropout drop, float row_limit,
+                                                             unsigned across, unsigned tiles) {
     __shared__ operands shared;
     const int           x = static_cast<int>(threadIdx.x % SIDE), y = static_cast<int>(threadIdx.x / SIDE);
     const piece         tokens = piece_of(g.row_start, g.rows, blockIdx.x / tiles);
@@ -75,14 +75,14 @@ static __global__ void __launch_bounds__(THREADS) plain_grad(ql_k_adapter_grad g
         __syncthreads();
         multiply_steps(sum, shared, x, y);
     }
-    const float scale = scale_of(g.shift);
-    bool        fine = true;
+    const float scale = scale_of(g.shift), limit = limit_of_piece(tokens, row_limit);
+    int         flaws = 0;
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
         int64_t o = out + y + i * DOWN;
-        if (o < g.outs && in + x < g.ins) fine &= is_fine(add_fixed(g.sum + o * g.ins + in + x, sum[i], scale));
+        if (o < g.outs && in + x < g.ins) flaws |= add_fixed(g.sum + o * g.ins + in + x, sum[i], scale, limit);
     }
-    if (!fine) atomicOr(g.overflow, 1);
+    if (flaws) atomicOr(g.flaws, flaws);
 }
 
 template <typename T>
@@ -101,5 +101,5 @@ cudaError_t ql_k_adapter_grad_plain(const ql_k_adapter_grad *g, cudaStream_t str
     if (g->tokens == 0 || g->outs == 0 || g->ins == 0) return cudaSuccess;
     unsigned across = blocks_for(g->ins, SIDE), tiles = across * blocks_for(g->outs, SIDE);
     unsigned blocks = static_cast<unsigned>(slots_for(g->tokens, g->rows)) * tiles;
-    return QL_LAUNCH(plain_grad, blocks, THREADS, 0, stream, *g, dropout_of(g->drop_x), across, tiles);
+    return QL_LAUNCH(plain_grad, blocks, THREADS, 0, stream, *g, dropout_of(g->drop_x), limit_of(*g), across, tiles);
 }

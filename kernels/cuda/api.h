@@ -108,17 +108,21 @@ cudaError_t ql_k_adapter_wide(const ql_k_adapter *p, cudaStream_t stream);
 cudaError_t ql_k_adapter_plain(const ql_k_adapter *p, cudaStream_t stream);
 
 /* sum[outs, ins] += the gradient of a matrix, ql_weight_grad of ops.h: packed rows are cut into pieces of
- * QL_K_ADAPTER_PIECE tokens from their own first token, and each piece's f32 sums are rounded and added. dy[tokens, outs]
+ * QL_K_ADAPTER_PIECE tokens from their own first token, and each piece's f32 sums are rounded and added, but for what is
+ * beyond +-limit (before the shift: of the gradient itself) through the number of its row's pieces. dy[tokens, outs]
  * and x[tokens, ins] are of `type`. The packed rows of drop_x are those of row_start[rows + 1]. */
-enum { QL_K_ADAPTER_PIECE = 512, QL_K_GRAD_BITS = 40 }; /* the latter: QL_GRAD_BITS */
+enum { QL_K_ADAPTER_PIECE = 512 };
+/* Those of ops.h. */
+enum { QL_K_GRAD_BITS = 40, QL_K_GRAD_TOO_LARGE = 1, QL_K_GRAD_NOT_FINITE = 2 };
 typedef struct {
     int64_t         *sum;
     const void      *dy, *x;
     const int32_t   *row_start;
-    int32_t         *overflow;
+    int32_t         *flaws; /* bits of QL_K_GRAD_TOO_LARGE, QL_K_GRAD_NOT_FINITE */
     int64_t          tokens, outs, ins;
     int32_t          rows;
     int              type, shift;
+    float            limit;
     const ql_k_drop *drop_x; /* NULL: none */
 } ql_k_adapter_grad;
 /* Of bf16 or f16. */

@@ -21,7 +21,7 @@ enum { RANK = 16, KINDS = 5 };
 typedef struct {
     ql_device *d; /* memory is the host's, so any device can read any other's */
     int64_t rows, in, out;
-    ql_tensor x, y, u, start, overflow, sum_a, sum_b; /* x [rows, in], y [rows, out], u [rows, RANK] */
+    ql_tensor x, y, u, start, flaws, sum_a, sum_b; /* x [rows, in], y [rows, out], u [rows, RANK] */
     ql_weight nf4, a, b;
 } work;
 
@@ -55,7 +55,7 @@ static void down_back(ql_device *d, const work *w, ql_dtype t) {
 static void grad(ql_device *d, const work *w, ql_tensor sum, ql_tensor dy, ql_tensor x, ql_dtype t) {
     must(ql_weight_grad(
         d, &(ql_weight_grad_args){
-               .sum = sum, .dy = dy, .x = x, .row_start = w->start, .overflow = w->overflow, .operands = t}));
+               .sum = sum, .dy = dy, .x = x, .row_start = w->start, .flaws = w->flaws, .operands = t}));
 }
 static void grad_a(ql_device *d, const work *w, ql_dtype t) {
     grad(d, w, w->sum_a, w->u, w->x, t);
@@ -121,7 +121,7 @@ static work prepare(ql_device *d, int64_t rows, int64_t in, int64_t out) {
     w.b = ql_dense(random_tensor(d, out, RANK));
     w.sum_a = tensor(d, QL_I64, RANK, in);
     w.sum_b = tensor(d, QL_I64, out, RANK);
-    w.overflow = tensor(d, QL_I32, 1, 1);
+    w.flaws = tensor(d, QL_I32, 1, 1);
     w.start = tensor(d, QL_I32, 3, 1);
     int32_t starts[3] = {0, (int32_t)rows / 2, (int32_t)rows};
     must(ql_upload(d, w.start, starts));
@@ -131,7 +131,7 @@ static work prepare(ql_device *d, int64_t rows, int64_t in, int64_t out) {
 static void dispose(work *w) {
     ql_tensor all[] = {
         w->x,        w->y,     w->u,        w->a.data,     w->b.data,   w->sum_a,           w->sum_b,
-        w->overflow, w->start, w->nf4.data, w->nf4.absmax, w->nf4.code, w->nf4.nested_code, w->nf4.nested_absmax};
+        w->flaws, w->start, w->nf4.data, w->nf4.absmax, w->nf4.code, w->nf4.nested_code, w->nf4.nested_absmax};
     for (size_t i = 0; i < QL_LEN(all); i++) ql_buffer_free(w->d, all[i].buffer);
 }
 

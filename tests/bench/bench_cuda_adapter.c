@@ -19,7 +19,7 @@ typedef struct {
     ql_dtype   type;
     int64_t    tokens, in, out, rank;
     ql_tensor  wide_in[POOL], wide_out[POOL]; /* [tokens, in], [tokens, out] */
-    ql_tensor  narrow, sum_a, sum_b, overflow;
+    ql_tensor  narrow, sum_a, sum_b, flaws;
     ql_weight  a, b;
     ql_drop    drop;
 } bench;
@@ -57,7 +57,7 @@ static void gradient(const bench *w, ql_tensor sum, ql_tensor dy, ql_tensor x, c
                                                      .dy = dy,
                                                      .x = x,
                                                      .row_start = w->drop.row_start,
-                                                     .overflow = w->overflow,
+                                                     .flaws = w->flaws,
                                                      .operands = w->type,
                                                      .drop_x = drop}));
 }
@@ -121,14 +121,14 @@ static void bench_shape(bench w, int64_t in, int64_t out, int64_t rank) {
     w.narrow = tensor(w.d, w.type, w.tokens, rank);
     w.sum_a = tensor(w.d, QL_I64, rank, in);
     w.sum_b = tensor(w.d, QL_I64, out, rank);
-    w.overflow = tensor(w.d, QL_I32, 1, 1);
+    w.flaws = tensor(w.d, QL_I32, 1, 1);
     w.drop = (ql_drop){.row_start = integers(w.d, start, 3), .row_id = integers(w.d, id, 2), .key = 5, .p = 0.05f};
     for (int i = 0; i < POOL; i++) {
         w.wide_in[i] = tensor(w.d, w.type, w.tokens, in);
         w.wide_out[i] = tensor(w.d, w.type, w.tokens, out);
     }
     measure(&w);
-    ql_tensor all[] = {w.a.data, w.b.data, w.narrow, w.sum_a, w.sum_b, w.overflow, w.drop.row_start, w.drop.row_id};
+    ql_tensor all[] = {w.a.data, w.b.data, w.narrow, w.sum_a, w.sum_b, w.flaws, w.drop.row_start, w.drop.row_id};
     for (size_t i = 0; i < QL_LEN(all); i++) ql_buffer_free(w.d, all[i].buffer);
     for (int i = 0; i < POOL; i++) {
         ql_buffer_free(w.d, w.wide_in[i].buffer);

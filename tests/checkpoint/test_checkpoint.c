@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -466,6 +467,21 @@ static void only_leftovers_of_the_dead_are_cleaned(void **state) {
     free(sample);
 }
 
+/* A killed process whose parent has not asked for its status yet writes no more; it has a number all the same. */
+static void leftovers_of_a_zombie_are_cleaned(void **state) {
+    const char *folder = *state;
+    pid_t       child = fork();
+    siginfo_t   ended;
+    if (child == 0) {
+        make_leftover(folder, strrchr(ql_checkpoint_tmp_path(folder, 1, QL_TMP_NEW), '/') + 1);
+        _exit(0);
+    }
+    assert_int_equal(waitid(P_PID, (id_t)child, &ended, WEXITED | WNOWAIT), 0);
+    ql_checkpoint_clean(folder);
+    assert_int_equal(count_entries(folder, ""), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
 int main(void) {
     if (ql_bad(ql_checkpoint_init())) return 1;
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -486,6 +502,7 @@ int main(void) {
         TEST(another_run_s_step_is_replaced),
         TEST(what_is_in_the_way_is_set_aside),
         TEST(only_leftovers_of_the_dead_are_cleaned),
+        TEST(leftovers_of_a_zombie_are_cleaned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,8 +71,19 @@ expect 64 "*bad.yaml:2: unknown key 'lora_rr'*bad.yaml: dataset is missing*" run
 expect 64 "*none.yaml: cannot be opened*" run none.yaml
 expect 64 "*command line: lora_r=0: lora_r is '0'*" run good.yaml lora_r=0
 expect 64 "*-n is '0'; expected N: *" run -n 0 good.yaml
-expect 0 'mpirun binding=none root=* <-np> <2> *<qlora-worker> <good.yaml> <seed=3>' run -n 2 --allow-root good.yaml seed=3
-expect 0 'mpirun * <-np> <4000> <--map-by> <:OVERSUBSCRIBE> <qlora-worker> <good.yaml>' run -n 4000 --allow-root good.yaml
+expect 0 'environment *OMPI_MCA_btl=self,vader *mpirun binding=none root=* <-np> <2> *<qlora-worker> <good.yaml> <seed=3>' run -n 2 --allow-root good.yaml seed=3
+expect 0 '*mpirun * <-np> <4000> <--map-by> <:OVERSUBSCRIBE> <qlora-worker> <good.yaml>' run -n 4000 --allow-root good.yaml
+
+# What loads code is said, and what may be a secret is not.
+export HDF5_PLUGIN_PATH=/some/where NCCL_TUNER_PLUGIN=x.so NCCL_API_TOKEN=hush PMIX_MCA_psec=none
+expect 7 '*warning: environment: HDF5_PLUGIN_PATH=/some/where loads code into the workers*' run good.yaml
+expect 7 '*warning: environment: PMIX_MCA_psec=none loads code*' run good.yaml
+expect 0 '*warning: environment: NCCL_TUNER_PLUGIN=x.so loads code* NCCL_API_TOKEN=(not shown)*' run -n 2 --allow-root good.yaml
+if bin/qlora run -n 2 --allow-root good.yaml 2>&1 | grep -q hush; then
+    echo 'a secret was shown'
+    failures=$((failures + 1))
+fi
+unset HDF5_PLUGIN_PATH NCCL_TUNER_PLUGIN NCCL_API_TOKEN PMIX_MCA_psec
 
 rm bin/qlora-worker
 expect 74 '*qlora-worker lies neither beside qlora nor in PATH; build it with scripts/build.sh' plan good.yaml

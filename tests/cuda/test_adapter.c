@@ -149,7 +149,7 @@ static void other_products(rig *r, void *context) {
 /* ---- gradients ---- */
 
 typedef struct {
-    ql_tensor a, b, overflow;
+    ql_tensor a, b, flaws;
 } sums;
 
 static sums sums_of(rig *r, const adapter *c) {
@@ -169,7 +169,7 @@ static void add_gradients(rig *r, const adapter *c, part s, const sums *to) {
                              .dy = rig_act(r, n, c->out, c->dy + t * c->out),
                              .x = rig_act(r, n, c->rank, c->u + t * c->rank),
                              .row_start = drop.row_start,
-                             .overflow = to->overflow,
+                             .flaws = to->flaws,
                              .operands = r->operands,
                              .shift = c->shift};
     must(ql_weight_grad(r->d, &b));
@@ -203,7 +203,7 @@ static void gradient_of_narrow_x(rig *r, void *context) {
                                                      .dy = rig_act(r, s.tokens, c->out, c->dy),
                                                      .x = rig_act(r, s.tokens, c->rank, c->u),
                                                      .row_start = drop.row_start,
-                                                     .overflow = to.overflow,
+                                                     .flaws = to.flaws,
                                                      .operands = r->operands,
                                                      .drop_x = &drop}));
 }
@@ -343,7 +343,7 @@ static void test_sums_do_not_show_rows(void **state) {
     }
 }
 
-/* ---- scale and overflow ---- */
+/* ---- scale and limits ---- */
 
 static void test_shift(void **state) {
     (void)state;
@@ -370,43 +370,66 @@ static void test_shift(void **state) {
 }
 
 typedef struct {
-    float   dy;     /* times 1, for one token, is what element 0 gets; the others get 1 */
-    int64_t before; /* what element 0 holds                                             */
+    float   dy;     /* times 1, for one token of `tokens`, is what element 0 gets; the others get 1 */
+    int64_t tokens; /* of the row: 512 are a piece                                                  */
+    int64_t rows;   /* in all                                                                       */
 } extreme;
 
 static void one_sum(rig *r, void *context) {
     const extreme *e = context;
-    int32_t        start[2] = {0, 1}, none = 0;
-    float          dy[2] = {e->dy, 1}, x[1] = {1};
-    int64_t        before[2] = {e->before, 5};
+    int32_t        start[2] = {0, (int32_t)e->tokens}, none = 0;
+    float         *dy = QL_NEW_ARRAY(float, (size_t)(2 * e->tokens)), *x = QL_NEW_ARRAY(float, (size_t)e->tokens);
+    int64_t        before[2] = {-(1ll << 61), 5};
+    dy[2 * e->tokens - 2] = e->dy;
+    dy[2 * e->tokens - 1] = x[e->tokens - 1] = 1;
     must(ql_weight_grad(r->d, &(ql_weight_grad_args){.sum = rig_changed(r, QL_I64, 2, 1, before),
-                                                     .dy = rig_act(r, 1, 2, dy),
-                                                     .x = rig_act(r, 1, 1, x),
+                                                     .dy = rig_act(r, e->tokens, 2, dy),
+                                                     .x = rig_act(r, e->tokens, 1, x),
                                                      .row_start = rig_input(r, QL_I32, 2, 1, start),
-                                                     .overflow = rig_changed(r, QL_I32, 1, 1, &none),
-                                                     .operands = r->operands}));
+                                                     .flaws = rig_changed(r, QL_I32, 1, 1, &none),
+                                                     .operands = r->operands,
+                                                     .rows_in_all = e->rows}));
+    free(dy);
+    free(x);
 }
 
 /* `last`: of the types f32, bf16, f16, that can hold dy. */
-static void check_extreme(const char *what, float dy, int64_t before, ql_dtype last) {
+static void check_extreme(const char *what, float dy, int64_t rows, ql_dtype last) {
     rig_limits limits = {1e-15, last >= QL_BF16 ? 1e-15 : 0, last >= QL_F16 ? 1e-15 : 0};
-    rig_compare(what, one_sum, &(extreme){dy, before}, limits);
+    rig_compare(what, one_sum, &(extreme){dy, 1, rows}, limits);
 }
 
-static void test_overflow(void **state) {
+static void test_extremes(void **state) {
     (void)state;
-    const int64_t most = (int64_t)1 << 62;
-    check_extreme("not a number", NAN, 3, QL_F16);
-    check_extreme("infinite", -INFINITY, 3, QL_F16);
+    check_extreme("not a number", NAN, 0, QL_F16);
+    check_extreme("infinite", -INFINITY, 0, QL_F16);
     check_extreme("2^22, the largest", 0x1p22f, 0, QL_BF16);
     check_extreme("beyond 2^22", -0x1.02p22f, 0, QL_BF16);
-    check_extreme("a sum at the limit", 1, most - ((int64_t)1 << QL_GRAD_BITS), QL_F16);
-    check_extreme("a sum beyond it", 1, most - ((int64_t)1 << QL_GRAD_BITS) + 1, QL_F16);
-    check_extreme("a sum at the lower limit", -1, -most + ((int64_t)1 << QL_GRAD_BITS), QL_F16);
-    check_extreme("a sum below it", -1, -most + ((int64_t)1 << QL_GRAD_BITS) - 1, QL_F16);
+    check_extreme("the largest of 1024 rows", 0x1p12f, 1024, QL_F16);
+    check_extreme("beyond that", -0x1.02p12f, 1024, QL_F16);
     check_extreme("rounded to even", 0x1.8p-40f, 0, QL_BF16);
     check_extreme("rounded to even, downwards", 0x1.4p-39f, 0, QL_BF16);
     check_extreme("less than half", 0x1.fcp-42f, 0, QL_BF16);
+}
+
+/* A piece may add its part of what the row may. */
+static void test_limits_of_pieces(void **state) {
+    (void)state;
+    static const struct {
+        float   dy;
+        int64_t tokens;
+        int     flaws;
+    } cases[] = {{0x1p11f, 513, 0},        {0x1.02p11f, 513, QL_GRAD_TOO_LARGE}, {0x1p12f, 512, 0}, {-0x1.02p12f, 512, QL_GRAD_TOO_LARGE},
+                 {-0x1.54p10f, 1025, 0}, {-0x1.56p10f, 1025, QL_GRAD_TOO_LARGE}};
+    for (size_t t = 0; t < QL_LEN(types); t++)
+        for (size_t i = 0; rig_can(types[t]) && i < QL_LEN(cases); i++) {
+            size_t   bytes;
+            int64_t *got = rig_bytes(types[t], one_sum, &(extreme){cases[i].dy, cases[i].tokens, 1024}, &bytes);
+            int64_t  want = -(1ll << 61) + (cases[i].flaws ? 0 : llrint((double)cases[i].dy * 0x1p40));
+            if (((int32_t *)(got + 2))[0] != cases[i].flaws || got[0] != want)
+                fail_msg("%a of %lld tokens: flaws %d", (double)cases[i].dy, (long long)cases[i].tokens, ((int32_t *)(got + 2))[0]);
+            free(got);
+        }
 }
 
 int main(void) {
@@ -420,7 +443,8 @@ int main(void) {
         cmocka_unit_test(test_rows_do_not_show),
         cmocka_unit_test(test_sums_do_not_show_rows),
         cmocka_unit_test(test_shift),
-        cmocka_unit_test(test_overflow),
+        cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_limits_of_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

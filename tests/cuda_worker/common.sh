@@ -3,6 +3,8 @@
 # shellcheck source=tests/support/shell.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../support/shell.sh" "$1"
 need_mpirun
+# shellcheck source=tests/faults/record.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../faults/record.sh"
 cpu_worker=$worker
 worker=$bin/qlora-worker-emulated
 cd "$top" || exit 1

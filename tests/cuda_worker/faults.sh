@@ -32,6 +32,8 @@ QL_EMU_CAPABILITY=75 fails turing-bf16 64 "bfloat16" 1 bnb_4bit_compute_dtype=bf
 device=auto QL_EMU_DEVICES=0 train fallback 1
 if [ $? = 0 ] && grep -q 'device: auto: .*CPU' "$scratch/err" "$scratch/out"; then pass "auto falls back to the CPU, and says so"; else flunk "auto: $(tail -n 3 "$scratch/err")"; fi
 
+record "" "T25" no_gpu "device: cuda without a GPU, a driver, a GPU that is visible: 64 with the reason" "7 ways"
+
 # Memory: too little, taken by others, refused in the middle of starting.
 QL_EMU_MEMORY=300MiB fails tiny-gpu 64 "memory: at least" 1
 for n in 1 2; do # workspace, and all buffers

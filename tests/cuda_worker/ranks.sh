@@ -28,6 +28,7 @@ train plain 1 || flunk "plain: did not run: $(tail -n 2 "$scratch/err")"
 QL_EMU_DEVICES=1 same two-ranks-one-gpu plain 2
 expect_line "who stands by" '^note: 1 of 2 ranks stands by \(1\): rank 1 on .* sees 1 device, and GPU-.* is rank 0.s; start one rank for each device'
 expect_line "one rank computes" 'device .* 1 rank '
+record "24" "" two_ranks_one_gpu "two ranks that see one GPU: one computes, the other stands by; cause and cure are said before NCCL starts; same bytes" "1 of 2 ranks stands by"
 QL_EMU_DEVICES=2 same four-ranks-two-gpus plain 4
 expect_line "who stands by" '^note: 2 of 4 ranks stand by \(2, 3\): rank 2 on .* sees 2 devices, all taken'
 export QL_EMU_DEVICES=2
@@ -48,6 +49,7 @@ QL_EMU_UUIDS=11111111-1111-1111-1111-111111111111,11111111-1111-1111-1111-111111
 expect_line "it stands by" '1 of 2 ranks stands by'
 device=auto QL_EMU_DEVICES=0 train fall-back 2
 if grep -q '^device: auto: there is no NVIDIA GPU; computing on the CPU' "$scratch/err"; then pass "no GPU at all: CPUs"; else flunk "no GPU at all: $(head -n 3 "$scratch/err")"; fi
+record "24" "T24" binding "GPUs by number, by UUID, shared, crossed, hidden from one rank or from all, one GPU under two numbers: a device of one's own, a rank that stands by, or 64 with the reason" "9 ways"
 
 # What a command computes does not depend on the GPUs that are there.
 habit=(global_batch_size=null per_device_train_batch_size=1 gradient_accumulation_steps=2)
@@ -91,6 +93,7 @@ expect_line "versions" 'NCCL is not of the same version on all ranks'
 QLORA_NCCL_TIMEOUT=2 each nobody-comes 75 A=1 QL_EMU_NCCL=1:init_hang
 expect_line "meeting" 'NCCL, rank 0, meeting the other ranks: not done after 2 s'
 # The first sum is that of the trial at the start (test_nccl_plane has it); the third is that of the second step.
+record "" "T27" nccl_start "NCCL of another version on one rank: 64; a rank that does not come: 75 at the deadline" "2 ways"
 each error 75 A=1 QL_EMU_NCCL=1:async_error:3 "${saving[@]}"
 expect_line "what it is" 'NCCL, rank 1, summing gradients: remote process exited'
 QLORA_NCCL_TIMEOUT=6 each hang 75 A=1 QL_EMU_NCCL=1:hang:3 "${saving[@]}"
@@ -99,9 +102,12 @@ train hang 2 "${saving[@]}"
 same_as_plain hang
 expect_line "it went on" 'resumed: .*checkpoint-00000001, step 1 of 2'
 
+record "5" "T27" nccl_hang "NCCL says an error, or a rank begins no more sums: 75 at the deadline, goes on to the same bytes" "2 ways"
+
 # A GPU that is lost in the middle of a step takes the others down at once, not when their patience ends.
 QLORA_NCCL_TIMEOUT=600 each lost-gpu 75 A=1 QL_EMU_FAIL=launch:700:cudaErrorECCUncorrectable "${saving[@]}"
 expect_line "which" "rank 1: .*the GPU's memory lost data"
+record "7" "" lost_gpu "rank 1 loses its GPU in the middle of a step: all end at once, long before the deadline, and rank and reason are named" "exit status 75"
 
 expect_status "probe" 0 env QL_EMU_DEVICES=2 QL_EMU_CAPABILITY=90,75 QL_EMU_MEMORY=24GiB,16GiB "$program" --probe
 if grep -q '^cuda 1 .* compute capability 7.5, 16.00 GiB of memory, ' "$scratch/out" && grep -q '^ *NCCL 2' "$scratch/out"; then

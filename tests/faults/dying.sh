@@ -21,7 +21,12 @@ dies() {
 dies kill 2 1:27:kill 137
 record "1" "" kill "a rank killed in step 27 of 40: all down, goes on from 20, same bytes" "$figure"
 dies segv 2 1:27:segv:exchange 139
-record "2" "" segv "a rank that crashes in the exchange of step 27: the same" "$figure"
+if grep -q 'qlora: error: rank 1: crashed: SIGSEGV at address' "$scratch/segv/run.log" && grep -q 'qlora-worker-faulty(+0x' "$scratch/segv/run.log"; then
+  pass "segv: a backtrace in run.log"
+else
+  flunk "segv: no backtrace in run.log"
+fi
+record "2" "" segv "a rank that crashes in the exchange of step 27: the same, with a backtrace in run.log" "$figure"
 dies abort 2 0:23:abort:step 134
 record "2" "" abort "rank 0 aborts in step 23: the same" "$figure"
 dies exit3 2 1:35:exit3:step 3

@@ -69,7 +69,7 @@ suffer() {
   shift 3
   as_job "$faulty" "$ranks" "$name" "$@"
   rm -f "$scratch/mark"
-  QLORA_FAULT=$fault QLORA_FAULT_MARK=$scratch/mark run_bounded "${job[@]}"
+  QLORA_FAULT=$fault QLORA_FAULT_MARK=$scratch/mark QL_SHIM_UNDER=$scratch/$name run_bounded "${job[@]}"
   down=none
   if [ -s "$scratch/mark" ]; then
     down=$(calc "$ended - $(head -n 1 "$scratch/mark" | cut -d' ' -f1)")

@@ -87,6 +87,12 @@ static void do_drift(double number, void *lent) {
     if (ql_bad(ql_upload(j->device, first, &bits))) abort();
 }
 
+/* The disk is as it was. */
+static void do_heal(double number, void *lent) {
+    (void)number, (void)lent;
+    shim_disarm();
+}
+
 /* ---- kinds ---- */
 
 static const struct {
@@ -106,6 +112,7 @@ static const struct {
     {"loop", NULL, do_loop, 0, false},
     {"sleep", NULL, do_sleep, 3, false},
     {"finalize", NULL, do_finalize, 0, false},
+    {"heal", "step", do_heal, 0, false},
     {"nan", "loss", do_nan, NAN, true},
     {"inf", "gradient", do_gradient, INFINITY, true},
     {"drift", "step", do_drift, 0, true},
@@ -140,12 +147,18 @@ static int64_t number_or_any(const char *text, const char *all) {
     return n;
 }
 
+/* By the words of the plan of tests: "eio" lasts. */
+static shim_fault disk_fault(const char *word) {
+    if (!strcmp(word, "eio")) return SHIM_DEAD;
+    return shim_named(strcmp(word, "once") ? word : "eio");
+}
+
 static void read_kind(char *text, const char *all, fault *f) {
     char *number = strchr(text, '=');
     if (number) *number++ = 0;
     f->kind = (int)QL_LEN(kinds) - 1;
     while (f->kind >= 0 && strcmp(kinds[f->kind].word, text)) f->kind--;
-    f->disk = f->kind < 0 ? shim_named(strcmp(text, "eio") ? text : "dead") : SHIM_NOTHING;
+    f->disk = f->kind < 0 ? disk_fault(text) : SHIM_NOTHING;
     if (f->kind < 0 && f->disk == SHIM_NOTHING) refuse(all);
     f->number = number ? atof(number) : f->kind < 0 ? 1 : kinds[f->kind].number;
 }

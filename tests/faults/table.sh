@@ -7,12 +7,13 @@ cd "$(dirname "$0")/../.."
 matrix=tests/faults/matrix.tsv
 document=docs/faults.md
 
-# What the sources declare, a line each: suite/name, rows, numbers of the plan, promise.
+# What the sources declare, a line each: test/name, rows, numbers of the plan, promise.
 declared() {
   local file suite
   # The blank keeps grep from naming files itself.
   { grep -rlE '^ *record[ (]"' tests --include='*.sh' --include='*.c' || true; } | sort | while IFS= read -r file; do
     suite=$(basename "${file%.*}")
+    case $file in tests/faults/* | tests/cuda_worker/*) suite=$(basename "$(dirname "$file")")_$suite ;; esac
     sed -nE "s|^ *record[ (]\"([^\"]*)\",? \"([^\"]*)\",? \"?([A-Za-z0-9_-]+)\"?,? \"([^\"]*)\".*|$suite/\3\t\1\t\2\t\4|p" "$file"
   done
 }
@@ -52,7 +53,7 @@ check() {
   echo "$(declared | wc -l) tests cover $(grep -vc '^#' "$matrix") rows and numbers"
 }
 
-# Every result, a line each: suite/name, figure, ok or failed.
+# Every result, a line each: test/name, figure, ok or failed.
 results() {
   cat "$1"/*.tsv | awk -F'\t' -v OFS='\t' '{ print $3, $5, $6 }'
 }
@@ -63,7 +64,7 @@ write() {
 # Faults
 
 What can go wrong, what is promised, which test shows it, and what it measured. Made by \`scripts/faults-table.sh\` from the tests' output; only the
-promises are written by hand (\`tests/faults/matrix.tsv\`). Names are \`SUITE/CASE\`: \`ctest --test-dir build -L matrix -R SUITE\` runs a suite. W is the
+promises are written by hand (\`tests/faults/matrix.tsv\`). Names are \`TEST/CASE\`: \`ctest --test-dir build -R TEST\` runs them. W is the
 deadline of an exchange, a few seconds in these tests. Measured on $(nproc) cores.
 END
   table() { # FIRST-COLUMN PATTERN

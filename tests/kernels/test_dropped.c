@@ -69,7 +69,7 @@ static void run_grad(rig *r, void *context) {
     int64_t            *zeros = QL_NEW_ARRAY(int64_t, (size_t)(c->out * c->in));
     ql_drop             drop = drop_of(r, c);
     ql_weight_grad_args a = {.sum = rig_changed(r, QL_I64, c->out, c->in, zeros),
-                             .overflow = rig_changed(r, QL_I32, 1, 1, &clear),
+                             .flaws = rig_changed(r, QL_I32, 1, 1, &clear),
                              .dy = rig_input(r, QL_F32, c->tokens, c->out, c->du),
                              .row_start = drop.row_start,
                              .operands = c->operands};

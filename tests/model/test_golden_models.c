@@ -46,7 +46,7 @@ static void check_likelihoods(const subject *s, bool adapter) {
     size_t         n = (size_t)g.job.eval.records;
     int64_t       *loss = QL_NEW_ARRAY(int64_t, n), *targets = QL_NEW_ARRAY(int64_t, n);
     ql_eval_result r;
-    ok(ql_evaluate(&g.job, loss, targets, &r));
+    ok(ql_evaluate(&g.job, loss, targets, NULL, &r));
     const ql_json *nll = ql_json_get(g.base, adapter ? "nll_adapter" : "nll");
     assert_int_equal(ql_json_size(nll), n);
     for (size_t i = 0; i < n; i++)

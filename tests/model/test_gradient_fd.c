@@ -26,7 +26,7 @@ static double loss_at(subject *s, const float *theta, const int64_t *rows, int64
     ok(ql_step_on_rows(j, &s->schedule, 0, rows, n, &r));
     assert_true(r.rate == 0);
     if (grad) ok(ql_download(j->device, grad, j->adapter.sum));
-    return ldexp((double)r.loss_fixed, -QL_LOSS_BITS);
+    return ql_loss_value(r.losses);
 }
 
 static double loss_of_all(subject *s, const float *theta, int64_t *grad) {

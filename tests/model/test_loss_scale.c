@@ -83,7 +83,7 @@ static void test_the_cure_of_a_bad_loss(void **state) {
 /* ---- the step ---- */
 
 static double limit, largest; /* of an element of a gradient: allowed, seen */
-static int    kernels;
+static int    kernels, kernels_at[QL_LOSS_SCALE_MOST + 1]; /* in all, and with each scale */
 
 static double size_of(ql_device *d, ql_tensor t) {
     const float *x = ql_host_address(d, t);
@@ -106,9 +106,10 @@ ql_err __wrap_ql_weight_grad(ql_device *d, const ql_weight_grad_args *a) {
     multiply(d, a->dy, -a->shift);
     QL_TRY(__real_ql_weight_grad(d, &plain));
     multiply(d, a->dy, a->shift);
-    if (size > limit) *(int32_t *)ql_host_address(d, a->overflow) = 1;
+    if (size > limit) *(int32_t *)ql_host_address(d, a->flaws) = QL_GRAD_TOO_LARGE;
     largest = fmax(largest, size);
     kernels++;
+    kernels_at[a->shift]++;
     return ql_ok();
 }
 
@@ -124,6 +125,7 @@ static void open_subject(bool scaled, subject *s) {
     if (scaled) s->g.job.loss_scale = ql_loss_scale_start(QL_F16);
     limit = INFINITY;
     largest = kernels = 0;
+    memset(kernels_at, 0, sizeof kernels_at);
 }
 
 static ql_err step(subject *s, int64_t k) {
@@ -208,7 +210,8 @@ static void test_the_scale_grows_after_a_step(void **state) {
     golden_close(&s.g);
 }
 
-static void check_overflow(bool scaled, int times) {
+/* Every scale is tried once; at the last one each row is looked at, too. The scale is then as if nothing had been. */
+static void check_overflow(bool scaled, int scales) {
     subject s;
     open_subject(scaled, &s);
     float *before = adapter_of(&s);
@@ -217,8 +220,10 @@ static void check_overflow(bool scaled, int times) {
     golden_close(&s.g);
     open_subject(scaled, &s);
     limit = 0;
-    refused(step(&s, 0), QL_DATA, "step 1: a gradient is not finite or beyond the range");
-    assert_int_equal(kernels, times * once);
+    refused(step(&s, 0), QL_DATA, "step 1: a gradient is too large for the exact sums");
+    for (int k = 1; k < scales; k++) assert_int_equal(kernels_at[k], once);
+    assert_true(kernels_at[0] > once && kernels_at[scales] == 0);
+    assert_int_equal(s.g.job.loss_scale.exponent, scales - 1);
     close_with_adapter(&s, before);
     free(before);
 }

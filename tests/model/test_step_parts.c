@@ -19,6 +19,12 @@ static void random_logp(float logp[N]) {
     for (uint32_t i = 0; i < N; i++) logp[i] = -20 * ql_uniform(ql_philox(3, i, 0, 0, 0).word[0]);
 }
 
+static ql_loss_sum sum_of(const float *logp, int64_t n) {
+    ql_loss_sum sum = {0};
+    assert_true(ql_loss_add_targets(&sum, &ql_objective_sft, logp, n));
+    return sum;
+}
+
 /* Each loss is rounded once, to a multiple of 2^-32; the sum is that of the integers. */
 static void test_loss_is_the_sum_of_rounded_losses(void **state) {
     (void)state;
@@ -30,9 +36,10 @@ static void test_loss_is_the_sum_of_rounded_losses(void **state) {
         sum += (int64_t)nearbyint(-(double)logp[i] * 0x1p32);
         plain -= (double)logp[i];
     }
-    assert_true(ql_loss_sum(&ql_objective_sft, logp, N) == sum);
-    assert_true(fabs((double)sum * 0x1p-32 - plain) < 1e-6);
-    assert_int_equal(ql_loss_sum(&ql_objective_sft, logp, 0), 0);
+    assert_true(ql_loss_value(sum_of(logp, N)) == (double)sum * 0x1p-32);
+    assert_true(fabs(ql_loss_mean(sum_of(logp, N), N) - plain / N) < 1e-9);
+    assert_true(ql_loss_mean_fixed(sum_of(logp, N), N) == (sum + N / 2) / N);
+    assert_true(ql_loss_value(sum_of(logp, 0)) == 0 && ql_loss_mean(sum_of(logp, 0), 0) == 0);
 }
 
 static void test_loss_has_no_order(void **state) {
@@ -40,12 +47,13 @@ static void test_loss_has_no_order(void **state) {
     float logp[N], shuffled[N];
     int64_t order[N];
     random_logp(logp);
-    int64_t whole = ql_loss_sum(&ql_objective_sft, logp, N);
+    ql_loss_sum whole = sum_of(logp, N);
     for (uint32_t epoch = 0; epoch < 10; epoch++) {
         ql_permutation(1, epoch, N, order);
         for (int i = 0; i < N; i++) shuffled[i] = logp[order[i]];
-        int64_t cut = (int64_t)(epoch * 97), a = ql_loss_sum(&ql_objective_sft, shuffled, cut);
-        assert_true(a + ql_loss_sum(&ql_objective_sft, shuffled + cut, N - cut) == whole);
+        int64_t cut = (int64_t)(epoch * 97);
+        ql_loss_sum a = sum_of(shuffled, cut), b = sum_of(shuffled + cut, N - cut);
+        assert_true(a.whole + b.whole == whole.whole && a.part + b.part == whole.part);
     }
 }
 
@@ -54,12 +62,27 @@ static void test_losses_that_are_no_numbers(void **state) {
     const float bad[] = {NAN, -NAN, INFINITY, -INFINITY, -0x1p30f, -3e38f};
     for (size_t i = 0; i < QL_LEN(bad); i++)
         for (size_t at = 0; at < 3; at++) {
-            float logp[3] = {-1, -2, -3};
+            float logp[3] = {-1, -1, -1};
+            ql_loss_sum sum = {0};
             logp[at] = bad[i];
-            assert_true(ql_loss_sum(&ql_objective_sft, logp, 3) == INT64_MAX);
+            assert_true(ql_loss_fixed(&ql_objective_sft, bad[i]) == INT64_MAX);
+            assert_false(ql_loss_add_targets(&sum, &ql_objective_sft, logp, 3));
+            assert_true(ql_loss_value(sum) == 2);
         }
     float large = -0x1.fffffep29f;
-    assert_true(ql_loss_sum(&ql_objective_sft, &large, 1) == (int64_t)ldexp(0x1.fffffep29, 32));
+    assert_true(ql_loss_fixed(&ql_objective_sft, large) == (int64_t)ldexp(0x1.fffffep29, 32));
+}
+
+/* However many of the largest losses: more than 64 bits of 2^-32 hold. */
+static void test_no_number_of_losses_overflows(void **state) {
+    (void)state;
+    const int64_t largest = ql_loss_fixed(&ql_objective_sft, -0x1.fffffep29f), n = 1 << 20;
+    ql_loss_sum sum = {0};
+    for (int64_t i = 0; i < n; i++) ql_loss_add(&sum, largest - (i & 1));
+    assert_true(ql_loss_value(sum) == 0x1.fffffep29 * (double)n);
+    assert_true(ql_loss_mean_fixed(sum, n) == largest); /* half a unit less, rounded */
+    ql_loss_sum all = {sum.whole * 1024, sum.part * 1024};
+    assert_true(ql_loss_mean(all, 1024 * n) == 0x1.fffffep29);
 }
 
 static void test_coefficients(void **state) {
@@ -158,6 +181,8 @@ static void test_rows_depend_on_the_seed(void **state) {
 
 /* ---- metrics.jsonl ---- */
 
+static const ql_metrics_past new_run = {.step = -1};
+
 static void put_line(ql_metrics *m, const char *event, int64_t step) {
     ql_str line = {0};
     ql_line_begin(&line, event);
@@ -165,7 +190,7 @@ static void put_line(ql_metrics *m, const char *event, int64_t step) {
     ql_line_number(&line, "loss", 1.0 / 3);
     ql_line_number(&line, "nothing", NAN);
     ql_line_text(&line, "path", "a \"quoted\"\npath");
-    ok(ql_metrics_write(m, &line));
+    ql_metrics_write(m, &line);
     assert_null(line.data);
 }
 
@@ -179,7 +204,7 @@ static void check_file(const char *expected) {
 static void test_lines_are_json(void **state) {
     (void)state;
     ql_metrics m;
-    ok(ql_metrics_open(scratch("."), -1, &m));
+    ok(ql_metrics_open(scratch("."), &new_run, &m));
     put_line(&m, "step", 3);
     put_line(&m, "eval", 3);
     ql_metrics_close(&m);
@@ -203,7 +228,7 @@ static void test_lines_are_json(void **state) {
 static void check_resume(const char *before, int64_t last_step, const char *after) {
     ql_metrics m;
     scratch_text("metrics.jsonl", before);
-    ok(ql_metrics_open(scratch("."), last_step, &m));
+    ok(ql_metrics_open(scratch("."), &(ql_metrics_past){.step = last_step}, &m));
     ql_metrics_close(&m);
     check_file(after);
 }
@@ -234,14 +259,14 @@ static void test_lines_are_appended(void **state) {
     (void)state;
     ql_metrics m;
     scratch_text("metrics.jsonl", LINE("step", 1) LINE("step", 2));
-    ok(ql_metrics_open(scratch("."), 1, &m));
+    ok(ql_metrics_open(scratch("."), &(ql_metrics_past){.step = 1}, &m));
     ql_str line = {0};
     ql_line_begin(&line, "step");
     ql_line_int(&line, "step", 2);
-    ok(ql_metrics_write(&m, &line));
+    ql_metrics_write(&m, &line);
     ql_metrics_close(&m);
     check_file(LINE("step", 1) LINE("step", 2));
-    refused(ql_metrics_open(scratch("none"), -1, &m), QL_IO, "metrics.jsonl: cannot be opened");
+    refused(ql_metrics_open(scratch("none"), &new_run, &m), QL_IO, "metrics.jsonl: cannot be opened");
     ql_metrics_close(&m);
     ql_metrics_close(&m); /* again does no harm */
 }
@@ -251,6 +276,7 @@ int main(void) {
         cmocka_unit_test(test_loss_is_the_sum_of_rounded_losses),
         cmocka_unit_test(test_loss_has_no_order),
         cmocka_unit_test(test_losses_that_are_no_numbers),
+        cmocka_unit_test(test_no_number_of_losses_overflows),
         cmocka_unit_test(test_coefficients),
         cmocka_unit_test(test_every_row_once_an_epoch),
         cmocka_unit_test(test_rows_do_not_depend_on_ranks),

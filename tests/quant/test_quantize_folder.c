@@ -42,7 +42,7 @@ static int count_files(const char *folder) {
 static void the_file_is_that_of_transformers(void **state) {
     (void)state;
     const char *out = scratch("nf4/");
-    ok(ql_quantize_folder(PLAIN, out, &ql_quant_nf4, true, is_projection, NULL));
+    ok(ql_quantize_folder(PLAIN, out, &ql_quant_nf4, true, is_projection, NULL, NULL));
     same_bytes(scratch("nf4/model.safetensors"), QL_TEST_DATA "/quant/nf4_double/model.safetensors");
     same_bytes(scratch("nf4/generation_config.json"), PLAIN "/generation_config.json");
     assert_int_equal(count_files(scratch("nf4")), 3);
@@ -51,8 +51,8 @@ static void the_file_is_that_of_transformers(void **state) {
     assert_non_null(strstr(config.data, "\"bnb_4bit_compute_dtype\": \"bfloat16\""));
     assert_non_null(strstr(config.data, "\"bnb_4bit_use_double_quant\": true"));
     ql_str_free(&config);
-    refused(ql_quantize_folder(PLAIN, out, &ql_quant_nf4, true, is_projection, NULL), QL_USAGE, "is not empty");
-    refused(ql_quantize_folder(out, scratch("again"), &ql_quant_nf4, true, is_projection, NULL), QL_DATA,
+    refused(ql_quantize_folder(PLAIN, out, &ql_quant_nf4, true, is_projection, NULL, NULL), QL_USAGE, "is not empty");
+    refused(ql_quantize_folder(out, scratch("again"), &ql_quant_nf4, true, is_projection, NULL, NULL), QL_DATA,
             "quantised already");
     assert_false(ql_file_exists(scratch("again")));
 }
@@ -86,12 +86,12 @@ static void check_values(const char *out, double worst) {
 
 static void both_types_with_and_without_double_quantisation(void **state) {
     (void)state;
-    ok(ql_quantize_folder(PLAIN, scratch("a"), &ql_quant_nf4, false, is_projection, NULL));
+    ok(ql_quantize_folder(PLAIN, scratch("a"), &ql_quant_nf4, false, is_projection, NULL, NULL));
     check_values(scratch("a"), 0.1522); /* half of the widest gap, between -1 and -0.696 */
-    ok(ql_quantize_folder(PLAIN, scratch("b"), &ql_quant_fp4, false, is_projection, NULL));
+    ok(ql_quantize_folder(PLAIN, scratch("b"), &ql_quant_fp4, false, is_projection, NULL, NULL));
     check_values(scratch("b"), 0.1668);
     ok(ql_dir_make(scratch("c")));
-    ok(ql_quantize_folder(PLAIN, scratch("c"), &ql_quant_fp4, true, is_projection, NULL));
+    ok(ql_quantize_folder(PLAIN, scratch("c"), &ql_quant_fp4, true, is_projection, NULL, NULL));
     check_values(scratch("c"), 0.25);
 }
 
@@ -110,7 +110,7 @@ static ql_err quantise_model(const char *config, const ql_tensor_to_write *t, si
     int before = count_files(scratch("."));
     const char *model = model_with(config, t, n);
     int with_model = before + !!(before != count_files(scratch(".")));
-    ql_err e = ql_quantize_folder(model, scratch("out"), &ql_quant_nf4, true, is_projection, NULL);
+    ql_err e = ql_quantize_folder(model, scratch("out"), &ql_quant_nf4, true, is_projection, NULL, NULL);
     assert_int_equal(count_files(scratch(".")), with_model + !ql_bad(e)); /* nothing is left behind */
     ok(ql_dir_remove(scratch("out")));
     return e;
@@ -146,7 +146,7 @@ static void bad_models_are_refused_and_leave_nothing(void **state) {
     t.name = "x.weight";
     refused(quantise_model(config, &t, 1), QL_DATA, "none of its weights");
     refused(
-        ql_quantize_folder(model_with(config, &good, 1), "/proc/nowhere/out", &ql_quant_nf4, true, is_projection, NULL),
+        ql_quantize_folder(model_with(config, &good, 1), "/proc/nowhere/out", &ql_quant_nf4, true, is_projection, NULL, NULL),
         QL_IO, "/proc/nowhere");
 }
 
@@ -160,7 +160,7 @@ static void a_failed_write_leaves_nothing(void **state) {
     for (rlim_t limit = 100; limit < 10000; limit += 4000) {
         small = (struct rlimit){limit, before.rlim_max};
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-        ql_err e = ql_quantize_folder(PLAIN, scratch("full"), &ql_quant_nf4, true, is_projection, NULL);
+        ql_err e = ql_quantize_folder(PLAIN, scratch("full"), &ql_quant_nf4, true, is_projection, NULL, NULL);
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
         refused(e, QL_IO, "cannot be written");
         assert_int_equal(count_files(scratch(".")), files);

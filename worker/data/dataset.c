@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/pulse.h"
 #include "worker/data/corpus_build.h"
 #include "worker/data/reader.h"
 #include "worker/data/target.h"
@@ -121,6 +122,7 @@ static void work_on_batch(builder *b) {
         if (!own->encoder) own->encoder = ql_encoder_open(b->o->tokenizer);
         out->verdict = work_on(b, own, out);
         /* the sentence belongs to this thread; carry it over */
+        ql_pulse_beat();
         if (ql_bad(out->verdict)) out->sentence = ql_strdup(ql_err_text());
     }
 }
@@ -217,6 +219,7 @@ static ql_err read_records(builder *b, ql_reader *r) {
         free(sentence);
         QL_TRY(e);
         ql_reader_release(r);
+        ql_pulse_beat();
         show_progress(b, r, !more);
     }
     return ql_ok();
@@ -233,6 +236,7 @@ static void warn_of_changed_prompts(const builder *b) {
 
 static ql_err read_file(builder *b, const ql_dataset_spec *d) {
     b->path = d->path;
+    ql_pulse_what(d->path);
     b->names = ql_field_names_of(d, b->o->config);
     b->format = NULL;
     b->prompts = b->prompts_changed = 0;

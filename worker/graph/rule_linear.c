@@ -49,7 +49,8 @@ static ql_err backward_adapter(ql_run *r, const ql_node *n, const ql_operands *o
                                 .dy = o->d_out,
                                 .x = u,
                                 .row_start = r->batch->row_start,
-                                .overflow = r->overflow,
+                                .flaws = site->flaws,
+                                .rows_in_all = r->step_rows,
                                 .operands = r->operands,
                                 .shift = r->loss_scale};
     QL_TRY(ql_weight_grad(r->device, &grad));

@@ -1,5 +1,6 @@
 #include "worker/graph/run.h"
 
+#include "base/pulse.h"
 #include "worker/graph/phase.h"
 
 static ql_tensor place(const ql_run *r, int64_t at, int64_t width, ql_dtype type) {
@@ -48,17 +49,21 @@ static ql_err run_steps(ql_run *r, size_t from, size_t to) {
     for (size_t i = from; i < to; i++) {
         const ql_plan_step *s = &r->plan->step[i];
         QL_TRY(s->kind == QL_STEP_COMPUTE ? compute(r, s) : transfer(r, s));
+        ql_pulse_beat();
     }
     return ql_ok();
 }
 
 ql_err ql_run_batch(ql_run *r) {
     size_t head = r->plan->head_step;
+    ql_pulse_what("forward pass");
     QL_TRY(ql_phase_begin(r->device, QL_PHASE_FORWARD));
     QL_TRY(run_steps(r, 0, head));
     QL_TRY(ql_phase_begin(r->device, QL_PHASE_HEAD));
+    ql_pulse_what("loss");
     QL_TRY(run_steps(r, head, head + 1));
     QL_TRY(ql_phase_begin(r->device, QL_PHASE_BACKWARD));
+    ql_pulse_what("backward pass");
     QL_TRY(run_steps(r, head + 1, r->plan->steps));
     return ql_phase_end(r->device, QL_PHASE_BACKWARD);
 }

@@ -7,6 +7,7 @@
 typedef struct {
     ql_weight a, b;          /* f32 [r, in], [out, r]                                   */
     ql_tensor sum_a, sum_b;  /* i64, same shapes: gradients of the step                 */
+    ql_tensor flaws;         /* i32 [1, 1]: what was wrong with them, ql_grad_flaw      */
     float     scale;         /* lora_alpha / r, or / sqrt(r)                            */
     uint32_t  id;            /* names its dropout numbers: the index of the module      */
 } ql_site;
@@ -41,7 +42,7 @@ struct ql_run {
     ql_dtype         act;      /* of activations: ql_device_needs                        */
     ql_dtype         operands; /* of all products, attention's too                       */
     ql_tensor        rope_cos, rope_sin;
-    ql_tensor        overflow; /* i32 [1, 1]: set by a gradient that does not fit        */
+    int64_t          step_rows; /* of the step on all ranks: what limits their gradients */
     int              loss_scale; /* batch->coef is multiplied by 2^this: sums of gradients are not */
     /* of this micro-batch */
     const ql_device_batch *batch;

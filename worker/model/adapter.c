@@ -48,7 +48,7 @@ size_t ql_adapter_bytes(const ql_adapter_shape *s, bool training, bool paged) {
     size_t value = (size_t)s->length * sizeof(float), sum = (size_t)s->length * sizeof(int64_t);
     if (!training) return value;
     return 2 * value + sum + (paged ? 0 : ql_adapter_moment_bytes(s)) +
-           ql_align((size_t)norm_blocks(s) * sizeof(double), 64) + ql_align(sizeof(int32_t), 64);
+           ql_align((size_t)norm_blocks(s) * sizeof(double), 64) + ql_align(s->modules * sizeof(int32_t), 64);
 }
 
 static ql_tensor take(ql_buffer *b, size_t *at, ql_dtype t, int64_t n) {
@@ -75,6 +75,7 @@ static void make_sites(ql_adapter *a) {
         if (ql_present(a->sum)) {
             site->sum_a = matrix(a->sum, m->a_at, s->r, m->in);
             site->sum_b = matrix(a->sum, m->b_at, m->out, s->r);
+            site->flaws = matrix(a->flaws, (int64_t)i, 1, 1);
         }
         site->scale = s->scale;
         site->id = (uint32_t)i;
@@ -106,7 +107,8 @@ ql_err ql_adapter_open(ql_device *d, ql_adapter_shape *shape, bool training, boo
         out->sum = take(out->buffer, &at, QL_I64, n);
         out->partial = take(out->buffer, &at, QL_F64, norm_blocks(&out->shape));
         out->partial_on_host = QL_NEW_ARRAY(double, (size_t)norm_blocks(&out->shape));
-        out->overflow = take(out->buffer, &at, QL_I32, 1);
+        out->flaws = take(out->buffer, &at, QL_I32, (int64_t)out->shape.modules);
+        out->flaws_on_host = QL_NEW_ARRAY(int32_t, out->shape.modules);
     }
     make_sites(out);
     return ql_ok();
@@ -116,6 +118,7 @@ void ql_adapter_close(ql_adapter *a) {
     if (a->device) ql_host_free(a->device, a->paged, ql_adapter_moment_bytes(&a->shape));
     if (a->device) ql_buffer_free(a->device, a->buffer);
     free(a->partial_on_host);
+    free(a->flaws_on_host);
     free(a->sites);
     ql_adapter_shape_free(&a->shape);
     *a = (ql_adapter){0};

@@ -39,7 +39,8 @@ typedef struct {
     double          *partial_on_host;                   /* the same, fetched                           */
     float           *paged; /* NULL, or the moments, one run after the other, in memory of ql_host_new; moment1 and
                                moment2 are absent then */
-    ql_tensor        overflow;                          /* i32 [1, 1]: a gradient that does not fit    */
+    ql_tensor        flaws;                             /* i32 [1, modules]: ql_grad_flaw of each      */
+    int32_t         *flaws_on_host;                     /* the same, fetched                           */
     ql_site         *sites;
 } ql_adapter;
 

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/pulse.h"
 #include "worker/model/cache_internal.h"
 #include "worker/model/load.h"
 
@@ -100,6 +101,7 @@ static bool read_at(int fd, void *to, size_t n, uint64_t from) {
         p += done;
         n -= (size_t)done;
         from += (uint64_t)done;
+        ql_pulse_beat();
     }
     return true;
 }

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/pulse.h"
 #include "worker/model/cache_internal.h"
 
 static bool write_at(int fd, const void *from, size_t n, uint64_t at) {
@@ -23,6 +24,7 @@ static bool write_at(int fd, const void *from, size_t n, uint64_t at) {
         p += done;
         n -= (size_t)done;
         at += (uint64_t)done;
+        ql_pulse_beat();
     }
     return true;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/pulse.h"
 #include "checkpoint/bnb.h"
 #include "worker/model/cache.h"
 
@@ -132,6 +133,7 @@ static bool copy_pieces(const ql_stored *t, int threads, uint8_t *to) {
         bad |= !ql_is_finite(t->data + from, t->dtype, n);
         memcpy(to + from, t->data + from, n * size);
         ql_stored_release_part(t, from, n * size);
+        ql_pulse_beat();
     }
     return !bad;
 }
@@ -160,6 +162,7 @@ static bool quantise_pieces(const ql_stored *t, const ql_weight *w, int threads,
         bad |= !ql_quantize(w->quant, t->data + (size_t)from * size, t->dtype, (size_t)n, w->blocksize,
                             packed + from / 2, absmax + from / w->blocksize);
         ql_stored_release_part(t, (size_t)from * size, (size_t)n * size);
+        ql_pulse_beat();
     }
     return !bad;
 }
@@ -237,6 +240,7 @@ static ql_err load_slots(ql_model *m, ql_base_cache *cache, int threads) {
     for (size_t i = 0; i < m->graph.slots; i++) {
         expect_slot(m, i + 1, found);
         QL_TRY(load_slot(m, (int)i, found, threads));
+        ql_pulse_beat();
     }
     double all = ql_seconds() - start;
     bool   kept = cache && !found && ql_base_cache_write(cache);

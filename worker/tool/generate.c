@@ -2,6 +2,7 @@
  * keys and values. Greedy at temperature 0, else sampled from the top-p nucleus with
  * counter-based random numbers: the same seed gives the same text. */
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -312,6 +313,14 @@ static void close_generator(generator *g) {
     ql_job_close(&g->job);
 }
 
+/* Ctrl-C ends a loop of a shell, too, when it sees that it was that. */
+static ql_err end_as_asked(size_t tokens) {
+    int sig = ql_stop_requested();
+    if (sig == SIGINT) ql_stop_die();
+    QL_CHECK(!sig, QL_STOPPED, "generate: %s: stopped after %zu tokens", ql_stop_name(sig), tokens);
+    return ql_ok();
+}
+
 ql_err ql_do_generate(int argc, char **argv) {
     arguments            a = {0};
     const ql_tool_option options[] = {{"--model", &a.model, NULL},
@@ -327,14 +336,15 @@ ql_err ql_do_generate(int argc, char **argv) {
     size_t               n;
     int                  threads = 0;
     generator            g = {0};
-    ql_stop_watch();
     ql_err e = ql_tool_arguments("generate", argc, argv, options, QL_LEN(options), words, &n);
     if (!ql_bad(e)) e = read_numbers(&g, &a, &threads);
     if (!ql_bad(e)) e = read_words(&g, &a, words, n);
     if (!ql_bad(e)) e = set_up(&g, &a, threads);
+    ql_stop_watch_once(); /* before there is a token there is nothing to print */
     if (!ql_bad(e)) e = write_text(&g);
     if (!ql_bad(e)) e = print_text(&g, a.json);
+    size_t tokens = g.ids.count - g.prompt_tokens;
     if (!ql_bad(e)) close_generator(&g);
     free(words);
-    return e;
+    return ql_bad(e) ? e : end_as_asked(tokens);
 }

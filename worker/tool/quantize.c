@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "checkpoint/quantize_folder.h"
 #include "worker/model/model.h"
+#include "worker/stop.h"
 #include "worker/tool/tool.h"
 
 /* The linear layers of the graph, as bitsandbytes chooses them: everything but the head. */
@@ -21,7 +22,7 @@ static ql_err quantize(const char *folder, const char *out, const ql_quant *type
     QL_TRY(ql_model_describe(folder, &o, &m));
     ql_err e = ql_ok();
     if (m.config.prequantised) e = ql_fail(QL_DATA, "%s: is quantised already; give the original folder", folder);
-    if (!ql_bad(e)) e = ql_quantize_folder(folder, out, type, double_quant, is_linear, &m.graph);
+    if (!ql_bad(e)) e = ql_quantize_folder(folder, out, type, double_quant, is_linear, &m.graph, ql_stop_requested);
     ql_model_close(&m);
     return e;
 }
@@ -41,7 +42,13 @@ ql_err ql_do_quantize(int argc, char **argv) {
     QL_TRY(e);
     QL_CHECK(model && out, QL_USAGE, "quantize: --model DIR and --out DIR are needed");
     QL_CHECK(ql_quant_find(type), QL_USAGE, "quantize: --type: %s is unknown; choose nf4 or fp4", type);
-    QL_TRY(quantize(model, out, ql_quant_find(type), !no_double));
+    ql_stop_watch_once();
+    e = quantize(model, out, ql_quant_find(type), !no_double);
+    if (e.code == QL_STOPPED) {
+        ql_info("%s: %s", ql_stop_name(ql_stop_requested()), ql_err_text());
+        ql_stop_die();
+    }
+    QL_TRY(e);
     ql_info("quantize: %s written", out);
     return ql_ok();
 }

@@ -1,4 +1,6 @@
 /* Routines without sums: each element, or each head of a token, on its own. */
+#include <float.h>
+
 #include "kernels/cpu/simd/exponential.h"
 #include "kernels/cpu/simd/routines.h"
 
@@ -61,28 +63,31 @@ void ISA(ql_simd_adamw)(float *p, float *m, float *v, const float *g, const ql_a
     }
 }
 
-bool ISA(ql_simd_add_fixed)(const float *g, int64_t n, int64_t *sum) {
-    const double  one = (double)((int64_t)1 << QL_GRAD_BITS), limit = 0x1p62;
-    const int64_t most = (int64_t)1 << 62;
-    const float   largest = (float)(limit / one);
-    bool          fine = true;
+static int flaws_of(const float *g, int64_t n, float limit) {
+    int flaws = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (!(fabsf(g[i]) <= FLT_MAX)) flaws |= QL_GRAD_NOT_FINITE;
+        else if (fabsf(g[i]) > limit) flaws |= QL_GRAD_TOO_LARGE;
+    }
+    return flaws;
+}
+
+int ISA(ql_simd_add_fixed)(const float *g, int64_t n, float limit, int64_t *sum) {
+    const double one = (double)((int64_t)1 << QL_GRAD_BITS);
+    bool         fine = true;
     FOR_LANES(i, lanes, n) {
         float   part[LANES];
         int64_t fixed[LANES];
         v16     value = v_get(g + i, lanes);
-        m16     above = v_less(v_all(largest), value), below = v_less(value, v_all(-largest));
+        m16     above = v_less(v_all(limit), value), below = v_less(value, v_all(-limit));
         v16     bounded = v_select(above, v_zero(), v_select(below, v_zero(), value));
         v_store(part, bounded);
         for (int64_t c = 0; c < lanes; c++) {
-            fine &= g[i + c] <= largest && g[i + c] >= -largest;
+            fine &= g[i + c] <= limit && g[i + c] >= -limit;
             if (part[c] != part[c]) part[c] = 0.0f;
         }
         v_to_fixed(part, one, fixed);
-        for (int64_t c = 0; c < lanes; c++) {
-            int64_t total = (int64_t)((uint64_t)sum[i + c] + (uint64_t)fixed[c]);
-            fine &= total <= most && total >= -most;
-            sum[i + c] = total;
-        }
+        for (int64_t c = 0; c < lanes; c++) sum[i + c] = (int64_t)((uint64_t)sum[i + c] + (uint64_t)fixed[c]);
     }
-    return fine;
+    return fine ? 0 : flaws_of(g, n, limit);
 }

@@ -80,8 +80,8 @@ typedef struct {
         (const ql_source *w, int64_t k0, int64_t depth, int64_t n0, int64_t cols, float *panels))                 \
     ROW(product_block, void, (const ql_product_block *b))                                                         \
     ROW(load_row, void, (const ql_source *w, int64_t row, int64_t col, int64_t n, float *y))                      \
-    /* sum += round(g * 2^QL_GRAD_BITS); false when something is out of range */                                  \
-    ROW(add_fixed, bool, (const float *g, int64_t n, int64_t *sum))                                               \
+    /* sum += round(g * 2^QL_GRAD_BITS), but for what is beyond +-limit; bits of ql_grad_flaw */                  \
+    ROW(add_fixed, int, (const float *g, int64_t n, float limit, int64_t *sum))                                   \
     ROW(add, void, (float *y, const float *a, const float *b, int64_t n))                                         \
     ROW(rmsnorm, void,                                                                                            \
         (float *y, float *rstd, const float *x, const float *w, int64_t groups, int64_t width, float eps))        \

@@ -1,0 +1,104 @@
+#include "launcher/workers.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/random.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+static char *mark; /* "QLORA_RUN_ID=..." */
+
+/* A mark that is there already stays in front, so that whoever set it finds all that is below him. */
+void ql_workers_mark(void) {
+    uint64_t    number = 0;
+    const char *outer = getenv("QLORA_RUN_ID");
+    if (getrandom(&number, sizeof number, 0) != (ssize_t)sizeof number) number = (uint64_t)time(NULL);
+    char *id = ql_format("%s%s%ld-%016llx", outer ? outer : "", outer ? ":" : "", (long)getpid(), (unsigned long long)number);
+    setenv("QLORA_RUN_ID", id, 1);
+    free(mark);
+    mark = ql_format("QLORA_RUN_ID=%s", id);
+    free(id);
+}
+
+static ql_str read_all(int pid, const char *what) {
+    char   path[64], piece[4096];
+    ql_str text = {0};
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, what);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    for (ssize_t n; fd >= 0 && (n = read(fd, piece, sizeof piece)) > 0;) ql_str_put(&text, piece, (size_t)n);
+    if (fd >= 0) close(fd);
+    return text;
+}
+
+/* The environment that a process was started with: words that end in NUL. */
+static bool has_word(const ql_str *environment, const char *word, bool as_prefix) {
+    size_t n = strlen(word) + !as_prefix;
+    for (size_t at = 0; at < environment->size; at += strnlen(environment->data + at, environment->size - at) + 1)
+        if (environment->size - at >= n && !memcmp(environment->data + at, word, n)) return true;
+    return false;
+}
+
+/* mpirun carries the mark, too; only what it started has a rank. */
+static bool is_ours(int pid, bool only_ranks) {
+    ql_str environment = read_all(pid, "environ");
+    bool   ours = has_word(&environment, mark, false) && (!only_ranks || has_word(&environment, "OMPI_COMM_WORLD_RANK=", true));
+    ql_str_free(&environment);
+    return ours;
+}
+
+static bool listens(int pid, int sig) {
+    static const char *const masks[] = {"\nSigBlk:", "\nSigCgt:"};
+    ql_str                   status = read_all(pid, "status");
+    bool                     yes = false;
+    ql_str_put(&status, "", 1);
+    for (size_t i = 0; i < QL_LEN(masks); i++) {
+        const char *at = strstr(status.data, masks[i]);
+        if (at) yes |= strtoull(at + strlen(masks[i]), NULL, 16) >> (sig - 1) & 1;
+    }
+    ql_str_free(&status);
+    return yes;
+}
+
+/* The number of a process may be another's by the time we use it; what we hold open cannot. */
+static bool send_to(int pid, int sig, bool only_ranks) {
+    int  fd = pidfd_open(pid, 0);
+    bool chosen = is_ours(pid, only_ranks) && (!only_ranks || listens(pid, sig));
+    int  done = -1;
+    if (chosen) done = fd >= 0 ? pidfd_send_signal(fd, sig, NULL, 0) : errno == ENOSYS ? kill(pid, sig) : -1;
+    if (fd >= 0) close(fd);
+    return done == 0;
+}
+
+static int send_to_all(int sig, bool only_ranks) {
+    DIR *proc = opendir("/proc");
+    int  count = 0;
+    for (struct dirent *entry; proc && (entry = readdir(proc));) {
+        int pid = atoi(entry->d_name);
+        if (pid > 0 && pid != getpid()) count += send_to(pid, sig, only_ranks);
+    }
+    if (proc) closedir(proc);
+    return count;
+}
+
+int ql_workers_tell(int sig) {
+    return mark ? send_to_all(sig, true) : 0;
+}
+
+void ql_workers_end(void) {
+    const struct timespec moment = {0, 10 * 1000 * 1000};
+    double                until = ql_seconds() + 2;
+    while (mark && send_to_all(SIGKILL, false) > 0 && ql_seconds() < until) {
+        nanosleep(&moment, NULL);
+        while (waitpid(-1, NULL, WNOHANG) > 0) {}
+    }
+}
