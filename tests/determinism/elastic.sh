@@ -6,7 +6,7 @@
 . "$(dirname "$0")/runs.sh" "$1"
 # shellcheck source=tests/faults/record.sh
 . "$(dirname "$0")/../faults/record.sh"
-sequences=${2:-10}
+sequences=${2:-12}
 seed_with "${3:-1}"
 find_processors
 

@@ -7,7 +7,7 @@ need_mpirun
 cd "$top" || exit 1
 # A rank's death takes the others down at once, as under `qlora run`. Ranks that wait do not keep others from working.
 export OMPI_MCA_odls_base_sigkill_timeout=0 OMPI_MCA_mpi_yield_when_idle=1
-steps=12
+usual_steps=12
 device=cpu
 program=$bin/qlora-worker-faulty
 
@@ -22,11 +22,13 @@ write_records() {
   }'
 }
 write_records 70 >"$scratch/data.jsonl"
+head -n 9 "$scratch/data.jsonl" >"$scratch/eval.jsonl"
 
 # flavour NAME: what is computed, in `keys`. An epoch's last step has fewer rows than the others in each of them. Those that begin with gpu are for
 # emulated ones.
-flavours=(packed uneven few-rows bfloat16 dense)
+flavours=(packed uneven few-rows bfloat16 dense guarded)
 flavour() {
+  [ "$1" = guarded ] && steps=26 || steps=$usual_steps
   keys=(dataset="$scratch/data.jsonl" eval_dataset=null eval_strategy=no max_length=48 excess_length_strategy=truncate lora_dropout=0.1 lora_r=4
     learning_rate=5e-3 max_steps="$steps" num_train_epochs=20 save_steps=1 save_minutes=0 save_total_limit=20 quantized_cache=false)
   case $1 in
@@ -35,6 +37,11 @@ flavour() {
     few-rows) keys+=(global_batch_size=2) ;;
     bfloat16) keys+=(global_batch_size=5 bnb_4bit_compute_dtype=bfloat16) ;;
     dense) keys+=(global_batch_size=4 load_in_4bit=false) ;;
+    # Evaluated, with the best kept, and losses that are called spikes (none is before 20 were seen) and left out.
+    guarded)
+      keys+=(global_batch_size=2 eval_dataset="$scratch/eval.jsonl" eval_strategy=steps eval_steps=3 load_best_model_at_end=true
+        on_nonfinite=skip loss_spike_zscore=0.1 learning_rate=1e-2 lr_scheduler_type=constant save_total_limit=5)
+      ;;
     gpu-*) keys+=(global_batch_size=3 max_length=32 bnb_4bit_compute_dtype="${1#gpu-}") ;;
     *) echo "no such flavour: $1" >&2 && exit 64 ;;
   esac
@@ -232,10 +239,10 @@ digest() {
   sha256sum "$1/adapter_model.safetensors" 2>/dev/null | cut -d' ' -f1
 }
 
-# All that a run has found out, and neither time nor memory decides: the lines of its steps and evaluations, what each of its
-# checkpoints is (digests of all of its files), the adapter.
+# All that a run has found out, and neither time nor memory decides: the lines of its steps and evaluations and of its end, what each of
+# its checkpoints is (digests of all of its files), the adapter.
 facts() {
-  grep -E '"event": "(step|eval|skip)"' "$1/metrics.jsonl" | sed -E 's/, "([a-z_]*_seconds|tokens_per_second|peak_memory_bytes)": [^,}]*//g'
+  { grep -E '"event": "(step|eval)"' "$1/metrics.jsonl" && grep '"event": "end"' "$1/metrics.jsonl" | tail -n 1; } | sed -E 's/, "([a-z_]*_seconds|tokens_per_second|peak_memory_bytes)": [^,}]*//g'
   cat "$1"/checkpoint-*/MANIFEST.json
   sha256sum <"$1/adapter_model.safetensors"
 }
@@ -257,6 +264,7 @@ undisturbed() {
   run "$scratch/$1" || flunk "$1, undisturbed: $(grep -m 2 "error:" "$log" || tail -n 2 "$log")"
   facts "$scratch/$1" >"$scratch/$1.facts"
   [ "$(grep -c '"event": "step"' "$scratch/$1.facts")" = "$steps" ] || flunk "$1, undisturbed: not $steps steps"
+  [ "$1" != guarded ] || grep -q '"best_step": 12, "skipped_steps": 1' "$scratch/$1.facts" || flunk "guarded: no longer a step that is left out, and an early best one"
 }
 
 # same_as NAME OUT WHAT: the run in folder OUT has come to what the undisturbed one came to
