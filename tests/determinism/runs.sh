@@ -29,6 +29,7 @@ head -n 9 "$scratch/data.jsonl" >"$scratch/eval.jsonl"
 flavours=(packed uneven few-rows bfloat16 dense guarded)
 flavour() {
   [ "$1" = guarded ] && steps=26 || steps=$usual_steps
+  compared=20
   keys=(dataset="$scratch/data.jsonl" eval_dataset=null eval_strategy=no max_length=48 excess_length_strategy=truncate lora_dropout=0.1 lora_r=4
     learning_rate=5e-3 max_steps="$steps" num_train_epochs=20 save_steps=1 save_minutes=0 save_total_limit=20 quantized_cache=false)
   case $1 in
@@ -39,6 +40,8 @@ flavour() {
     dense) keys+=(global_batch_size=4 load_in_4bit=false) ;;
     # Evaluated, with the best kept, and losses that are called spikes (none is before 20 were seen) and left out.
     guarded)
+      # One that was saved with its evaluation still to come says so.
+      compared=1
       keys+=(global_batch_size=2 eval_dataset="$scratch/eval.jsonl" eval_strategy=steps eval_steps=3 load_best_model_at_end=true
         on_nonfinite=skip loss_spike_zscore=0.1 learning_rate=1e-2 lr_scheduler_type=constant save_total_limit=5)
       ;;
@@ -173,18 +176,6 @@ workers_are_gone() {
   done
 }
 
-# look_at OUT: how often the run was started, in `started`, and the last step that it has done, in `step_done`
-look_at() {
-  local line
-  started=0 step_done=0
-  while read -r line; do
-    case $line in
-      '{"event": "start",'*) started=$((started + 1)) ;;
-      '{"event": "step", "step": '*) line=${line#*'"step": '} && step_done=${line%%,*} ;;
-    esac
-  done 2>/dev/null <"$1/metrics.jsonl"
-}
-
 mark=$scratch/mark
 endings_seen=0
 endings=(USR1 USR2 TERM INT kill all launcher)
@@ -216,14 +207,9 @@ break_off() {
 
 # In the step rank 0 sleeps until mpirun is gone.
 kill_launcher() {
-  look_at "$1"
-  local starts=$started result
+  local result
   launch "$1" QLORA_FAULT_MARK="$mark" QLORA_FAULT="0:$2:sleep=600"
-  while kill -0 "$pid" 2>/dev/null; do
-    look_at "$1"
-    if [ "$started" -gt "$starts" ] && [ "$step_done" = $(($2 - 1)) ]; then break; fi
-    sleep 0.01
-  done
+  while kill -0 "$pid" 2>/dev/null && ! [ -s "$mark" ]; do sleep 0.01; done
   find_workers "$pid"
   [ "${#workers[@]}" = "$ranks" ] || flunk "launcher in step $2 of $way: ${#workers[@]} workers"
   kill -KILL "$pid"
@@ -240,10 +226,10 @@ digest() {
 }
 
 # All that a run has found out, and neither time nor memory decides: the lines of its steps and evaluations and of its end, what each of
-# its checkpoints is (digests of all of its files), the adapter.
+# its newest checkpoints, $compared of them, is (digests of all of its files), the adapter.
 facts() {
   { grep -E '"event": "(step|eval)"' "$1/metrics.jsonl" && grep '"event": "end"' "$1/metrics.jsonl" | tail -n 1; } | sed -E 's/, "([a-z_]*_seconds|tokens_per_second|peak_memory_bytes)": [^,}]*//g'
-  cat "$1"/checkpoint-*/MANIFEST.json
+  find "$1" -path '*/checkpoint-????????/MANIFEST.json' | sort | tail -n "$compared" | xargs cat
   sha256sum <"$1/adapter_model.safetensors"
 }
 

@@ -16,6 +16,7 @@ usual_steps=3
 limit=2
 flavour few-rows
 keys+=(save_total_limit="$limit" "target_modules=[q_proj]") # few calls a save
+compared=$limit # killed after the last one was published, nobody removes older ones any more
 out=$scratch/run
 log_of_calls=$scratch/calls
 
