@@ -99,6 +99,28 @@ exits link 77
 if [ -e "$scratch/beside/file" ]; then pass "link: what it leads to is there"; else flunk "link: what it leads to was touched"; fi
 record "" "T31" pruning "pruning beside folders and files with names like ours: only our own go, two are kept; a link with such a name is refused" "kept 30, 40 and 4 others; exit status 77"
 
+# ---- two starts of a run at the same time ----
+# Where the file system knows no locks, the first is cut off (stopped) while the second goes on from its checkpoint, and comes back afterwards.
+export QL_SHIM_LOCKS=enolck
+as_job "$faulty" 1 fenced
+rm -f "$scratch/mark"
+QLORA_FAULT=0:15:stop:step QLORA_FAULT_MARK=$scratch/mark QLORA_RUN_ID=$scratch/first "${job[@]}" >"$scratch/first-out" 2>&1 &
+first=$!
+until [ -s "$scratch/mark" ] || ! kill -0 "$first" 2>/dev/null; do sleep 0.02; done
+suffer fenced 2 ""
+exits fenced 0
+if [ "$(digest fenced)" = "$wanted" ]; then pass "fenced: the second start ends with the right bytes"; else flunk "fenced: other bytes"; fi
+state_of() { (cd "$scratch/$1" && find . -type f ! -name 'run.log' ! -path './run/*' -exec sha256sum {} + | sort -k 2); }
+state_of fenced >"$scratch/after-second"
+kill -CONT "$first"
+wait "$first"
+status=$?
+exits fenced_first 75
+if grep -Eq 'qlora: error: .*(generation|start|claim|another run)' "$scratch/first-out"; then pass "fenced: says why"; else flunk "fenced: $(tail -n 2 "$scratch/first-out")"; fi
+if state_of fenced | cmp -s - "$scratch/after-second"; then pass "fenced: nothing is published by the first start"; else flunk "fenced: $(state_of fenced | diff - "$scratch/after-second" | head -n 4)"; fi
+unset QL_SHIM_LOCKS
+record "15" "" fenced "a start that was cut off comes back after another one has finished the run: 75 at its next save, it publishes nothing" "exit status $status"
+
 # ---- power that fails right after a save ----
 # Everything of a checkpoint must be on the disk before it has its name, and the name before the save counts: read off the calls of a run.
 QL_SHIM_LOG=$scratch/calls QL_SHIM_RANK=0 suffer durable 1 ""
