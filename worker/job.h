@@ -4,6 +4,7 @@
 #include "collective/collective.h"
 #include "worker/batch.h"
 #include "worker/best.h"
+#include "worker/claim.h"
 #include "worker/deal.h"
 #include "worker/exchange.h"
 #include "worker/guard.h"
@@ -40,6 +41,8 @@ typedef struct {
     ql_buffer     *arena;    /* in which the plan's schedules run */
     ql_buffer     *shadow;   /* decoded copies of weights; NULL: none */
     void          *borders;  /* host memory of the training plan; NULL: it needs none */
+    void            *copy_memory; /* of `copy` */
+    ql_adapter_copy  copy;        /* of adapter and moments, while a checkpoint is read or written; training only */
     ql_batch_buffers batch;
     ql_host_batch    host;
     float           *coef;   /* [micro_tokens] */
@@ -51,6 +54,7 @@ typedef struct {
     ql_best          best;       /* likewise                             */
     int64_t          evaluated;  /* the step of the last evaluation made; -1: none */
     bool             has_updated; /* a step of this process has queued its update */
+    ql_claim         claim;      /* of output_dir: all of it on rank 0 of a training, the generation on all its ranks */
 } ql_job;
 
 typedef enum { QL_JOB_TRAIN, QL_JOB_EVAL } ql_job_purpose;

@@ -17,16 +17,35 @@
 
 /* ---- between the steps ---- */
 
-static ql_err save_now(ql_trainer *t, bool must) {
-    char          *path = NULL;
-    double         start = ql_seconds();
-    ql_pulse_state before = ql_pulse_begin(QL_PULSE_SAVE, "a checkpoint");
-    ql_at("save", t->done.step, t->job);
-    ql_err e = ql_save(t->job, &t->done, &t->clock, must, &path);
-    if (!ql_bad(e)) ql_note_save(t, path, ql_seconds() - start);
-    ql_pulse_end(&before);
-    free(path);
+static void note_saved(ql_trainer *t, ql_saved *saved) {
+    ql_note_save(t, saved);
+    free(saved->path);
+}
+
+/* On rank 0: what has come of the save under way, and whether the next is due. */
+static ql_err attend_to_saves(ql_trainer *t, bool *wanted) {
+    ql_saved saved;
+    ql_err   e = ql_saver_attend(&t->saver, t->done.step, t->keeps_best, &saved, wanted);
+    t->keeps_best = false;
+    note_saved(t, &saved);
     return e;
+}
+
+static ql_err wait_for_save(ql_trainer *t, bool must) {
+    ql_saved saved;
+    ql_err   e = ql_saver_wait(&t->saver, must, &saved);
+    note_saved(t, &saved);
+    return ql_agree(t->job->world, e, "saving a checkpoint");
+}
+
+/* Afterwards this step is in a checkpoint. */
+static ql_err save_last(ql_trainer *t) {
+    bool lacks;
+    QL_TRY(wait_for_save(t, false));
+    QL_TRY(ql_saver_lacks(&t->saver, t->done.step, &lacks));
+    if (!lacks) return ql_ok();
+    QL_TRY(ql_saver_begin(&t->saver, &t->done));
+    return wait_for_save(t, true);
 }
 
 static int requested_in_evaluation(void *trainer) {
@@ -53,12 +72,14 @@ static ql_err evaluate_if_due(ql_trainer *t) {
 
 /* All ranks leave the loop, save or go on together: what one of them wants, all do. */
 static ql_err vote(ql_trainer *t, bool *save) {
-    int64_t wish[2] = {ql_stop_wish(t->job->world), t->job->place.rank == 0 && ql_save_is_due(t->job, &t->clock, t->done.step)};
+    bool    wanted;
+    ql_err  e = attend_to_saves(t, &wanted);
+    int64_t wish[3] = {ql_stop_wish(t->job->world), wanted, ql_bad(e)};
     ql_at("vote", t->done.step + 1, wish);
-    QL_TRY(ql_max_i64(t->job->world, wish, 2));
+    QL_TRY(ql_max_i64(t->job->world, wish, QL_LEN(wish)));
+    if (wish[2]) return ql_agree(t->job->world, e, "saving checkpoints");
     t->stop_signal = (int)wish[0];
-    *save = wish[1] != 0 || (t->keeps_best && t->clock.last_step != t->done.step);
-    t->keeps_best = false;
+    *save = wish[1] != 0;
     return ql_ok();
 }
 
@@ -97,18 +118,18 @@ static bool is_over(const ql_trainer *t) {
 
 static ql_err loop(ql_trainer *t) {
     for (;;) {
-        bool save;
+        bool save = false;
         QL_TRY(evaluate_if_due(t));
         if (t->stop_signal || is_over(t)) return ql_ok();
         QL_TRY(vote(t, &save));
         if (t->stop_signal) return ql_ok();
-        if (save) QL_TRY(save_now(t, false));
+        if (save) QL_TRY(ql_saver_begin(&t->saver, &t->done));
         QL_TRY(one_step(t));
     }
 }
 
 static ql_err stop_on_request(ql_trainer *t) {
-    if (t->clock.last_step != t->done.step) QL_TRY(save_now(t, true));
+    QL_TRY(save_last(t));
     ql_note_end(t, "stopped");
     return ql_fail(QL_STOPPED, "%s: stopped after step %" PRId64 " of %" PRId64 " with a verified checkpoint in %s; %s",
                    ql_stop_name(t->stop_signal), t->done.step, t->job->total_steps, t->job->config.output_dir,
@@ -167,7 +188,7 @@ static void say_end(const ql_trainer *t) {
 }
 
 static ql_err finish(ql_trainer *t) {
-    if (strcmp(t->job->config.save_strategy, "no") && t->clock.last_step != t->done.step) QL_TRY(save_now(t, true));
+    QL_TRY(strcmp(t->job->config.save_strategy, "no") ? save_last(t) : wait_for_save(t, false));
     ql_pulse_state before = ql_pulse_begin(QL_PULSE_SAVE, "the adapter");
     ql_at("end", t->done.step, t->job);
     QL_TRY(hand_out(t));
@@ -191,7 +212,7 @@ ql_err ql_train(ql_job *j) {
     (void)ql_pulse_begin(QL_PULSE_LOAD, "the checkpoint to resume from");
     QL_TRY(ql_resume(j, &t.done));
     t.first_step = t.done.step;
-    t.clock = (ql_save_clock){ql_seconds(), t.done.step > 0 ? t.done.step : -1, 0};
+    ql_saver_open(j, t.done.step, &t.saver);
     t.started = ql_seconds();
     ql_err e = ql_ok();
     QL_TRY(find_done(&t));
@@ -201,6 +222,10 @@ ql_err ql_train(ql_job *j) {
     (void)ql_pulse_begin(QL_PULSE_STEP, "");
     if (!ql_bad(e)) e = loop(&t);
     if (!ql_bad(e)) e = t.stop_signal ? stop_on_request(&t) : finish(&t);
+    char *sentence = ql_strdup(ql_err_text()); /* of the verdict; a save may end badly beside it */
+    ql_saver_close(&t.saver);
+    if (ql_bad(e)) e = ql_fail(e.code, "%s", sentence);
+    free(sentence);
     ql_metrics_close(&t.metrics);
     return e;
 }
