@@ -38,7 +38,7 @@ static ql_err fill(ql_job *j, int64_t step, const int64_t *rows, int64_t n, bool
     int32_t   flaws = 0;
     if (j->wisher) QL_TRY(j->wisher->ask(j->wisher->context, &wishes));
     if (complete) QL_TRY(ql_job_gradient_flaws(j, &flaws));
-    ballot[GENERATION] = j->generation;
+    ballot[GENERATION] = j->claim.generation;
     ballot[STEP] = step + 1;
     ballot[CONFIG] = (int64_t)j->config_digest;
     ballot[ROWS] = digest_of(j, rows, n);
