@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 
 static _Atomic int log_fd = -1; /* a watchdog may write to it, too */
 static int    log_rank, log_world = 1;
-static bool   bar_is_drawn, log_is_torn;
+static atomic_bool bar_is_drawn, log_is_torn; /* the thread that writes checkpoints warns, too */
 static double last_progress = -1e9;
 
 ql_err ql_log_open(const char *path, int rank, int world_size) {
