@@ -20,7 +20,8 @@ typedef struct {
 } ql_place;
 
 /* Local, first in main(). A process that mpirun or srun started ends when the one above it does, at once: a killed mpirun leaves
- * nobody behind. One that a shell started lives on, as users of nohup and of daemons count on. */
+ * nobody behind, and what Open MPI leaves then is marked for the next start to remove. One that a shell started lives on, as
+ * users of nohup and of daemons count on. */
 void ql_world_tie(void);
 /* Collective. Starts MPI only when the environment says that there are several processes
  * (mpirun, srun --mpi=pmix, mpiexec of MPICH). QL_USAGE when there are but they cannot find each

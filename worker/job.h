@@ -20,7 +20,7 @@ typedef struct {
     bool save;        /* a checkpoint is due after this step              */
 } ql_wishes;
 typedef struct {
-    QL_RESULT (*ask)(void *context, ql_wishes *out);
+    ql_err (*ask)(void *context, ql_wishes *out); /* a bad verdict is the step's */
     void *context;
 } ql_wisher;
 

@@ -22,6 +22,14 @@ static void note_saved(ql_trainer *t, ql_saved *saved) {
     free(saved->path);
 }
 
+/* On rank 0: what has come of the save under way, and whether one is due after this step. */
+static ql_err attend_to_saves(ql_trainer *t, int64_t step, bool *wanted) {
+    ql_saved saved;
+    ql_err   e = ql_saver_attend(&t->saver, step, &saved, wanted);
+    note_saved(t, &saved);
+    return e;
+}
+
 static ql_err wait_for_save(ql_trainer *t, bool must) {
     ql_saved saved;
     ql_err   e = ql_saver_wait(&t->saver, must, &saved);
@@ -61,39 +69,28 @@ static ql_err evaluate_if_due(ql_trainer *t) {
     return ql_ok();
 }
 
-/* What this rank wishes at the boundary after `step`; `asked`: a checkpoint whatever else is due. */
-static ql_err find_wishes(ql_trainer *t, int64_t step, bool asked, ql_wishes *out) {
-    ql_saved saved;
-    ql_err   e = ql_saver_attend(&t->saver, step, asked, &saved, &out->save);
-    note_saved(t, &saved);
-    out->stop_signal = ql_stop_wish(t->job->world);
-    return e;
-}
-
 /* All ranks leave the loop, save or go on together: what one of them wants, all do. They hear of it in the vote of each step
- * (ballot.h). */
-static ql_err wish_in_step(void *trainer, ql_wishes *out) {
+ * (ballot.h), and of a request to stop before the first. */
+static ql_err ask(void *trainer, ql_wishes *out) {
     ql_trainer *t = trainer;
-    return find_wishes(t, t->done.step + 1, false, out);
+    out->stop_signal = ql_stop_wish(t->job->world);
+    return attend_to_saves(t, t->done.step + 1, &out->save);
 }
 
-/* Where no step's vote comes before a boundary, or something has come up since. */
-static ql_err vote(ql_trainer *t) {
-    ql_wishes mine = {0};
-    ql_err    e = find_wishes(t, t->done.step, t->keeps_best, &mine);
-    int64_t   wish[3] = {mine.stop_signal, mine.save, ql_bad(e)};
-    QL_TRY(ql_max_i64(t->job->world, wish, QL_LEN(wish)));
-    if (wish[2]) return ql_agree(t->job->world, e, "saving checkpoints");
-    t->stop_signal = (int)wish[0];
-    t->save_is_due |= wish[1] != 0;
-    t->keeps_best = false;
+static ql_err hear_requests(ql_trainer *t) {
+    int64_t signal = ql_stop_wish(t->job->world);
+    QL_TRY(ql_max_i64(t->job->world, &signal, 1));
+    t->stop_signal = (int)signal;
     return ql_ok();
 }
 
+/* By the clock or the step, as all have heard in the last vote; or for the sake of an evaluation that was the best, as all know:
+ * that one waits for a save under way. */
 static ql_err save_if_due(ql_trainer *t) {
-    bool due = t->save_is_due;
-    t->save_is_due = false;
-    return due ? ql_saver_begin(&t->saver, &t->done) : ql_ok();
+    bool due = t->save_is_due, best = t->keeps_best && t->saver.last_begun != t->done.step;
+    t->save_is_due = t->keeps_best = false;
+    if (best && !due) QL_TRY(wait_for_save(t, false));
+    return due || best ? ql_saver_begin(&t->saver, &t->done) : ql_ok();
 }
 
 /* Said once: ranks that mostly exchange are slower together than fewer would be. */
@@ -132,15 +129,15 @@ static ql_err one_step(ql_trainer *t) {
 }
 
 static ql_err loop(ql_trainer *t) {
-    bool votes = true;
+    bool asks = true;
     for (;;) {
         if (!t->stop_signal) QL_TRY(evaluate_if_due(t));
         if (t->stop_signal || is_over(t)) return ql_ok();
-        if (votes || t->keeps_best) QL_TRY(vote(t));
+        if (asks) QL_TRY(hear_requests(t));
         if (t->stop_signal) return ql_ok();
         QL_TRY(save_if_due(t));
         QL_TRY(one_step(t));
-        votes = t->job->place.size == 1; /* nobody else has to be asked */
+        asks = t->job->place.size == 1; /* nobody else has to be asked */
     }
 }
 
@@ -183,6 +180,7 @@ static ql_err find_done(ql_trainer *t) {
 /* A run whose metrics are incomplete is not done, however good its adapter is. */
 static ql_err finish_notes(ql_trainer *t) {
     QL_TRY(ql_metrics_finish(&t->metrics));
+    ql_at("done", t->done.step, t->job);
     return mark_done(t);
 }
 
@@ -224,7 +222,7 @@ static ql_err open_notes(ql_trainer *t) {
 
 ql_err ql_train(ql_job *j) {
     ql_trainer t = {.job = j, .metrics = {.fd = -1}};
-    ql_wisher  wisher = {wish_in_step, &t};
+    ql_wisher  wisher = {ask, &t};
     QL_TRY(ql_schedule_open(&j->config, j->total_steps, &t.schedule));
     (void)ql_pulse_begin(QL_PULSE_LOAD, "the checkpoint to resume from");
     QL_TRY(ql_resume(j, &t.done));

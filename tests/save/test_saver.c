@@ -57,10 +57,10 @@ static void begin(subject *s, int64_t step) {
 }
 
 /* At a step boundary; whether a checkpoint is to begin. `*saved`: the step of one that has ended, or 0. */
-static bool attend(subject *s, int64_t step, bool asked, int64_t *saved) {
+static bool attend(subject *s, int64_t step, int64_t *saved) {
     ql_saved done;
     bool     wanted;
-    ok(ql_saver_attend(&s->saver, step, asked, &done, &wanted));
+    ok(ql_saver_attend(&s->saver, step, &done, &wanted));
     *saved = done.path ? done.step : 0;
     free(done.path);
     return wanted;
@@ -105,13 +105,13 @@ static void training_goes_on_and_the_step_is_saved(void **state) {
     int64_t rows, saved;
     open_subject(&s, "steps", 2);
     values(&s)[0] = 0.25f;
-    assert_true(attend(&s, 2, false, &saved));
+    assert_true(attend(&s, 2, &saved));
     slow_disk();
     begin(&s, 2);
     assert_true(ql_background_pending(&s.saver.writing));
     values(&s)[0] = 0.5f; /* the next steps */
     job(&s)->evaluated = 3;
-    assert_false(attend(&s, 3, false, &saved));
+    assert_false(attend(&s, 3, &saved));
     assert_int_equal(saved, 0);
     shim_disarm();
     assert_int_equal(wait_for_end(&s), 2);
@@ -127,12 +127,12 @@ static void nothing_is_saved_twice(void **state) {
     int64_t saved;
     bool    lacks;
     open_subject(&s, "steps", 2);
-    assert_false(attend(&s, 0, false, &saved));
-    assert_false(attend(&s, 1, false, &saved));
-    assert_true(attend(&s, 2, false, &saved));
+    assert_false(attend(&s, 0, &saved));
+    assert_false(attend(&s, 1, &saved));
+    assert_true(attend(&s, 2, &saved));
     begin(&s, 2);
     assert_int_equal(wait_for_end(&s), 2);
-    assert_false(attend(&s, 2, true, &saved));
+    assert_false(attend(&s, 2, &saved));
     ok(ql_saver_lacks(&s.saver, 2, &lacks));
     assert_false(lacks);
     ok(ql_saver_lacks(&s.saver, 3, &lacks));
@@ -168,7 +168,7 @@ static void a_named_step_waits_a_little(void **state) {
     int64_t saved;
     open_subject(&s, "steps", 1);
     begin(&s, 1);
-    assert_true(attend(&s, 2, false, &saved)); /* as soon as that of step 1 is there */
+    assert_true(attend(&s, 2, &saved)); /* as soon as that of step 1 is there */
     assert_int_equal(saved, 1);
     begin(&s, 2);
     close_subject(&s);
@@ -182,33 +182,19 @@ static void a_disk_that_stands_still_holds_up_one_step_only(void **state) {
     slow_disk();
     begin(&s, 2);
     double start = ql_seconds();
-    assert_false(attend(&s, 3, false, &saved));
-    assert_false(attend(&s, 4, false, &saved)); /* due, and put off */
+    assert_false(attend(&s, 3, &saved));
+    assert_false(attend(&s, 4, &saved)); /* due, and put off */
     double waited = ql_seconds() - start;
     assert_true(waited >= 4); /* it did wait for step 4 */
-    for (int64_t step = 5; step < 50; step++) assert_false(attend(&s, step, false, &saved));
+    for (int64_t step = 5; step < 50; step++) assert_false(attend(&s, step, &saved));
     assert_true(s.saver.waited < waited + 4); /* and not again for 6, 8, ... 48 */
     shim_disarm();
     while (!ql_background_ended(&s.saver.writing)) usleep(1000);
-    assert_true(attend(&s, 51, false, &saved)); /* what was put off; 51 by itself is not due */
+    assert_true(attend(&s, 51, &saved)); /* what was put off; 51 by itself is not due */
     assert_int_equal(saved, 2);
     begin(&s, 51);
     assert_int_equal(wait_for_end(&s), 51);
-    assert_false(attend(&s, 53, false, &saved));
-    close_subject(&s);
-}
-
-static void what_is_asked_for_waits_for_good(void **state) {
-    (void)state;
-    subject s;
-    int64_t saved;
-    open_subject(&s, "best", 0);
-    shim_arm(1, SHIM_SLOW);
-    begin(&s, 2);
-    assert_false(attend(&s, 3, false, &saved));
-    shim_disarm(); /* else this test would take minutes */
-    assert_true(attend(&s, 3, true, &saved));
-    assert_int_equal(saved, 2);
+    assert_false(attend(&s, 53, &saved));
     close_subject(&s);
 }
 
@@ -219,14 +205,14 @@ static void the_clock_does_not_wait(void **state) {
     open_subject(&s, "steps", 0);
     job(&s)->config.save_minutes = 1e-9;
     slow_disk();
-    assert_true(attend(&s, 1, false, &saved));
+    assert_true(attend(&s, 1, &saved));
     begin(&s, 1);
     double start = ql_seconds();
-    for (int64_t step = 2; step < 100; step++) assert_false(attend(&s, step, false, &saved));
+    for (int64_t step = 2; step < 100; step++) assert_false(attend(&s, step, &saved));
     assert_true(s.saver.waited <= ql_seconds() - start);
     shim_disarm();
     while (!ql_background_ended(&s.saver.writing)) usleep(1000);
-    assert_true(attend(&s, 100, false, &saved));
+    assert_true(attend(&s, 100, &saved));
     close_subject(&s);
 }
 
@@ -255,7 +241,7 @@ static void the_third_failure_in_a_row_is_the_end(void **state) {
     assert_int_equal(wait_for_end(&s), 2);
     ok(save_badly(&s, 4, SHIM_ENOSPC));
     ok(save_badly(&s, 6, SHIM_FSYNC));
-    assert_true(attend(&s, 8, false, &saved));
+    assert_true(attend(&s, 8, &saved));
     begin(&s, 8); /* one that works: counting begins anew */
     assert_int_equal(wait_for_end(&s), 8);
     ok(save_badly(&s, 10, SHIM_EROFS));
@@ -388,7 +374,6 @@ int main(void) {
         cmocka_unit_test(where_it_goes_on_from),
         cmocka_unit_test(a_named_step_waits_a_little),
         cmocka_unit_test(a_disk_that_stands_still_holds_up_one_step_only),
-        cmocka_unit_test(what_is_asked_for_waits_for_good),
         cmocka_unit_test(the_clock_does_not_wait),
         cmocka_unit_test(the_third_failure_in_a_row_is_the_end),
         cmocka_unit_test(a_last_save_must_succeed),
