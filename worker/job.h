@@ -40,7 +40,6 @@ typedef struct {
     int64_t    global_batch;    /* rows of one optimiser step                       */
     int64_t    steps_per_epoch, total_steps;
     uint64_t   config_digest; /* of what decides the results; 0: not compared          */
-    int64_t    generation;    /* of this start of the run in its folder; 0: none       */
     const ql_wisher *wisher;  /* NULL: nothing is wished                               */
     int64_t   *ballots;       /* of the ranks in the last vote                         */
     int64_t   *step_rows;   /* [global_batch], but no more than there are                  */
