@@ -36,8 +36,8 @@ static int64_t digest_of(const ql_job *j, const int64_t *rows, int64_t n) {
 static ql_err fill(ql_job *j, int64_t step, const int64_t *rows, int64_t n, bool complete, const ql_step_result *r, int64_t *ballot) {
     ql_wishes wishes = {0};
     int32_t   flaws = 0;
-    if (j->wisher) QL_TRY(j->wisher->ask(j->wisher->context, &wishes));
     if (complete) QL_TRY(ql_job_gradient_flaws(j, &flaws));
+    if (complete && j->wisher) QL_TRY(j->wisher->ask(j->wisher->context, &wishes));
     ballot[GENERATION] = j->claim.generation;
     ballot[STEP] = step + 1;
     ballot[CONFIG] = (int64_t)j->config_digest;

@@ -194,6 +194,7 @@ static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
     ql_pulse_what(j->config.output_dir);
     QL_TRY(agree(j, writes ? open_output(j) : ql_ok(), "opening output_dir"));
     QL_TRY(ql_broadcast(j->world, &j->claim.generation, sizeof j->claim.generation, 0));
+    ql_recorder_generation(j->claim.generation);
     if (o->mode != QL_MODE_PLAN) ql_job_report(j, purpose);
     return ql_ok();
 }

@@ -81,7 +81,7 @@ cat >"$scratch/path/mpirun" <<'END'
 #!/bin/sh
 trap '' TERM INT
 : >"$QL_READY"
-while :; do sleep 1; done
+while :; do sleep 600; done
 END
 chmod +x "$scratch/path/mpirun"
 QL_READY=$scratch/deaf PATH=$scratch/path:$PATH ended_by deaf TERM '[ -e "$scratch/deaf" ]' "${job[@]}"

@@ -11,6 +11,7 @@ out=$scratch/out-dir
 elsewhere=$scratch/elsewhere
 head -n 8 examples/data/train.jsonl >"$scratch/data.jsonl"
 
+# shellcheck disable=SC2120
 # train KEY=VALUE...: two steps of the example
 train() {
   timeout 120 "$worker" --threads 1 examples/demo.yaml output_dir="$out" dataset="$scratch/data.jsonl" eval_dataset=null eval_strategy=no \
