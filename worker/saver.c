@@ -177,6 +177,7 @@ ql_err ql_saver_begin(ql_saver *s, const ql_progress_counters *c) {
     ql_pulse_end(&before);
     s->stall = s->waited + ql_seconds() - s->last_begin;
     s->waited = 0;
+    s->stalled += s->stall;
     if (s->job->place.rank == 0) start_writing(s, c);
     return ql_ok();
 }
