@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,11 +13,10 @@
 #include "base/private.h"
 #include "base/pulse.h"
 
-static _Atomic int  log_fd = -1; /* a watchdog may write to it, too */
-static _Atomic bool log_is_torn;
-static int          log_rank, log_world = 1;
-static bool         bar_is_drawn;
-static double       last_progress = -1e9;
+static _Atomic int log_fd = -1; /* a watchdog may write to it, too */
+static int    log_rank, log_world = 1;
+static atomic_bool bar_is_drawn, log_is_torn; /* the thread that writes checkpoints warns, too */
+static double last_progress = -1e9;
 
 ql_err ql_log_open(const char *path, int rank, int world_size) {
     log_rank = rank;

@@ -62,6 +62,8 @@ QL_RESULT ql_min_i64(ql_world *w, int64_t *data, size_t n);
 
 /* Collective. Rank r's n bytes to all + r * n of rank 0; `all` is not looked at elsewhere. */
 QL_RESULT ql_gather_bytes(ql_world *w, const void *mine, size_t n, void *all);
+/* Collective. The same to every rank; for a few bytes. */
+QL_RESULT ql_share_bytes(ql_world *w, const void *mine, size_t n, void *all);
 /* Collective. The n bytes of rank `root` to all. */
 QL_RESULT ql_broadcast(ql_world *w, void *data, size_t n, int root);
 /* Collective. */

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -81,19 +80,6 @@ static ql_err read_config(ql_job *j, const ql_options *o) {
     return j->config.adapter_name_or_path ? adopt_adapter(&j->config) : ql_ok();
 }
 
-/* One run at a time in a folder. The lock lasts as long as the process; where the file system
- * knows no locks, there is none. */
-static ql_err lock_output(const char *run) {
-    char  *path = ql_path_join(run, "lock");
-    int    fd;
-    ql_err e = ql_private_open(path, O_RDWR | O_CREAT, &fd);
-    bool   taken = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-    free(path);
-    if (e.code == QL_DENIED) return e;
-    QL_CHECK(!taken, QL_TEMP, "%s: another run is at work in this output_dir; wait for it, or choose another", run);
-    return ql_ok();
-}
-
 /* A run can do without a log, but not with one that somebody has led elsewhere. */
 static ql_err open_log(const ql_job *j, const char *path) {
     ql_err e = ql_log_open(path, j->place.rank, j->place.size);
@@ -103,14 +89,13 @@ static ql_err open_log(const ql_job *j, const char *path) {
 }
 
 /* The output folder and the log in it. */
-static ql_err open_output(const ql_job *j) {
+static ql_err open_output(ql_job *j) {
     QL_TRY(ql_output_folder(j->config.output_dir));
     char *run = ql_path_join(j->config.output_dir, "run"), *log = ql_path_join(j->config.output_dir, "run.log");
     ql_err e = ql_ok();
-    if (!ql_bad(e) && j->place.rank == 0) e = lock_output(run);
+    if (j->place.rank == 0) e = ql_claim_take(j->config.output_dir, &j->claim);
     if (!ql_bad(e)) e = open_log(j, log);
     if (!ql_bad(e)) ql_recorder_publish(run);
-    if (!ql_bad(e) && j->place.rank == 0) ql_checkpoint_clean(j->config.output_dir);
     free(run);
     free(log);
     return e;
@@ -131,7 +116,8 @@ static uint64_t facts_digest(const ql_config *c) {
 
 /* Ranks that read different files must not train together. */
 static ql_err compare_ranks(ql_job *j) {
-    QL_TRY(ql_same_everywhere(j->world, facts_digest(&j->config), "the configuration"));
+    j->config_digest = facts_digest(&j->config);
+    QL_TRY(ql_same_everywhere(j->world, j->config_digest, "the configuration"));
     QL_TRY(ql_same_everywhere(j->world, (uint64_t)j->operands, "the type of the arithmetic (bnb_4bit_compute_dtype)"));
     QL_TRY(ql_same_everywhere(j->world, j->model.fingerprint, "the model"));
     QL_TRY(ql_same_everywhere(j->world, j->train.fingerprint, "the data set"));
@@ -207,6 +193,8 @@ static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
     /* Only now: a run that was refused leaves nothing behind. */
     ql_pulse_what(j->config.output_dir);
     QL_TRY(agree(j, writes ? open_output(j) : ql_ok(), "opening output_dir"));
+    QL_TRY(ql_broadcast(j->world, &j->claim.generation, sizeof j->claim.generation, 0));
+    ql_recorder_generation(j->claim.generation);
     if (o->mode != QL_MODE_PLAN) ql_job_report(j, purpose);
     return ql_ok();
 }
