@@ -16,7 +16,7 @@
 #include "checkpoint/h5.h"
 #include "checkpoint/sandbox.h"
 
-typedef enum { COUNTERS = 1, ARRAY, DONE, FAILED } message;
+typedef enum { DEVICE = 1, COUNTERS, ARRAY, DONE, FAILED } message;
 typedef struct {
     uint32_t kind, code;
     uint64_t bytes; /* that follow */
@@ -29,6 +29,10 @@ static ql_err send_message(int fd, message kind, ql_code code, const void *bytes
     header h = {.kind = kind, .code = code, .bytes = n};
     QL_TRY(ql_write_all(fd, &h, sizeof h, "pipe"));
     return ql_write_all(fd, bytes, n, "pipe");
+}
+
+static ql_err send_device(void *self, const char *text) {
+    return send_message(*(int *)self, DEVICE, QL_OK, text, strlen(text));
 }
 
 static ql_err send_counters(void *self, const int64_t counter[QL_COUNTERS]) {
@@ -54,7 +58,7 @@ static QL_NORETURN void be_child(int fd, const char *path, const ql_state *s) {
     ql_sandbox_limits limits = limits_for(s);
     ql_sandbox_enter(&limits, fd);
     ql_h5_set_environment();
-    ql_h5_sink sink = {.self = &fd, .opened = opened, .counters = send_counters, .array = send_array};
+    ql_h5_sink sink = {.self = &fd, .opened = opened, .computed_on = send_device, .counters = send_counters, .array = send_array};
     ql_err e = ql_h5_read(path, s, &sink);
     const char *text = ql_bad(e) ? ql_err_text() : "";
     e = send_message(fd, ql_bad(e) ? FAILED : DONE, e.code, text, strlen(text));
@@ -78,6 +82,13 @@ static bool read_exactly(int fd, void *bytes, size_t n) {
         p += got;
         n -= (size_t)got;
     }
+    return true;
+}
+
+static bool take_device(int fd, progress *p, uint64_t bytes) {
+    char *text = p->s->computed_on;
+    if (p->counted || bytes >= QL_DEVICE_TEXT || !read_exactly(fd, text, bytes)) return false;
+    text[bytes] = 0;
     return true;
 }
 
@@ -107,6 +118,7 @@ static ql_err take_messages(int fd, progress *p) {
     while (!p->done && read_exactly(fd, &h, sizeof h)) {
         bool good = true;
         switch ((message)h.kind) {
+            case DEVICE: good = take_device(fd, p, h.bytes); break;
             case COUNTERS: good = take_counters(fd, p, h.bytes); break;
             case ARRAY: good = take_array(fd, p, h.bytes); break;
             case DONE: good = p->done = p->counted && p->array == 3 * p->s->n_tensors; break;

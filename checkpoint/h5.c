@@ -67,11 +67,12 @@ ql_err ql_h5_fail(ql_code code, const char *fmt, ...) {
     return ql_fail(code, "%s%s%s", text, cause[0] ? ": " : "", cause);
 }
 
+/* No locks, once more: a child that reads has no environment (checkpoint_read.c), and the library looks there at each open. */
 hid_t ql_h5_access(void) {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     if (access < 0) return access;
     if (H5Pset_fapl_sec2(access) >= 0 && H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18) >= 0 &&
-        H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0)
+        H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 && H5Pset_file_locking(access, false, true) >= 0)
         return access;
     H5Pclose(access);
     return H5I_INVALID_HID;

@@ -144,6 +144,14 @@ static void keys_together(void **state) {
         {"eval_strategy: steps\n",
          "c.yaml:4: eval_strategy is steps, but there are no evaluation data; add eval_dataset or val_set_size"},
         {"val_set_size: 0.1\neval_dataset: e\n", "c.yaml:4: val_set_size and eval_dataset both name evaluation data; keep one, or set val_set_size to 0"},
+        {"load_best_model_at_end: true\nval_set_size: 3\n",
+         "c.yaml:4: load_best_model_at_end needs evaluations during training; set eval_strategy to steps or epoch"},
+        {"early_stopping_patience: 2\n",
+         "c.yaml:4: early_stopping_patience needs evaluations during training; set eval_strategy to steps or epoch"},
+        {"save_strategy: best\n", "c.yaml:4: save_strategy: best needs evaluations during training; set eval_strategy to steps or epoch"},
+        {"eval_strategy: epoch\nval_set_size: 3\nsave_strategy: no\nload_best_model_at_end: true\n",
+         "c.yaml:7: load_best_model_at_end needs checkpoints; set save_strategy to best, steps or epoch"},
+        {"greater_is_better: true\n", "c.yaml:4: greater_is_better is true, but of loss and perplexity less is better; set it to false"},
         /* a mistake in one key silences what it says together with others */
         {"lr_scheduler_type: no\nmin_lr: 1e-6\n",
          "c.yaml:4: lr_scheduler_type is 'no'; expected linear, cosine, constant, constant_with_warmup, cosine_with_min_lr, polynomial "
