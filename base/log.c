@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -15,7 +15,7 @@
 
 static _Atomic int log_fd = -1; /* a watchdog may write to it, too */
 static int    log_rank, log_world = 1;
-static bool   bar_is_drawn, log_is_torn;
+static atomic_bool bar_is_drawn, log_is_torn; /* the thread that writes checkpoints warns, too */
 static double last_progress = -1e9;
 
 ql_err ql_log_open(const char *path, int rank, int world_size) {
@@ -47,8 +47,7 @@ bool ql_progress_is_bar(void) {
     return isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
 }
 
-/* One write per line, so that the lines of several ranks do not mix. Nobody may be reading. False: only part of it was
- * written. */
+/* One write per line, so that the lines of several ranks do not mix. Nobody may be reading. False: only part of it was written. */
 static bool write_line(int fd, const char *line, size_t n) {
     ql_pulse_state before = ql_pulse_begin(QL_PULSE_SAVE, fd == STDERR_FILENO ? "standard error" : "run.log");
     size_t         done = 0;
@@ -131,7 +130,7 @@ void ql_error_parts(const char *const *part, size_t parts) {
     for (size_t i = 0; i < parts; i++) n = put_part(line, n, limit, part[i]);
     line[n++] = '\n';
     write_line(STDERR_FILENO, line, n);
-    if (log_fd >= 0) write_line(log_fd, line + text, n - text);
+    log_line(line + text, n - text);
 }
 
 static QL_PRINTF(2, 0) void draw_bar(bool last, const char *fmt, va_list ap) {

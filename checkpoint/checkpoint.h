@@ -43,10 +43,11 @@ typedef enum {
     QL_COUNT_SPIKE_VARIANCE,   /* and variance, in 2^-32                                                      */
     QL_COUNTERS
 } ql_counter;
-enum { QL_COUNTERS_ALWAYS = QL_COUNT_LOSS_SCALE, QL_NO_COUNT = -1 };
+enum { QL_COUNTERS_ALWAYS = QL_COUNT_LOSS_SCALE, QL_NO_COUNT = -1, QL_DEVICE_TEXT = 256 };
 
 typedef struct {
     int64_t          counter[QL_COUNTERS];
+    char             computed_on[QL_DEVICE_TEXT]; /* for people; "": unknown. Bits are the same on the same device */
     ql_state_tensor *tensor;
     size_t           n_tensors;
     ql_identity     *identity;
@@ -57,10 +58,23 @@ typedef struct {
  * locks, no printing). Idempotent. */
 QL_RESULT ql_checkpoint_init(void);
 
-/* Writes output_dir/checkpoint-<step> and prunes our own older ones down to `keep` (0: all).
- * QL_IO: nothing of the older ones was touched. `path` (may be NULL) receives the folder, caller frees. */
-QL_RESULT ql_checkpoint_save(const char *output_dir, const ql_state *s, const ql_peft_config *peft,
-                             const ql_peft_module *modules, size_t n_modules, int keep, char **path);
+/* What a save writes, where, and by which rules. All borrowed, and nobody changes it meanwhile. */
+typedef struct {
+    const char           *output_dir; /* must be there */
+    const ql_state       *state;
+    const ql_peft_config *peft;
+    const ql_peft_module *modules;
+    size_t                n_modules;
+    int                   keep; /* of our own checkpoints, this one and the best included; 0: all    */
+    int64_t               best; /* the step of one that stays; -1: none                              */
+    ql_err (*may_publish)(void *self); /* asked first, and last before the rename; a bad verdict is the save's. May be NULL */
+    void                 *self;
+} ql_save_order;
+
+/* Writes output_dir/checkpoint-<step>, reads it back as on resume, and prunes our own older ones. Any thread, one at a
+ * time. QL_IO: the system refused. QL_DATA: a value is not finite. In every bad case nothing is published and nothing
+ * of the older ones was touched. `path` (may be NULL) receives the folder, caller frees. */
+QL_RESULT ql_checkpoint_save(const ql_save_order *order, char **path);
 
 /* The newest checkpoint of the folder that verifies; each one that does not is reported by
  * ql_warn with the reason. `*path` NULL: there is none at all. QL_DATA: there are, but none is good;
@@ -70,8 +84,8 @@ QL_RESULT ql_checkpoint_newest(const char *output_dir, char **path);
 QL_RESULT ql_checkpoint_verify(const char *path);
 /* Fills the arrays of `s` and its counters, after checking the manifest and the digest of state.h5.
  * Identity must be that in the file (QL_USAGE naming the differing key, both values and the cure);
- * so must names and shapes, and values must be finite (QL_DATA). Whether there is a loss scale, it says. On failure the arrays hold
- * nothing of use. Forks a child to read in. */
+ * so must names and shapes, and values must be finite (QL_DATA). Which of the counters are there, and on which device it was computed, it
+ * says. On failure the arrays hold nothing of use. Forks a child to read in. */
 QL_RESULT ql_checkpoint_load(const char *path, ql_state *s);
 /* Renames every checkpoint of the folder to checkpoint-<step>.set-aside-N, where nothing looks for
  * it: a run that starts anew must not find them later. */

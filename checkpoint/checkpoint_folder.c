@@ -167,14 +167,16 @@ static bool is_complete(const char *output_dir, int64_t step) {
     return complete;
 }
 
-ql_err ql_checkpoint_prune(const char *output_dir, int64_t newest, int keep) {
+ql_err ql_checkpoint_prune(const char *output_dir, int64_t newest, int keep, int64_t best) {
     int64_t *steps = NULL;
     size_t n;
-    int kept = 1;
+    if (keep == 0) return ql_ok();
+    bool keeps_best = best >= 0 && best < newest && is_complete(output_dir, best);
+    int others = keep - 1 - keeps_best; /* that stay, the newest of them */
     ql_err e = ql_checkpoint_list(output_dir, &steps, &n);
-    for (size_t i = 0; i < n && keep > 0 && !ql_bad(e); i++) {
-        if (steps[i] >= newest || !is_complete(output_dir, steps[i])) continue;
-        if (++kept > keep) e = remove_checkpoint(output_dir, steps[i]);
+    for (size_t i = 0; i < n && !ql_bad(e); i++) {
+        if (steps[i] >= newest || (keeps_best && steps[i] == best) || !is_complete(output_dir, steps[i])) continue;
+        if (--others < 0) e = remove_checkpoint(output_dir, steps[i]);
     }
     free(steps);
     return e;

@@ -23,6 +23,7 @@ QL_RESULT ql_checkpoint_list(const char *output_dir, int64_t **steps, size_t *n)
 /* Reads the manifest of one that is a folder (no symbolic link) and is really of this step. */
 QL_RESULT ql_checkpoint_manifest(const char *output_dir, int64_t step, ql_manifest *out);
 
-/* Removes the oldest of our complete checkpoints before `newest` until `keep` are left, `newest`
- * included. What is not a complete checkpoint of ours is neither counted nor touched. */
-QL_RESULT ql_checkpoint_prune(const char *output_dir, int64_t newest, int keep);
+/* Removes the oldest of our complete checkpoints before `newest` until `keep` are left, `newest` included, which is
+ * known to be good. The one of step `best` (-1: none) stays and counts; with keep 1 both stay. 0 keeps all. What is not a
+ * complete checkpoint of ours is neither counted nor touched. */
+QL_RESULT ql_checkpoint_prune(const char *output_dir, int64_t newest, int keep, int64_t best);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,11 +21,10 @@ static const char *const FILES[] = {QL_STATE_NAME, "adapter_model.safetensors", 
 
 /* One save under way. */
 typedef struct {
+    const ql_save_order *order;
+    const ql_state *state; /* the order's */
     const char *output_dir;
-    const ql_state *state;
-    const ql_peft_config *peft;
-    const ql_peft_module *modules;
-    size_t n_modules;
+    int64_t step;
     char *temporary, *final;
     ql_manifest manifest;
 } save;
@@ -73,21 +73,85 @@ static ql_err write_files(save *s) {
     ql_err e = ql_h5_write(state, s->state);
     free(state);
     QL_TRY(e);
-    return ql_peft_write(s->temporary, s->peft, s->modules, s->n_modules);
+    return ql_peft_write(s->temporary, s->order->peft, s->order->modules, s->order->n_modules);
 }
+
+/* ---- what was written is what was meant ---- */
+
+static bool is_finite(const float *x, size_t n) {
+    const float beyond = HUGE_VALF;
+    bool good = true;
+    for (size_t i = 0; i < n; i++) good &= fabsf(x[i]) < beyond; /* no branch: many at a time */
+    return good;
+}
+
+/* A state that cannot be loaded again must not take the place of one that can. */
+static ql_err check_finite(const ql_state *s) {
+    static const char *const what[] = {"value", "first moment", "second moment"};
+    for (size_t i = 0; i < s->n_tensors; i++) {
+        const ql_state_tensor *t = &s->tensor[i];
+        const float *array[] = {t->value, t->moment1, t->moment2};
+        for (size_t a = 0; a < QL_LEN(array); a++)
+            QL_CHECK(is_finite(array[a], (size_t)t->rows * (size_t)t->cols), QL_DATA,
+                     "%s: its %s is not finite, so the state is not saved; lower learning_rate and go on from the last "
+                     "checkpoint",
+                     t->name, what[a]);
+    }
+    return ql_ok();
+}
+
+typedef struct {
+    const ql_state *state;
+    size_t array; /* value, moment1, moment2 of tensor 0, 1, ... */
+} comparison;
+
+static ql_err same_origin(void *self, const char *computed_on) {
+    const comparison *c = self;
+    return strcmp(computed_on, c->state->computed_on) == 0 ? ql_ok() : ql_fail(QL_IO, "another device");
+}
+
+static ql_err same_counters(void *self, const int64_t counter[QL_COUNTERS]) {
+    const comparison *c = self;
+    return memcmp(counter, c->state->counter, sizeof c->state->counter) == 0 ? ql_ok() : ql_fail(QL_IO, "other counters");
+}
+
+static ql_err same_array(void *self, const float *data, size_t n) {
+    comparison *c = self;
+    const ql_state_tensor *t = &c->state->tensor[c->array / 3];
+    const float *array[] = {t->value, t->moment1, t->moment2};
+    return memcmp(data, array[c->array++ % 3], n * sizeof *data) == 0 ? ql_ok() : ql_fail(QL_IO, "%s", t->name);
+}
+
+/* libhdf5 has reported success for what it did not write. The file is our own and has its digest, so that it may be read
+ * in this process. */
+static ql_err compare_state(const save *s) {
+    comparison c = {.state = s->state};
+    ql_h5_sink sink = {.self = &c, .computed_on = same_origin, .counters = same_counters, .array = same_array};
+    char *path = ql_path_join(s->temporary, QL_STATE_NAME);
+    ql_err e = ql_h5_read(path, s->state, &sink);
+    free(path);
+    return e;
+}
+
+static ql_err read_back(const save *s) {
+    ql_err e = ql_checkpoint_verify(s->temporary);
+    if (!ql_bad(e)) e = compare_state(s);
+    return ql_err_as(ql_err_prefix(e, "what was written reads back differently"), QL_IO);
+}
+
+/* ---- the steps ---- */
 
 /* Digests are taken before anything is dropped from the cache, so that the check at the end
  * compares what was meant with what the disk gives back. */
 static ql_err fill(save *s) {
     if (mkdir(s->temporary, 0700) != 0) return ql_fail_errno("%s: cannot be created", s->temporary);
     QL_TRY(write_files(s));
-    s->manifest.step = s->state->counter[QL_COUNT_STEP];
+    s->manifest.step = s->step;
     for (size_t i = 0; i < QL_LEN(FILES); i++) QL_TRY(ql_manifest_add(&s->manifest, s->temporary, FILES[i]));
     for (size_t i = 0; i < QL_LEN(FILES); i++) QL_TRY(sync_file(s->temporary, FILES[i]));
     QL_TRY(ql_manifest_write(&s->manifest, s->temporary));
     QL_TRY(ql_dir_sync(s->temporary));
-    return ql_err_as(ql_err_prefix(ql_checkpoint_verify(s->temporary), "what was written reads back differently"),
-                     QL_IO);
+    return read_back(s);
 }
 
 /* What is in the way and is no good checkpoint of ours may be somebody's only copy of something. */
@@ -104,7 +168,7 @@ static ql_err set_aside(const char *final) {
 
 /* For file systems that cannot exchange two names. ql_checkpoint_clean mends a crash in between. */
 static ql_err replace_in_two_steps(const save *s) {
-    char *old = ql_checkpoint_tmp_path(s->output_dir, s->state->counter[QL_COUNT_STEP], QL_TMP_OLD);
+    char *old = ql_checkpoint_tmp_path(s->output_dir, s->step, QL_TMP_OLD);
     ql_err e = ql_ok();
     if (rename(s->final, old) != 0) {
         e = ql_fail_errno("%s: cannot be replaced", s->final);
@@ -128,7 +192,7 @@ static ql_err exchange(const save *s) {
 /* The step was saved before: by this run, when the same bytes are there; or by an earlier one. */
 static ql_err replace(const save *s) {
     ql_manifest old = {0};
-    bool good = !ql_bad(ql_checkpoint_manifest(s->output_dir, s->state->counter[QL_COUNT_STEP], &old)) &&
+    bool good = !ql_bad(ql_checkpoint_manifest(s->output_dir, s->step, &old)) &&
                 !ql_bad(ql_manifest_check(&old, s->final, NULL));
     bool same = good && ql_manifest_equal(&old, &s->manifest);
     ql_manifest_free(&old);
@@ -138,7 +202,12 @@ static ql_err replace(const save *s) {
     return rename(s->temporary, s->final) == 0 ? ql_ok() : ql_fail_errno("%s: cannot be published", s->final);
 }
 
+static ql_err ask(const save *s) {
+    return s->order->may_publish ? s->order->may_publish(s->order->self) : ql_ok();
+}
+
 static ql_err publish(const save *s) {
+    QL_TRY(ask(s));
     if (rename(s->temporary, s->final) != 0) {
         bool in_the_way = errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR;
         QL_TRY(in_the_way ? replace(s) : ql_fail_errno("%s: cannot be published", s->final));
@@ -147,34 +216,33 @@ static ql_err publish(const save *s) {
 }
 
 static ql_err run(save *s) {
-    QL_TRY(ql_dir_make(s->output_dir));
+    QL_TRY(ask(s)); /* early, too: nothing is written into what is not ours any more */
+    QL_TRY(check_finite(s->state));
     QL_TRY(check_space(s));
     QL_TRY(fill(s));
     return publish(s);
 }
 
 /* Old ones that cannot be removed are no reason to doubt the new one. */
-static void prune(const char *output_dir, int64_t step, int keep) {
-    ql_err e = ql_checkpoint_prune(output_dir, step, keep);
+static void prune(const save *s) {
+    ql_err e = ql_checkpoint_prune(s->output_dir, s->step, s->order->keep, s->order->best);
     if (ql_bad(e)) ql_warn("%s; older checkpoints stay", ql_err_text());
 }
 
-ql_err ql_checkpoint_save(const char *output_dir, const ql_state *state, const ql_peft_config *peft,
-                          const ql_peft_module *modules, size_t n_modules, int keep, char **path) {
-    save s = {.output_dir = output_dir,
-              .state = state,
-              .peft = peft,
-              .modules = modules,
-              .n_modules = n_modules,
-              .temporary = ql_checkpoint_tmp_path(output_dir, state->counter[QL_COUNT_STEP], QL_TMP_NEW),
-              .final = ql_checkpoint_path(output_dir, state->counter[QL_COUNT_STEP])};
+ql_err ql_checkpoint_save(const ql_save_order *order, char **path) {
+    save s = {.order = order,
+              .state = order->state,
+              .output_dir = order->output_dir,
+              .step = order->state->counter[QL_COUNT_STEP]};
+    s.temporary = ql_checkpoint_tmp_path(s.output_dir, s.step, QL_TMP_NEW);
+    s.final = ql_checkpoint_path(s.output_dir, s.step);
     ql_err e = run(&s);
     char *sentence = ql_strdup(ql_err_text()); /* discarding may fail in its own words */
     discard(s.temporary);
     if (ql_bad(e))
         e = ql_fail(e.code, "%s", sentence);
     else
-        prune(output_dir, state->counter[QL_COUNT_STEP], keep);
+        prune(&s);
     if (path) *path = ql_bad(e) ? NULL : ql_strdup(s.final);
     free(sentence);
     ql_manifest_free(&s.manifest);

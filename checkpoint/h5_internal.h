@@ -10,6 +10,7 @@ extern const char *const ql_h5_array_group[QL_H5_ARRAYS];
 #define QL_H5_IDENTITY_GROUP "identity"
 extern const char *const ql_h5_counter[QL_COUNTERS]; /* names of the attributes */
 #define QL_H5_VERSION_NAME "format_version"
+#define QL_H5_DEVICE_NAME "computed_on"
 
 static inline float *ql_h5_array(const ql_state_tensor *t, int which) {
     return which == 0 ? t->value : which == 1 ? t->moment1 : t->moment2;

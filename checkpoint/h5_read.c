@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/pulse.h"
+
 enum { TEXT_LIMIT = 1 << 20, SHOWN = 100 };
 static const char CURE[] = "use another output_dir or resume_from_checkpoint: false";
 
@@ -128,6 +130,7 @@ static ql_err read_array(hid_t group, const ql_state_tensor *t, float *buffer, c
     if (!ql_bad(e) && H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, buffer) < 0)
         e = ql_h5_fail(QL_DATA, "%s: cannot be read", t->name);
     H5Dclose(set);
+    ql_pulse_beat();
     QL_TRY(e);
     QL_TRY(check_finite(buffer, n, t->name));
     return sink->array(sink->self, buffer, n);
@@ -274,15 +277,40 @@ static ql_err read_counters(hid_t file, int64_t counter[QL_COUNTERS]) {
     return ql_ok();
 }
 
+/* The text of an attribute that holds one string of fixed length, and nothing that could upset a terminal. */
+static ql_err read_short_text(hid_t attribute, char text[QL_DEVICE_TEXT]) {
+    hid_t type = H5Aget_type(attribute), space = H5Aget_space(attribute);
+    bool good = type >= 0 && space >= 0 && H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) == 0 &&
+                H5Sget_simple_extent_type(space) == H5S_SCALAR && H5Tget_size(type) < QL_DEVICE_TEXT &&
+                H5Aread(attribute, type, text) >= 0;
+    if (space >= 0) H5Sclose(space);
+    if (type >= 0) H5Tclose(type);
+    for (size_t i = 0; good && text[i]; i++) good = (unsigned char)text[i] >= ' ' && text[i] != 0x7f;
+    return good ? ql_ok() : ql_h5_fail(QL_DATA, QL_H5_DEVICE_NAME ": is not one short text");
+}
+
+static ql_err read_device(hid_t file, char text[QL_DEVICE_TEXT]) {
+    memset(text, 0, QL_DEVICE_TEXT);
+    if (H5Aexists(file, QL_H5_DEVICE_NAME) <= 0) return ql_ok();
+    hid_t attribute = H5Aopen(file, QL_H5_DEVICE_NAME, H5P_DEFAULT);
+    if (attribute < 0) return ql_h5_fail(QL_DATA, QL_H5_DEVICE_NAME ": cannot be read");
+    ql_err e = read_short_text(attribute, text);
+    H5Aclose(attribute);
+    return e;
+}
+
 static ql_err read_all(hid_t file, const ql_state *s, const ql_h5_sink *sink) {
     int64_t version, counter[QL_COUNTERS];
     uint64_t members = 0;
+    char device[QL_DEVICE_TEXT];
     QL_TRY(read_number(file, QL_H5_VERSION_NAME, &version));
     QL_CHECK(version == QL_STATE_VERSION, QL_DATA, "has format version %" PRId64 ", this program reads %d", version,
              QL_STATE_VERSION);
     QL_TRY(member_count(file, &members));
     QL_CHECK(members == QL_H5_ARRAYS + 1, QL_DATA, "holds %" PRIu64 " groups instead of %d", members, QL_H5_ARRAYS + 1);
     QL_TRY(check_identity(file, s));
+    QL_TRY(read_device(file, device));
+    QL_TRY(sink->computed_on(sink->self, device));
     QL_TRY(read_counters(file, counter));
     QL_TRY(sink->counters(sink->self, counter));
     return read_arrays(file, s, sink);
@@ -292,6 +320,7 @@ ql_err ql_h5_read(const char *path, const ql_state *s, const ql_h5_sink *sink) {
     QL_TRY(ql_h5_init());
     hid_t access = ql_h5_access();
     hid_t file = access < 0 ? H5I_INVALID_HID : H5Fopen(path, H5F_ACC_RDONLY, access);
+    if (file >= 0 && sink->opened) sink->opened(sink->self);
     ql_err e = file < 0 ? ql_h5_fail(QL_DATA, "cannot be opened as HDF5") : read_all(file, s, sink);
     if (file >= 0) H5Fclose(file);
     if (access >= 0) H5Pclose(access);

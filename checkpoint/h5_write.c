@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/pulse.h"
+
 /* The same state gives the same bytes, so no object carries times. */
 static hid_t without_times(hid_t class_of_list) {
     hid_t list = H5Pcreate(class_of_list);
@@ -46,6 +48,7 @@ static ql_err write_array(hid_t group, const ql_state_tensor *t, const float *da
                  "%s: cannot be written", t->name);
 out:
     if (!closed(set, space, list) && !ql_bad(e)) e = ql_h5_fail(QL_IO, "%s: cannot be written", t->name);
+    ql_pulse_beat();
     return e;
 }
 
@@ -113,8 +116,20 @@ static ql_err write_number(hid_t file, const char *name, int64_t value) {
     return good ? ql_ok() : ql_h5_fail(QL_IO, "%s: cannot be written", name);
 }
 
+static ql_err write_device(hid_t file, const char *text) {
+    hid_t type = text_type(text), space = H5Screate(H5S_SCALAR), attribute = H5I_INVALID_HID;
+    bool good = type >= 0 && space >= 0;
+    if (good) attribute = H5Acreate2(file, QL_H5_DEVICE_NAME, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    good = attribute >= 0 && H5Awrite(attribute, type, text) >= 0;
+    if (attribute >= 0) good = H5Aclose(attribute) >= 0 && good;
+    if (space >= 0) H5Sclose(space);
+    if (type >= 0) H5Tclose(type);
+    return good ? ql_ok() : ql_h5_fail(QL_IO, QL_H5_DEVICE_NAME ": cannot be written");
+}
+
 static ql_err write_all(hid_t file, const ql_state *s) {
     QL_TRY(write_number(file, QL_H5_VERSION_NAME, QL_STATE_VERSION));
+    if (s->computed_on[0]) QL_TRY(write_device(file, s->computed_on));
     for (int i = 0; i < QL_COUNTERS; i++)
         if (s->counter[i] != QL_NO_COUNT) QL_TRY(write_number(file, ql_h5_counter[i], s->counter[i]));
     QL_TRY(write_identity(file, s));

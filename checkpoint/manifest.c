@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/pulse.h"
 
 static const char FORMAT[] = "qlora-checkpoint";
 enum { MANIFEST_LIMIT = 1 << 20, FILES_LIMIT = 64, PIECE = 1 << 20 };
@@ -49,6 +50,7 @@ static ql_err digest_of(int fd, const char *path, ql_sha256 *digest) {
     for (size_t got = PIECE; got == PIECE;) {
         QL_TRY_TO(out, e, read_some(fd, piece, PIECE, &got, path));
         ql_hasher_add(h, piece, got);
+        ql_pulse_beat();
     }
 out:
     *digest = ql_hasher_close(h);

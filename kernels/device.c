@@ -193,11 +193,15 @@ void *ql_host_address(ql_device *d, ql_tensor t) {
 }
 
 ql_err ql_host_new(ql_device *d, size_t bytes, void **out) {
-    return d->backend->memory.host_allocate(d->state, bytes, out);
+    QL_TRY(d->backend->memory.host_allocate(d->state, bytes, out));
+    d->use.host_now += bytes;
+    return ql_ok();
 }
 
 void ql_host_free(ql_device *d, void *memory, size_t bytes) {
-    if (memory) d->backend->memory.host_release(d->state, memory, bytes);
+    if (!memory) return;
+    d->backend->memory.host_release(d->state, memory, bytes);
+    d->use.host_now -= bytes;
 }
 
 ql_err ql_send(ql_device *d, void *host, ql_tensor from) {

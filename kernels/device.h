@@ -83,9 +83,9 @@ QL_RESULT ql_device_reserve(ql_device *d, uint64_t bytes);
 QL_RESULT ql_buffer_new(ql_device *d, size_t bytes, ql_buffer **out);
 void      ql_buffer_free(ql_device *d, ql_buffer *b);
 /* Bytes in buffers now and at most so far; bytes of workspace; how often memory was asked of the
- * device's driver or system. */
+ * device's driver or system; bytes of ql_host_new now. */
 typedef struct {
-    uint64_t bytes_now, bytes_peak, workspace, allocations;
+    uint64_t bytes_now, bytes_peak, workspace, allocations, host_now;
 } ql_memory_use;
 ql_memory_use ql_device_memory(const ql_device *d);
 

@@ -8,6 +8,7 @@
 #include "base/hook.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "worker/ballot.h"
 #include "worker/model/shadow.h"
 
 /* ---- data ---- */
@@ -196,17 +197,32 @@ static ql_err take_buffers(ql_job *j) {
     QL_TRY(ql_batch_open(j->device, tokens, rows, &j->batch));
     ql_host_batch_open(tokens, rows, &j->host);
     j->coef = QL_NEW_ARRAY(float, (size_t)tokens);
+    j->ballots = QL_NEW_ARRAY(int64_t, (size_t)j->place.size * QL_BALLOT_NUMBERS);
     j->step_rows = QL_NEW_ARRAY(int64_t, (size_t)ql_min(j->global_batch, ql_max(1, j->train_rows.rows)));
     j->order = QL_NEW_ARRAY(int64_t, (size_t)j->train_rows.rows);
     return ql_ok();
 }
 
+/* Written to at once, so that the first save waits for no pages. */
+static ql_err take_copy(ql_job *j) {
+    size_t bytes = ql_adapter_copy_bytes(&j->adapter.shape);
+    QL_TRY(ql_host_new(j->device, bytes, &j->copy_memory));
+    memset(j->copy_memory, 0, bytes);
+    ql_adapter_copy_open_in(&j->adapter, j->copy_memory, &j->copy);
+    return ql_ok();
+}
+
+static ql_err compare_bytes(const char *what, uint64_t planned, uint64_t taken) {
+    QL_CHECK(taken == planned, QL_BUG, "memory%s: %llu bytes were planned, %llu are taken", what, (unsigned long long)planned,
+             (unsigned long long)taken);
+    return ql_ok();
+}
+
 /* What was planned and what was taken are compared, on every run. */
 static ql_err check_against_plan(const ql_job *j) {
-    uint64_t taken = ql_device_memory(j->device).bytes_now;
-    QL_CHECK(taken == j->plan.arena_bytes, QL_BUG, "memory: %llu bytes were planned, %llu are taken",
-             (unsigned long long)j->plan.arena_bytes, (unsigned long long)taken);
-    return ql_ok();
+    ql_memory_use use = ql_device_memory(j->device);
+    QL_TRY(compare_bytes("", j->plan.arena_bytes, use.bytes_now));
+    return compare_bytes(" of the host", j->plan.waiting_bytes, use.host_now);
 }
 
 static ql_err start_adapter(ql_job *j, ql_job_purpose purpose) {
@@ -247,6 +263,7 @@ ql_err ql_job_load(ql_job *j, ql_job_purpose purpose) {
     QL_TRY(decode_layers(j));
     QL_TRY(start_adapter(j, purpose));
     QL_TRY(take_buffers(j));
+    if (purpose == QL_JOB_TRAIN) QL_TRY(take_copy(j));
     QL_TRY(check_against_plan(j));
     ql_deal_open(j->place.size, &j->deal);
     if (purpose != QL_JOB_TRAIN) return ql_ok();
@@ -258,11 +275,14 @@ void ql_job_close(ql_job *j) {
     ql_deal_close(&j->deal);
     ql_host_batch_close(&j->host);
     ql_batch_close(&j->batch);
+    if (j->copy_memory) ql_host_free(j->device, j->copy_memory, ql_adapter_copy_bytes(&j->adapter.shape));
+    ql_adapter_copy_close(&j->copy);
     if (j->device) ql_host_free(j->device, j->borders, j->plan.train.host_bytes);
     if (j->device) ql_buffer_free(j->device, j->arena);
     if (j->device) ql_buffer_free(j->device, j->shadow);
     free(j->coef);
     free(j->step_rows);
+    free(j->ballots);
     free(j->order);
     ql_adapter_close(&j->adapter);
     ql_model_close(&j->model);
@@ -273,6 +293,7 @@ void ql_job_close(ql_job *j) {
     ql_corpus_free(&j->eval);
     ql_tokenizer_close(j->tokenizer);
     ql_device_close(j->device);
+    ql_claim_close(&j->claim);
     ql_config_free(&j->config);
 }
 

@@ -4,6 +4,7 @@
 #include "collective/collective.h"
 #include "worker/batch.h"
 #include "worker/best.h"
+#include "worker/claim.h"
 #include "worker/deal.h"
 #include "worker/exchange.h"
 #include "worker/guard.h"
@@ -12,6 +13,16 @@
 #include "worker/model/adapter.h"
 #include "worker/model/model.h"
 #include "worker/objective/objective.h"
+
+/* What the ranks agree upon beside a step (ballot.h); asked for right before the vote. */
+typedef struct {
+    int  stop_signal; /* a signal that asked for the end of the run, or 0 */
+    bool save;        /* a checkpoint is due after this step              */
+} ql_wishes;
+typedef struct {
+    ql_err (*ask)(void *context, ql_wishes *out); /* a bad verdict is the step's */
+    void *context;
+} ql_wisher;
 
 typedef struct {
     ql_config     config;
@@ -28,6 +39,9 @@ typedef struct {
     ql_row_set train_rows, eval_rows;
     int64_t    global_batch;    /* rows of one optimiser step                       */
     int64_t    steps_per_epoch, total_steps;
+    uint64_t   config_digest; /* of what decides the results; 0: not compared          */
+    const ql_wisher *wisher;  /* NULL: nothing is wished                               */
+    int64_t   *ballots;       /* of the ranks in the last vote                         */
     int64_t   *step_rows;   /* [global_batch], but no more than there are                  */
     int64_t   *order;       /* of the training rows in epoch order_epoch - 1; NULL at first */
     int64_t    order_epoch; /* 0: none yet                                                 */
@@ -40,6 +54,8 @@ typedef struct {
     ql_buffer     *arena;    /* in which the plan's schedules run */
     ql_buffer     *shadow;   /* decoded copies of weights; NULL: none */
     void          *borders;  /* host memory of the training plan; NULL: it needs none */
+    void            *copy_memory; /* of `copy` */
+    ql_adapter_copy  copy;        /* of adapter and moments, while a checkpoint is read or written; training only */
     ql_batch_buffers batch;
     ql_host_batch    host;
     float           *coef;   /* [micro_tokens] */
@@ -51,6 +67,7 @@ typedef struct {
     ql_best          best;       /* likewise                             */
     int64_t          evaluated;  /* the step of the last evaluation made; -1: none */
     bool             has_updated; /* a step of this process has queued its update */
+    ql_claim         claim;      /* of output_dir: all of it on rank 0 of a training, the generation on all its ranks */
 } ql_job;
 
 typedef enum { QL_JOB_TRAIN, QL_JOB_EVAL } ql_job_purpose;

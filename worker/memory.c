@@ -27,7 +27,8 @@ static void add_adapter(const ql_memory_question *q, const ql_memory_choice *c, 
     add_part(p, "moments", "AdamW, two of fp32", c->paged_moments ? QL_ON_HOST : QL_ON_DEVICE, moments);
     add_part(p, "gradients", "exact sums in 64-bit integers, and their mean", QL_ON_DEVICE,
              ql_adapter_bytes(q->adapter, true, true) - run);
-    add_part(p, "saving", "copy of adapter and moments while a checkpoint is written", QL_ON_HOST, run + moments);
+    add_part(p, "saving", "copy of adapter and moments while a checkpoint is written or read", QL_ON_HOST, run + moments);
+    p->waiting_bytes += run + moments + (c->paged_moments ? moments : 0);
     add_exchange(q, p);
 }
 
@@ -51,6 +52,7 @@ static void add_run(const ql_memory_question *q, const ql_memory_choice *c, ql_m
     add_part(p, "logits", "one chunk", QL_ON_DEVICE, logits);
     add_part(p, "working space", "everything that lives for a moment", QL_ON_DEVICE, p->run_bytes - kept - logits);
     add_part(p, "layer inputs", "wait on the host for backward", QL_ON_HOST, p->train.host_bytes);
+    p->waiting_bytes += p->train.host_bytes;
 }
 
 static void make_schedules(const ql_memory_question *q, const ql_memory_choice *c, ql_memory_plan *p) {

@@ -55,6 +55,7 @@ typedef struct {
                                      the host's with it                                       */
     uint64_t         limit;
     uint64_t         host_total;  /* of the host alone                                        */
+    uint64_t         waiting_bytes; /* of it, what waits there for the device: what ql_host_new takes */
     uint64_t         arena_bytes; /* all buffers: what ql_device_reserve takes                */
     ql_plan          train, score; /* schedules; train is empty when not training             */
     size_t           run_bytes;    /* the buffer that the schedules work in                   */

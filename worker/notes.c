@@ -83,13 +83,14 @@ void ql_note_eval(ql_trainer *t, const ql_eval_result *r) {
     ql_metrics_write(&t->metrics, &line);
 }
 
-void ql_note_save(ql_trainer *t, const char *path, double seconds) {
-    if (!ql_speaks(t) || !path) return;
+void ql_note_save(ql_trainer *t, const ql_saved *saved) {
+    if (!ql_speaks(t) || !saved->path) return;
     ql_str line = {0};
     ql_line_begin(&line, "save");
-    ql_line_int(&line, "step", t->done.step);
-    ql_line_text(&line, "path", path);
-    ql_line_number(&line, "save_seconds", seconds);
+    ql_line_int(&line, "step", saved->step);
+    ql_line_text(&line, "path", saved->path);
+    ql_line_number(&line, "save_seconds", saved->total);
+    ql_line_number(&line, "stall_seconds", saved->stall);
     ql_metrics_write(&t->metrics, &line);
 }
 

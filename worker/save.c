@@ -1,10 +1,10 @@
 #include "worker/save.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "checkpoint/checkpoint_folder.h"
 #include "worker/eval.h"
@@ -12,12 +12,7 @@
 
 /* ---- identity: what must be the same for the bits to be the same ---- */
 
-typedef struct {
-    ql_identity *item;
-    size_t       count, capacity;
-} identity;
-
-static void remember(identity *id, const char *key, char *value) {
+static void remember(ql_job_identity *id, const char *key, char *value) {
     ql_identity entry = {key, value};
     QL_PUSH(id->item, id->count, id->capacity, entry);
 }
@@ -31,7 +26,7 @@ static bool is_resolved(const char *key) {
     return false;
 }
 
-static void identify(const ql_job *j, identity *id) {
+static void identify(const ql_job *j, ql_job_identity *id) {
     remember(id, "model", ql_format("%s %016" PRIx64, j->model.config.arch->title, j->model.fingerprint));
     remember(id, "dataset", ql_format("%" PRId64 " records %016" PRIx64, j->train.records, j->train.fingerprint));
     remember(id, "compute dtype", ql_strdup(ql_dtype_name(j->operands)));
@@ -45,7 +40,7 @@ static void identify(const ql_job *j, identity *id) {
     free(fact);
 }
 
-static void forget(identity *id) {
+static void forget(ql_job_identity *id) {
     for (size_t i = 0; i < id->count; i++) free((char *)(uintptr_t)id->item[i].value);
     free(id->item);
 }
@@ -115,23 +110,48 @@ static ql_err take_counters(ql_job *j, const int64_t counter[QL_COUNTERS], ql_pr
     return ql_ok();
 }
 
-static ql_state state_of(const ql_job *j, const identity *id, ql_adapter_copy *copy, const ql_progress_counters *c) {
-    ql_state s = {.tensor = copy->tensor, .n_tensors = copy->tensors, .identity = id->item, .n_identity = id->count};
-    put_counters(j, c, s.counter);
-    return s;
+/* All CPUs compute the same bits; of an accelerator model and software matter. */
+static void name_device(const ql_job *j, char text[QL_DEVICE_TEXT]) {
+    ql_device_info info;
+    text[0] = 0;
+    if (j->question.needs.is_host) snprintf(text, QL_DEVICE_TEXT, "%s", j->device_kind);
+    else if (!ql_bad(ql_device_describe(j->device, &info))) snprintf(text, QL_DEVICE_TEXT, "%s, %s", info.name, info.driver);
+}
+
+void ql_job_state_open(const ql_job *j, const ql_progress_counters *c, ql_job_state *out) {
+    *out = (ql_job_state){0};
+    identify(j, &out->identity);
+    ql_adapter_card(&j->adapter, &j->model.graph, &j->config, &out->card);
+    out->state = (ql_state){.tensor = j->copy.tensor,
+                            .n_tensors = j->copy.tensors,
+                            .identity = out->identity.item,
+                            .n_identity = out->identity.count};
+    put_counters(j, c, out->state.counter);
+    name_device(j, out->state.computed_on);
+}
+
+void ql_job_state_close(ql_job_state *s) {
+    ql_peft_config_free(&s->card);
+    forget(&s->identity);
+    *s = (ql_job_state){0};
+}
+
+static void compare_devices(const char *then, const char *now) {
+    if (then[0] && now[0] && strcmp(then, now) != 0)
+        ql_info("note: this checkpoint was computed on %s, this run goes on on %s: the last bits will differ from an undisturbed run",
+                then, now);
 }
 
 static ql_err load_from(ql_job *j, const char *path, ql_progress_counters *counters) {
-    identity        id = {0};
-    ql_adapter_copy copy;
-    identify(j, &id);
-    ql_adapter_copy_open(&j->adapter, &copy);
-    ql_state s = state_of(j, &id, &copy, counters);
-    ql_err   e = ql_checkpoint_load(path, &s);
-    if (!ql_bad(e)) e = ql_err_prefix(take_counters(j, s.counter, counters), "%s", path);
-    if (!ql_bad(e)) e = ql_adapter_store(&j->adapter, &copy);
-    ql_adapter_copy_close(&copy);
-    forget(&id);
+    ql_job_state s;
+    char         now[QL_DEVICE_TEXT];
+    ql_job_state_open(j, counters, &s);
+    memcpy(now, s.state.computed_on, sizeof now);
+    ql_err e = ql_checkpoint_load(path, &s.state);
+    if (!ql_bad(e)) e = ql_err_prefix(take_counters(j, s.state.counter, counters), "%s", path);
+    if (!ql_bad(e)) e = ql_adapter_store(&j->adapter, &j->copy);
+    if (!ql_bad(e)) compare_devices(s.state.computed_on, now);
+    ql_job_state_close(&s);
     return e;
 }
 
@@ -171,65 +191,21 @@ ql_err ql_resume(ql_job *j, ql_progress_counters *counters) {
     return ql_same_everywhere(j->world, (uint64_t)counters->step, "the checkpoint to resume from");
 }
 
-/* ---- saving ---- */
+/* ---- the adapter in the output folder ---- */
 
-bool ql_save_is_due(const ql_job *j, const ql_save_clock *clock, int64_t step) {
-    const ql_config *c = &j->config;
-    if (!strcmp(c->save_strategy, "no") || step == clock->last_step || step == 0) return false;
-    if (!strcmp(c->save_strategy, "epoch") && step % j->steps_per_epoch == 0) return true;
-    if (!strcmp(c->save_strategy, "steps") && c->save_steps > 0 && step % c->save_steps == 0) return true;
-    return c->save_minutes > 0 && ql_seconds() - clock->last_save >= 60 * c->save_minutes;
-}
-
-static ql_err write_checkpoint(ql_job *j, const ql_progress_counters *counters, char **path) {
-    identity        id = {0};
-    ql_adapter_copy copy;
-    ql_peft_config  card;
-    identify(j, &id);
-    ql_adapter_copy_open(&j->adapter, &copy);
+/* From the arrays of j->copy. */
+static ql_err write_copy(ql_job *j) {
+    ql_peft_config card;
     ql_adapter_card(&j->adapter, &j->model.graph, &j->config, &card);
-    ql_err e = ql_adapter_fetch(&j->adapter, &copy);
-    if (!ql_bad(e)) {
-        ql_state s = state_of(j, &id, &copy, counters);
-        e = ql_checkpoint_save(j->config.output_dir, &s, &card, copy.module, j->adapter.shape.modules,
-                               (int)j->config.save_total_limit, path);
-    }
+    ql_err e = ql_peft_write(j->config.output_dir, &card, j->copy.module, j->adapter.shape.modules);
     ql_peft_config_free(&card);
-    ql_adapter_copy_close(&copy);
-    forget(&id);
     return e;
-}
-
-static ql_err judge_failure(ql_err e, ql_save_clock *clock, bool must) {
-    if (!ql_bad(e)) {
-        clock->failures = 0;
-        return e;
-    }
-    enum { TOO_MANY = 3 };
-    if (must || ++clock->failures >= TOO_MANY) return e;
-    ql_warn("%s; training goes on, the next checkpoint is tried at the next occasion", ql_err_text());
-    return ql_ok();
-}
-
-ql_err ql_save(ql_job *j, const ql_progress_counters *counters, ql_save_clock *clock, bool must, char **path) {
-    ql_err e = ql_ok();
-    if (j->place.rank == 0) e = judge_failure(write_checkpoint(j, counters, path), clock, must);
-    QL_TRY(ql_agree(j->world, e, "saving a checkpoint"));
-    clock->last_save = ql_seconds();
-    clock->last_step = counters->step;
-    return ql_ok();
 }
 
 static ql_err write_adapter(ql_job *j) {
-    ql_adapter_copy copy;
-    ql_peft_config  card;
-    ql_adapter_copy_open(&j->adapter, &copy);
-    ql_adapter_card(&j->adapter, &j->model.graph, &j->config, &card);
-    ql_err e = ql_adapter_fetch(&j->adapter, &copy);
-    if (!ql_bad(e)) e = ql_peft_write(j->config.output_dir, &card, copy.module, j->adapter.shape.modules);
-    ql_peft_config_free(&card);
-    ql_adapter_copy_close(&copy);
-    return e;
+    QL_TRY(ql_claim_check(&j->claim));
+    QL_TRY(ql_adapter_fetch(&j->adapter, &j->copy));
+    return write_copy(j);
 }
 
 ql_err ql_export_adapter(ql_job *j) {
@@ -237,17 +213,16 @@ ql_err ql_export_adapter(ql_job *j) {
     return ql_agree(j->world, e, "writing the adapter");
 }
 
-/* The adapter of a checkpoint of this run, into the arrays of `copy`. */
-static ql_err read_adapter(ql_job *j, const char *path, int64_t step, ql_adapter_copy *copy) {
-    identity             id = {0};
+/* The adapter of a checkpoint of this run, into the arrays of j->copy. */
+static ql_err read_adapter(ql_job *j, const char *path, int64_t step) {
     ql_progress_counters none = {0};
-    identify(j, &id);
-    ql_state s = state_of(j, &id, copy, &none);
-    ql_err   e = ql_checkpoint_verify(path);
-    if (!ql_bad(e)) e = ql_checkpoint_load(path, &s);
-    if (!ql_bad(e) && s.counter[QL_COUNT_STEP] != step)
-        e = ql_fail(QL_DATA, "%s: is of step %" PRId64, path, s.counter[QL_COUNT_STEP]);
-    forget(&id);
+    ql_job_state         s;
+    ql_job_state_open(j, &none, &s);
+    ql_err e = ql_checkpoint_verify(path);
+    if (!ql_bad(e)) e = ql_checkpoint_load(path, &s.state);
+    int64_t found = s.state.counter[QL_COUNT_STEP];
+    if (!ql_bad(e) && found != step) e = ql_fail(QL_DATA, "%s: is of step %" PRId64, path, found);
+    ql_job_state_close(&s);
     return e;
 }
 
@@ -263,16 +238,10 @@ static ql_err write_last_instead(ql_job *j, const char *path) {
 }
 
 static ql_err write_adapter_of(ql_job *j, int64_t step) {
-    ql_adapter_copy copy;
-    ql_peft_config  card;
-    char           *path = ql_checkpoint_path(j->config.output_dir, step);
-    ql_adapter_copy_open(&j->adapter, &copy);
-    ql_adapter_card(&j->adapter, &j->model.graph, &j->config, &card);
-    ql_err e = read_adapter(j, path, step, &copy);
-    if (ql_bad(e)) e = write_last_instead(j, path);
-    else e = ql_peft_write(j->config.output_dir, &card, copy.module, j->adapter.shape.modules);
-    ql_peft_config_free(&card);
-    ql_adapter_copy_close(&copy);
+    QL_TRY(ql_claim_check(&j->claim));
+    char  *path = ql_checkpoint_path(j->config.output_dir, step);
+    ql_err e = read_adapter(j, path, step);
+    e = ql_bad(e) ? write_last_instead(j, path) : write_copy(j);
     free(path);
     return e;
 }

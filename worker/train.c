@@ -17,16 +17,34 @@
 
 /* ---- between the steps ---- */
 
-static ql_err save_now(ql_trainer *t, bool must) {
-    char          *path = NULL;
-    double         start = ql_seconds();
-    ql_pulse_state before = ql_pulse_begin(QL_PULSE_SAVE, "a checkpoint");
-    ql_at("save", t->done.step, t->job);
-    ql_err e = ql_save(t->job, &t->done, &t->clock, must, &path);
-    if (!ql_bad(e)) ql_note_save(t, path, ql_seconds() - start);
-    ql_pulse_end(&before);
-    free(path);
+static void note_saved(ql_trainer *t, ql_saved *saved) {
+    ql_note_save(t, saved);
+    free(saved->path);
+}
+
+/* On rank 0: what has come of the save under way, and whether one is due after this step. */
+static ql_err attend_to_saves(ql_trainer *t, int64_t step, bool *wanted) {
+    ql_saved saved;
+    ql_err   e = ql_saver_attend(&t->saver, step, &saved, wanted);
+    note_saved(t, &saved);
     return e;
+}
+
+static ql_err wait_for_save(ql_trainer *t, bool must) {
+    ql_saved saved;
+    ql_err   e = ql_saver_wait(&t->saver, must, &saved);
+    note_saved(t, &saved);
+    return ql_agree(t->job->world, e, "saving a checkpoint");
+}
+
+/* Afterwards this step is in a checkpoint. */
+static ql_err save_last(ql_trainer *t) {
+    bool lacks;
+    QL_TRY(wait_for_save(t, false));
+    QL_TRY(ql_saver_lacks(&t->saver, t->done.step, &lacks));
+    if (!lacks) return ql_ok();
+    QL_TRY(ql_saver_begin(&t->saver, &t->done));
+    return wait_for_save(t, true);
 }
 
 static int requested_in_evaluation(void *trainer) {
@@ -51,15 +69,28 @@ static ql_err evaluate_if_due(ql_trainer *t) {
     return ql_ok();
 }
 
-/* All ranks leave the loop, save or go on together: what one of them wants, all do. */
-static ql_err vote(ql_trainer *t, bool *save) {
-    int64_t wish[2] = {ql_stop_wish(t->job->world), t->job->place.rank == 0 && ql_save_is_due(t->job, &t->clock, t->done.step)};
-    ql_at("vote", t->done.step + 1, wish);
-    QL_TRY(ql_max_i64(t->job->world, wish, 2));
-    t->stop_signal = (int)wish[0];
-    *save = wish[1] != 0 || (t->keeps_best && t->clock.last_step != t->done.step);
-    t->keeps_best = false;
+/* All ranks leave the loop, save or go on together: what one of them wants, all do. They hear of it in the vote of each step
+ * (ballot.h), and of a request to stop before the first. */
+static ql_err ask(void *trainer, ql_wishes *out) {
+    ql_trainer *t = trainer;
+    out->stop_signal = ql_stop_wish(t->job->world);
+    return attend_to_saves(t, t->done.step + 1, &out->save);
+}
+
+static ql_err hear_requests(ql_trainer *t) {
+    int64_t signal = ql_stop_wish(t->job->world);
+    QL_TRY(ql_max_i64(t->job->world, &signal, 1));
+    t->stop_signal = (int)signal;
     return ql_ok();
+}
+
+/* By the clock or the step, as all have heard in the last vote; or for the sake of an evaluation that was the best, as all know:
+ * that one waits for a save under way. */
+static ql_err save_if_due(ql_trainer *t) {
+    bool due = t->save_is_due, best = t->keeps_best && t->saver.last_begun != t->done.step;
+    t->save_is_due = t->keeps_best = false;
+    if (best && !due) QL_TRY(wait_for_save(t, false));
+    return due || best ? ql_saver_begin(&t->saver, &t->done) : ql_ok();
 }
 
 /* Said once: ranks that mostly exchange are slower together than fewer would be. */
@@ -75,6 +106,10 @@ static void watch_exchange(ql_trainer *t, const ql_step_result *r) {
     t->exchange_is_slow = true;
 }
 
+static bool is_over(const ql_trainer *t) {
+    return t->done.step >= t->job->total_steps || ql_best_ends_run(&t->job->best);
+}
+
 static ql_err one_step(ql_trainer *t) {
     ql_step_result r;
     ql_pulse_step(t->done.step + 1);
@@ -86,29 +121,28 @@ static ql_err one_step(ql_trainer *t) {
     t->done.rows_done += r.rows;
     t->done.tokens_seen += r.tokens;
     t->done.targets_seen += r.targets;
+    t->stop_signal = is_over(t) ? 0 : r.wishes.stop_signal;
+    t->save_is_due = r.wishes.save;
     ql_show_progress(t, &r, t->done.step == t->job->total_steps);
     ql_note_step(t, &r);
     return ql_ok();
 }
 
-static bool is_over(const ql_trainer *t) {
-    return t->done.step >= t->job->total_steps || ql_best_ends_run(&t->job->best);
-}
-
 static ql_err loop(ql_trainer *t) {
+    bool asks = true;
     for (;;) {
-        bool save;
-        QL_TRY(evaluate_if_due(t));
+        if (!t->stop_signal) QL_TRY(evaluate_if_due(t));
         if (t->stop_signal || is_over(t)) return ql_ok();
-        QL_TRY(vote(t, &save));
+        if (asks) QL_TRY(hear_requests(t));
         if (t->stop_signal) return ql_ok();
-        if (save) QL_TRY(save_now(t, false));
+        QL_TRY(save_if_due(t));
         QL_TRY(one_step(t));
+        asks = t->job->place.size == 1; /* nobody else has to be asked */
     }
 }
 
 static ql_err stop_on_request(ql_trainer *t) {
-    if (t->clock.last_step != t->done.step) QL_TRY(save_now(t, true));
+    QL_TRY(save_last(t));
     ql_note_end(t, "stopped");
     return ql_fail(QL_STOPPED, "%s: stopped after step %" PRId64 " of %" PRId64 " with a verified checkpoint in %s; %s",
                    ql_stop_name(t->stop_signal), t->done.step, t->job->total_steps, t->job->config.output_dir,
@@ -146,6 +180,7 @@ static ql_err find_done(ql_trainer *t) {
 /* A run whose metrics are incomplete is not done, however good its adapter is. */
 static ql_err finish_notes(ql_trainer *t) {
     QL_TRY(ql_metrics_finish(&t->metrics));
+    ql_at("done", t->done.step, t->job);
     return mark_done(t);
 }
 
@@ -167,7 +202,7 @@ static void say_end(const ql_trainer *t) {
 }
 
 static ql_err finish(ql_trainer *t) {
-    if (strcmp(t->job->config.save_strategy, "no") && t->clock.last_step != t->done.step) QL_TRY(save_now(t, true));
+    QL_TRY(strcmp(t->job->config.save_strategy, "no") ? save_last(t) : wait_for_save(t, false));
     ql_pulse_state before = ql_pulse_begin(QL_PULSE_SAVE, "the adapter");
     ql_at("end", t->done.step, t->job);
     QL_TRY(hand_out(t));
@@ -187,11 +222,12 @@ static ql_err open_notes(ql_trainer *t) {
 
 ql_err ql_train(ql_job *j) {
     ql_trainer t = {.job = j, .metrics = {.fd = -1}};
+    ql_wisher  wisher = {ask, &t};
     QL_TRY(ql_schedule_open(&j->config, j->total_steps, &t.schedule));
     (void)ql_pulse_begin(QL_PULSE_LOAD, "the checkpoint to resume from");
     QL_TRY(ql_resume(j, &t.done));
     t.first_step = t.done.step;
-    t.clock = (ql_save_clock){ql_seconds(), t.done.step > 0 ? t.done.step : -1, 0};
+    ql_saver_open(j, t.done.step, &t.saver);
     t.started = ql_seconds();
     ql_err e = ql_ok();
     QL_TRY(find_done(&t));
@@ -199,8 +235,14 @@ ql_err ql_train(ql_job *j) {
     e = ql_agree(j->world, e, "opening the output");
     if (!ql_bad(e)) ql_note_start(&t);
     (void)ql_pulse_begin(QL_PULSE_STEP, "");
+    j->wisher = &wisher;
     if (!ql_bad(e)) e = loop(&t);
+    j->wisher = NULL;
     if (!ql_bad(e)) e = t.stop_signal ? stop_on_request(&t) : finish(&t);
+    char *sentence = ql_strdup(ql_err_text()); /* of the verdict; a save may end badly beside it */
+    ql_saver_close(&t.saver);
+    if (ql_bad(e)) e = ql_fail(e.code, "%s", sentence);
+    free(sentence);
     ql_metrics_close(&t.metrics);
     return e;
 }

@@ -109,8 +109,20 @@ bool state_is(const test_state *t, int64_t step) {
     return counters_are(s, step);
 }
 
+ql_save_order state_order(const char *folder, const test_state *t, int keep) {
+    return (ql_save_order){.output_dir = folder,
+                           .state = &t->s,
+                           .peft = &t->peft,
+                           .modules = t->modules,
+                           .n_modules = t->n_modules,
+                           .keep = keep,
+                           .best = -1};
+}
+
 ql_err state_save(const char *folder, const test_state *t, int keep) {
-    return ql_checkpoint_save(folder, &t->s, &t->peft, t->modules, t->n_modules, keep, NULL);
+    QL_TRY(ql_dir_make(folder));
+    ql_save_order order = state_order(folder, t, keep);
+    return ql_checkpoint_save(&order, NULL);
 }
 
 ql_err state_save_new(const char *folder, size_t modules, int64_t step, int keep) {

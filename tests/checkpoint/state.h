@@ -18,6 +18,8 @@ void state_free(test_state *t);
 /* Whether all arrays and counters are those of state_make(modules, step). */
 bool state_is(const test_state *t, int64_t step);
 
+/* To save it there, with nobody asked and no best one. */
+ql_save_order state_order(const char *folder, const test_state *t, int keep);
 ql_err state_save(const char *folder, const test_state *t, int keep);
 /* Saves state_make(modules, step). */
 ql_err state_save_new(const char *folder, size_t modules, int64_t step, int keep);

@@ -71,7 +71,8 @@ static void what_is_saved_is_loaded(void **state) {
     const char *folder = *state;
     char *path;
     test_state *t = state_make(MODULES, 1);
-    GOOD(ql_checkpoint_save(folder, &t->s, &t->peft, t->modules, t->n_modules, 3, &path));
+    ql_save_order order = state_order(folder, t, 3);
+    GOOD(ql_checkpoint_save(&order, &path));
     assert_string_equal(path, at(folder, STEP1));
     GOOD(ql_checkpoint_verify(path));
     assert_int_equal(count_entries(path, ""), 4);

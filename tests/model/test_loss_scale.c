@@ -8,7 +8,7 @@
 
 #include "tests/quant/scratch.h"
 #include "tests/support/golden_job.h"
-#include "worker/save.h"
+#include "worker/saver.h"
 #include "worker/step.h"
 
 /* ---- the rules ---- */
@@ -243,10 +243,16 @@ static void use_folder(subject *s) {
 }
 
 static void save(subject *s) {
-    ql_save_clock        clock = {0};
+    ql_saver             saver;
+    ql_saved             saved;
     ql_progress_counters done = {.step = 1, .rows_done = s->last.rows};
     use_folder(s);
-    ok(ql_save(&s->g.job, &done, &clock, true, NULL));
+    ok(ql_dir_make(scratch("run/run")));
+    ok(ql_claim_take(scratch("run"), &s->g.job.claim));
+    ql_saver_open(&s->g.job, 0, &saver);
+    ok(ql_saver_begin(&saver, &done));
+    ok(ql_saver_wait(&saver, true, &saved));
+    free(saved.path);
     golden_close(&s->g);
 }
 

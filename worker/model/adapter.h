@@ -69,11 +69,18 @@ typedef struct {
     ql_state_tensor *tensor;
     size_t           tensors;
     ql_peft_module  *module;
+    bool             borrowed; /* `memory` is the caller's */
 } ql_adapter_copy;
-/* Empty arrays of the right shape; ql_adapter_fetch fills them, ql_adapter_store is the reverse. */
+/* Arrays of the right shape; ql_adapter_fetch fills them, ql_adapter_store is the reverse. Empty, or whatever is in the
+ * caller's memory of ql_adapter_copy_bytes. */
 void      ql_adapter_copy_open(const ql_adapter *a, ql_adapter_copy *out);
+void      ql_adapter_copy_open_in(const ql_adapter *a, void *memory, ql_adapter_copy *out);
+size_t    ql_adapter_copy_bytes(const ql_adapter_shape *s);
 void      ql_adapter_copy_close(ql_adapter_copy *c);
 QL_RESULT ql_adapter_fetch(const ql_adapter *a, ql_adapter_copy *c);
+/* The same on several threads, with a digest of values and moments, which is a function of their bits alone. Without
+ * `keep` only the digest is wanted: `c` is written to where the host cannot read the adapter in place. */
+QL_RESULT ql_adapter_snapshot(const ql_adapter *a, ql_adapter_copy *c, bool keep, int threads, uint64_t *digest);
 QL_RESULT ql_adapter_store(ql_adapter *a, const ql_adapter_copy *c);
 /* What adapter_config.json says of it. Free with ql_peft_config_free. */
 void ql_adapter_card(const ql_adapter *a, const ql_graph *g, const ql_config *c, ql_peft_config *out);
