@@ -5,9 +5,13 @@
 #include "base/log.h"
 #include "worker/suspects.h"
 
-/* The last module with a flaw: gradients reach it first, and what is not finite spreads from there. -1: none. */
+/* Of a spike: every record has some loss. */
+enum { SPIKES_NAMED = 3 };
+
+/* The last module with a flaw: gradients reach it first, and what is not finite spreads from there. -1: it is not about
+ * gradients. */
 static ql_err first_flawed_module(const ql_job *j, ql_trouble trouble, int64_t *module) {
-    int32_t flaw = trouble == QL_SUMS_OVERFLOW ? QL_GRAD_TOO_LARGE : QL_GRAD_NOT_FINITE;
+    int32_t flaw = trouble == QL_SUMS_OVERFLOW ? QL_GRAD_TOO_LARGE : trouble == QL_GRADIENT_NOT_FINITE ? QL_GRAD_NOT_FINITE : 0;
     *module = -1;
     for (size_t m = 0; m < j->adapter.shape.modules; m++)
         if (j->adapter.flaws_on_host[m] & flaw) *module = (int64_t)m;
@@ -24,15 +28,19 @@ static void say_spike(const ql_job *j, const ql_step_result *r, const char *who,
 
 static void say_what(const ql_job *j, ql_trouble trouble, int64_t module, const ql_suspects *s, const ql_step_result *r,
                      ql_str *out) {
+    static const char *const what[] = {[QL_LOSS_NOT_FINITE] = "the loss is not finite",
+                                       [QL_GRADIENT_NOT_FINITE] = "a gradient is not finite",
+                                       [QL_SUMS_OVERFLOW] = "a gradient is too large for the exact sums (overflow)"};
     ql_str who = {0};
     ql_suspects_text(s, &j->config.dataset, &who);
-    /* A flaw that does not come again was none of the data. */
-    const char *name = who.size ? who.data : "none of the same rows when they are computed again: is the hardware sound?";
-    if (trouble == QL_LOSS_NOT_FINITE) ql_str_printf(out, "the loss is not finite in %s", name);
-    if (trouble == QL_GRADIENT_NOT_FINITE) ql_str_printf(out, "a gradient is not finite in %s", name);
-    if (trouble == QL_SUMS_OVERFLOW) ql_str_printf(out, "a gradient is too large for the exact sums (overflow) in %s", name);
-    if (trouble == QL_LOSS_SPIKE) say_spike(j, r, name, out);
-    else if (module >= 0) ql_str_printf(out, ", first in %s", j->adapter.shape.module[module].module);
+    if (trouble == QL_LOSS_SPIKE) {
+        say_spike(j, r, who.data, out);
+    } else {
+        ql_str_puts(out, what[trouble]);
+        if (who.size) ql_str_printf(out, " in %s", who.data);
+        else ql_str_puts(out, ", though none is when the same rows are computed again (is the hardware sound?)");
+        if (module >= 0) ql_str_printf(out, ", first in %s", j->adapter.shape.module[module].module);
+    }
     ql_str_free(&who);
 }
 
@@ -60,11 +68,12 @@ ql_err ql_report_trouble(ql_job *j, int64_t step, const int64_t *rows, int64_t n
     QL_TRY(first_flawed_module(j, trouble, &module));
     if (trouble == QL_LOSS_NOT_FINITE) QL_TRY(ql_suspects_gather(j->world, &who));
     else QL_TRY(ql_suspects_of_step(j, step, rows, n, trouble, &who));
+    if (trouble == QL_LOSS_SPIKE) who.count = ql_min(who.count, SPIKES_NAMED);
     ql_guard_count_skip(&j->guard);
     ql_err e = ql_ok();
     if (j->place.rank == 0) {
         ql_str what = {0};
-        say_what(j, trouble, trouble == QL_LOSS_NOT_FINITE ? -1 : module, &who, r, &what);
+        say_what(j, trouble, module, &who, r, &what);
         e = say(j, step, trouble, what.data);
         ql_str_free(&what);
     }

@@ -144,6 +144,14 @@ static void keys_together(void **state) {
         {"eval_strategy: steps\n",
          "c.yaml:4: eval_strategy is steps, but there are no evaluation data; add eval_dataset or val_set_size"},
         {"val_set_size: 0.1\neval_dataset: e\n", "c.yaml:4: val_set_size and eval_dataset both name evaluation data; keep one, or set val_set_size to 0"},
+        {"load_best_model_at_end: true\nval_set_size: 3\n",
+         "c.yaml:4: load_best_model_at_end needs evaluations during training; set eval_strategy to steps or epoch"},
+        {"early_stopping_patience: 2\n",
+         "c.yaml:4: early_stopping_patience needs evaluations during training; set eval_strategy to steps or epoch"},
+        {"save_strategy: best\n", "c.yaml:4: save_strategy: best needs evaluations during training; set eval_strategy to steps or epoch"},
+        {"eval_strategy: epoch\nval_set_size: 3\nsave_strategy: no\nload_best_model_at_end: true\n",
+         "c.yaml:7: load_best_model_at_end needs checkpoints; set save_strategy to best, steps or epoch"},
+        {"greater_is_better: true\n", "c.yaml:4: greater_is_better is true, but of loss and perplexity less is better; set it to false"},
         /* a mistake in one key silences what it says together with others */
         {"lr_scheduler_type: no\nmin_lr: 1e-6\n",
          "c.yaml:4: lr_scheduler_type is 'no'; expected linear, cosine, constant, constant_with_warmup, cosine_with_min_lr, polynomial "
@@ -258,6 +266,22 @@ static void bombs(void **state) {
     ql_str_free(&text);
 }
 
+/* What is said goes into logs that others may read. */
+static void passwords_are_not_shown(void **state) {
+    (void)state;
+    char     *overrides[] = {"hub_token=hf_abc", "WANDB_API_KEY=abc", "my_secret=abc", "db.password=abc", "max_tokens=7", NULL};
+    ql_config c;
+    ql_str    notes = {0};
+    ql_err    e = read_with("hf_token: hf_abc\n", overrides, &c, &notes);
+    assert_int_equal(e.code, QL_USAGE);
+    assert_null(strstr(ql_err_text(), "abc"));
+    assert_non_null(strstr(ql_err_text(), "command line: WANDB_API_KEY=...: unknown key"));
+    assert_non_null(strstr(ql_err_text(), "command line: max_tokens=7: unknown key"));
+    assert_null(strstr(notes.data, "abc"));
+    assert_non_null(strstr(notes.data, "command line: hub_token=...: hub_token has no effect here"));
+    ql_str_free(&notes);
+}
+
 static void no_file(void **state) {
     (void)state;
     ql_config c;
@@ -272,7 +296,7 @@ int main(void) {
         cmocka_unit_test(refused_politely),    cmocka_unit_test(all_at_once),   cmocka_unit_test(many_mistakes),
         cmocka_unit_test(names_that_disagree), cmocka_unit_test(keys_together), cmocka_unit_test(data_sets),
         cmocka_unit_test(missing_keys),        cmocka_unit_test(broken_files),  cmocka_unit_test(bombs),
-        cmocka_unit_test(no_file),
+        cmocka_unit_test(no_file),             cmocka_unit_test(passwords_are_not_shown),
     };
     return cmocka_run_group_tests(tests, fixture_start, fixture_end);
 }

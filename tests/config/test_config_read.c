@@ -190,6 +190,11 @@ static void notes(void **state) {
     expect_notes("optim: paged_adamw_32bit\n", "c.yaml:4: optim: paged_adamw_32bit is read as adamw_torch, which is the same here");
     expect_notes("eval_steps: 5\n", "c.yaml:4: eval_steps has no effect without eval_strategy: steps");
     expect_notes("report_to: null\n", "");
+    expect_notes("early_stopping_threshold: 0.1\n", "c.yaml:4: early_stopping_threshold has no effect without early_stopping_patience");
+    expect_notes("eval_strategy: epoch\nval_set_size: 3\nearly_stopping_patience: 2\n",
+                 "c.yaml:6: early stopping without load_best_model_at_end hands out the last adapter, which is not the best");
+    expect_notes("eval_strategy: epoch\nval_set_size: 3\nearly_stopping_patience: 2\nearly_stopping_threshold: 0.1\nload_best_model_at_end: true\n"
+                 "metric_for_best_model: eval_perplexity\ngreater_is_better: null\nsave_strategy: best\n", "");
     expect_notes("warmup_ratio: 0.1\nwarmup_steps: 5\n", "c.yaml:4: warmup_ratio has no effect beside warmup_steps");
 }
 

@@ -88,6 +88,40 @@ static void do_drift(double number, void *lent) {
     if (ql_bad(ql_upload(j->device, first, &bits))) abort();
 }
 
+/* Another number on the ballot than this rank computed (the numbers' order: worker/ballot.c). */
+static void spoil_ballot(void *lent, int at) {
+    int64_t *ballot = lent;
+    ballot[at]++;
+}
+
+static void do_vote_generation(double number, void *lent) {
+    (void)number;
+    spoil_ballot(lent, 0);
+}
+
+static void do_vote_step(double number, void *lent) {
+    (void)number;
+    spoil_ballot(lent, 1);
+}
+
+static void do_vote_config(double number, void *lent) {
+    (void)number;
+    spoil_ballot(lent, 2);
+}
+
+static void do_vote_rows(double number, void *lent) {
+    (void)number;
+    spoil_ballot(lent, 3);
+}
+
+/* One exchange more than the others: from here on, they would take what this rank says for something else. */
+static void do_exchange_more(double number, void *lent) {
+    ql_job *j = lent;
+    int64_t nothing = 0;
+    (void)number;
+    if (ql_bad(ql_max_i64(j->world, &nothing, 1))) ql_world_leave(QL_TEMP);
+}
+
 /* Until that step's checkpoint is there: it is written beside the training. */
 static void do_wait_for_save(double number, void *lent) {
     const ql_job *j = lent;
@@ -126,6 +160,11 @@ static const struct {
     {"nan", "loss", do_nan, NAN, true},
     {"inf", "gradient", do_gradient, INFINITY, true},
     {"drift", "step", do_drift, 0, true},
+    {"generation", "vote", do_vote_generation, 0, true},
+    {"cursor", "vote", do_vote_step, 0, true},
+    {"config", "vote", do_vote_config, 0, true},
+    {"data", "vote", do_vote_rows, 0, true},
+    {"seq", "step", do_exchange_more, 0, true},
 };
 
 /* ---- the list ---- */

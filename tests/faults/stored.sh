@@ -20,7 +20,7 @@ flip() { # FILE: one bit, in its middle
 cut_short() { truncate -s -100 "$1"; }
 to_nothing() { : >"$1"; }
 missing() { rm -rf "$1"; }
-empty_folder() { rm -rf "$1"/*; }
+empty_folder() { rm -rf "${1:?}"/*; }
 a_file() { rm -rf "$1" && echo text >"$1"; }
 
 # damaged DAMAGE [FILE]: of the newest checkpoint; the one before is taken, and the reason said

@@ -225,12 +225,30 @@ static void test_lines_are_json(void **state) {
 
 #define LINE(EVENT, STEP) "{\"event\": \"" EVENT "\", \"step\": " #STEP "}\n"
 
-static void check_resume(const char *before, int64_t last_step, const char *after) {
+static void check_past(const char *before, ql_metrics_past past, const char *after) {
     ql_metrics m;
     scratch_text("metrics.jsonl", before);
-    ok(ql_metrics_open(scratch("."), &(ql_metrics_past){.step = last_step}, &m));
+    ok(ql_metrics_open(scratch("."), &past, &m));
     ql_metrics_close(&m);
     check_file(after);
+}
+
+static void check_resume(const char *before, int64_t last_step, const char *after) {
+    check_past(before, (ql_metrics_past){.step = last_step, .evaluated = true}, after);
+}
+
+#define END(REASON) "{\"event\": \"end\", \"step\": 2, \"reason\": \"" REASON "\"}\n"
+
+/* What comes after the last step: an evaluation that is to be made, and an end that was not reached. */
+static void test_resuming_drops_what_follows_the_last_step(void **state) {
+    (void)state;
+    static const char all[] = LINE("eval", 1) LINE("step", 2) LINE("eval", 2) END("stopped") LINE("start", 2) LINE("save", 2) END("done");
+    check_past(all, (ql_metrics_past){.step = 2, .evaluated = true, .ended = true}, all);
+    check_past(all, (ql_metrics_past){.step = 2, .evaluated = true},
+               LINE("eval", 1) LINE("step", 2) LINE("eval", 2) END("stopped") LINE("start", 2) LINE("save", 2));
+    check_past(all, (ql_metrics_past){.step = 2}, LINE("eval", 1) LINE("step", 2) END("stopped") LINE("start", 2) LINE("save", 2));
+    check_past(END("early_stopping"), (ql_metrics_past){.step = 2, .evaluated = true}, "");
+    check_past(all, (ql_metrics_past){.step = 1}, "");
 }
 
 static void test_resuming_drops_the_future(void **state) {
@@ -284,6 +302,7 @@ int main(void) {
         cmocka_unit_test(test_rows_depend_on_the_seed),
         cmocka_unit_test(test_lines_are_json),
         cmocka_unit_test(test_resuming_drops_the_future),
+        cmocka_unit_test(test_resuming_drops_what_follows_the_last_step),
         cmocka_unit_test(test_resuming_drops_what_is_torn),
         cmocka_unit_test(test_lines_are_appended),
     };
