@@ -27,6 +27,19 @@ ql_err ql_fail(ql_code code, const char *fmt, ...) {
     return (ql_err){code};
 }
 
+/* What can be done about a refusal of the operating system, where that is always the same. */
+static const char *cure_of(int error) {
+    switch (error) {
+        case ENOSPC: return "; free some space there";
+        case EDQUOT: return "; free some of your quota there";
+        case EROFS: return "; make it writable, or choose another place";
+        case EFBIG: return "; allow larger files (ulimit -f)";
+        case EIO: return "; look at the disk";
+        case EACCES: return "; look at its owner and permissions";
+        default: return "";
+    }
+}
+
 ql_err ql_fail_errno(const char *fmt, ...) {
     int     saved = errno;
     char    text[SENTENCE];
@@ -34,7 +47,7 @@ ql_err ql_fail_errno(const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    return ql_fail(QL_IO, "%s: %s", text, strerror(saved));
+    return ql_fail(QL_IO, "%s: %s%s", text, strerror(saved), cure_of(saved));
 }
 
 ql_err ql_err_prefix(ql_err e, const char *fmt, ...) {

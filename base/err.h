@@ -29,7 +29,7 @@ static inline bool   ql_bad(ql_err e) { return e.code != QL_OK; }
 /* Makes a verdict and replaces this thread's sentence. What is quoted in it may hold anything: control characters become
  * '?', and only a sentence of QL_USAGE may have several lines, one mistake each. */
 ql_err ql_fail(ql_code code, const char *fmt, ...) QL_PRINTF(2, 3);
-/* The same, followed by ": " and strerror(errno), with code QL_IO. */
+/* The same, followed by ": ", strerror(errno) and, where there is one, the cure, with code QL_IO. */
 ql_err ql_fail_errno(const char *fmt, ...) QL_PRINTF(1, 2);
 /* Puts "prefix: " before the sentence of a bad verdict; a good one passes untouched. */
 QL_RESULT ql_err_prefix(ql_err e, const char *fmt, ...) QL_PRINTF(2, 3);

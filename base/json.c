@@ -36,6 +36,19 @@ static void widen_integers(const char *text, size_t n, ql_str *out) {
     }
 }
 
+/* Every value but the first comes behind a bracket, a comma or a colon. */
+bool ql_json_has_more(const char *text, size_t n, size_t most) {
+    size_t values = 1;
+    if (n < most) return false;
+    for (size_t at = 0; at < n && values <= most; at++) {
+        if (text[at] == '"')
+            for (at++; at < n && text[at] != '"';) at += text[at] == '\\' ? 2 : 1;
+        else
+            values += text[at] == '[' || text[at] == '{' || text[at] == ',' || text[at] == ':';
+    }
+    return values > most;
+}
+
 static ql_json *load(const char *text, size_t n, json_error_t *problem) {
     enum { FLAGS = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL };
     ql_json *v = json_loadb(text, n, FLAGS, problem);
@@ -49,6 +62,9 @@ static ql_json *load(const char *text, size_t n, json_error_t *problem) {
 
 ql_err ql_json_parse(const char *text, size_t n, const char *name, size_t first_line, ql_json **out) {
     json_error_t problem;
+    *out = NULL;
+    QL_CHECK(!ql_json_has_more(text, n, QL_JSON_VALUES), QL_DATA, "%s:%zu: holds more than %d values, which no file that is read here needs",
+             name, first_line, QL_JSON_VALUES);
     *out = load(text, n, &problem);
     if (*out) return ql_ok();
     /* The library quotes what it found, line ends included. */

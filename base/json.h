@@ -1,12 +1,18 @@
 /* JSON through jansson, and nothing of jansson beyond it: strict UTF-8, duplicate keys refused,
- * nesting bounded by the library (2,048). A value is borrowed from its document. */
+ * nesting bounded by the library (2,048). A value is borrowed from its document.
+ *
+ * A value costs up to 130 bytes of memory for one or two of text ("[{},{},..."), so that the number of values is bounded,
+ * too: a document takes at most 330 MB beside its text. (The largest tokenizers have 2.2 million values.) */
 #pragma once
 #include "base/err.h"
 #include "base/mem.h"
 
 typedef struct json_t ql_json; /* const ql_json *: a borrowed value */
 
-/* Parses exactly one value. `name` and `first_line` go into the message: "NAME:LINE: ...". */
+enum { QL_JSON_VALUES = 5 << 19 };
+/* Whether the text, JSON or not, holds more values than `most`: at least as many as a parser would make. */
+bool ql_json_has_more(const char *text, size_t n, size_t most);
+/* Parses exactly one value, of at most QL_JSON_VALUES. `name` and `first_line` go into the message: "NAME:LINE: ...". */
 QL_RESULT ql_json_parse(const char *text, size_t n, const char *name, size_t first_line, ql_json **out);
 /* Reads a file of at most `limit` bytes and parses it. */
 QL_RESULT ql_json_read(const char *path, size_t limit, ql_json **out);

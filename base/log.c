@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -48,8 +47,7 @@ bool ql_progress_is_bar(void) {
     return isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
 }
 
-/* One write per line, so that the lines of several ranks do not mix. Nobody may be reading. False: only part of it was
- * written. */
+/* One write per line, so that the lines of several ranks do not mix. Nobody may be reading. False: only part of it was written. */
 static bool write_line(int fd, const char *line, size_t n) {
     ql_pulse_state before = ql_pulse_begin(QL_PULSE_SAVE, fd == STDERR_FILENO ? "standard error" : "run.log");
     size_t         done = 0;
@@ -132,7 +130,7 @@ void ql_error_parts(const char *const *part, size_t parts) {
     for (size_t i = 0; i < parts; i++) n = put_part(line, n, limit, part[i]);
     line[n++] = '\n';
     write_line(STDERR_FILENO, line, n);
-    if (log_fd >= 0) write_line(log_fd, line + text, n - text);
+    log_line(line + text, n - text);
 }
 
 static QL_PRINTF(2, 0) void draw_bar(bool last, const char *fmt, va_list ap) {

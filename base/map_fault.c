@@ -51,10 +51,13 @@ static void on_bus_error(int sig, siginfo_t *info, void *context) {
     if (info->si_code <= 0) raise(sig); /* else the access is repeated, and faults as it would have without us */
 }
 
-static void set_handler(void) {
-    struct sigaction action = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
+/* Others set theirs when they are started (MPI does), so that ours may be gone by the next file. */
+static void keep_handler(void) {
+    struct sigaction action = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO}, now;
     sigemptyset(&action.sa_mask);
-    sigaction(SIGBUS, &action, &before);
+    if (sigaction(SIGBUS, NULL, &now) != 0 || now.sa_sigaction == on_bus_error) return;
+    before = now;
+    sigaction(SIGBUS, &action, NULL);
 }
 
 static mapping *free_place(void) {
@@ -68,9 +71,8 @@ static mapping *free_place(void) {
 }
 
 void ql_map_watch(const ql_map *map) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, set_handler);
     pthread_mutex_lock(&changing);
+    keep_handler();
     mapping *m = free_place();
     m->size = map->size;
     m->path = ql_strdup(map->path);

@@ -7,16 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "checkpoint/h5.h"
+#include "checkpoint/sandbox.h"
 
 typedef enum { DEVICE = 1, COUNTERS, ARRAY, DONE, FAILED } message;
 typedef struct {
@@ -45,38 +43,22 @@ static ql_err send_array(void *self, const float *data, size_t n) {
     return send_message(*(int *)self, ARRAY, QL_OK, data, n * sizeof *data);
 }
 
-static void limit(int what, rlim_t value) {
-    struct rlimit old;
-    if (getrlimit(what, &old) == 0 && value < old.rlim_max) old.rlim_max = value;
-    old.rlim_cur = old.rlim_max;
-    setrlimit(what, &old);
+/* Many times what a good file takes (1.5 GB a second), and less than 5 s for the state of a small adapter. */
+static ql_sandbox_limits limits_for(const ql_state *s) {
+    const uint64_t mib = 1 << 20, bytes = ql_h5_size_bound(s);
+    return (ql_sandbox_limits){.bytes = bytes + 128 * mib, .seconds = (unsigned)(2 + bytes / (50 * mib))};
 }
 
-/* Address space that this process uses now; 0: unknown. */
-static uint64_t address_space(void) {
-    unsigned long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (!f) return 0;
-    if (fscanf(f, "%lu", &pages) != 1) pages = 0;
-    fclose(f);
-    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-static void limit_child(const ql_state *s) {
-    static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGABRT, SIGILL, SIGXCPU, SIGTERM, SIGINT};
-    for (size_t i = 0; i < QL_LEN(crashes); i++) signal(crashes[i], SIG_DFL); /* no backtraces of a handler of MPI */
-    const uint64_t mib = 1 << 20, state = ql_h5_size_bound(s), used = address_space();
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    limit(RLIMIT_CORE, 0);
-    limit(RLIMIT_FSIZE, 0);
-    limit(RLIMIT_CPU, (rlim_t)(10 + state / (50 * mib)));
-    if (used) limit(RLIMIT_AS, (rlim_t)(used + state + 128 * mib));
-    clearenv();
+static void opened(void *self) {
+    (void)self;
+    ql_sandbox_close();
 }
 
 static QL_NORETURN void be_child(int fd, const char *path, const ql_state *s) {
-    limit_child(s);
-    ql_h5_sink sink = {.self = &fd, .computed_on = send_device, .counters = send_counters, .array = send_array};
+    ql_sandbox_limits limits = limits_for(s);
+    ql_sandbox_enter(&limits, fd);
+    ql_h5_set_environment();
+    ql_h5_sink sink = {.self = &fd, .opened = opened, .computed_on = send_device, .counters = send_counters, .array = send_array};
     ql_err e = ql_h5_read(path, s, &sink);
     const char *text = ql_bad(e) ? ql_err_text() : "";
     e = send_message(fd, ql_bad(e) ? FAILED : DONE, e.code, text, strlen(text));
@@ -153,6 +135,8 @@ static ql_err bury(pid_t child, const char *path, bool done) {
     while (waitpid(child, &status, 0) < 0)
         if (errno != EINTR) break; /* somebody else collects our children: their loss, we know what we read */
     if (done) return ql_ok();
+    QL_CHECK(!WIFSIGNALED(status) || WTERMSIG(status) != SIGXCPU, QL_DATA,
+             "%s: reading it takes longer than a state of this run's size can; the file is damaged or was made to do that", path);
     if (WIFSIGNALED(status))
         return ql_fail(QL_DATA, "%s: libhdf5 crashed on it (signal %d); the file is damaged or was made to do that",
                        path, WTERMSIG(status));

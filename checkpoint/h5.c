@@ -26,7 +26,7 @@ const char *const ql_h5_counter[QL_COUNTERS] = {
 
 /* The library would load code from these places, or lock files (which some network file systems
  * refuse and which publishing by rename makes needless). */
-static void set_environment(void) {
+void ql_h5_set_environment(void) {
     static const char *const dangerous[] = {"HDF5_PLUGIN_PATH", "HDF5_PLUGIN_PRELOAD", "HDF5_VOL_CONNECTOR",
                                             "HDF5_DRIVER", "HDF5_DRIVER_CONFIG"};
     for (size_t i = 0; i < QL_LEN(dangerous); i++) unsetenv(dangerous[i]);
@@ -36,7 +36,7 @@ static void set_environment(void) {
 ql_err ql_h5_init(void) {
     static bool done;
     if (done) return ql_ok();
-    set_environment();
+    ql_h5_set_environment();
     /* The exit handler crashes after a full disk; it must be refused before anything else is called. */
     QL_CHECK(H5dont_atexit() >= 0 && H5open() >= 0, QL_TEMP, "libhdf5 cannot be started");
     QL_CHECK(H5Eset_auto2(H5E_DEFAULT, NULL, NULL) >= 0 && H5PLset_loading_state(0) >= 0, QL_TEMP,
@@ -67,11 +67,12 @@ ql_err ql_h5_fail(ql_code code, const char *fmt, ...) {
     return ql_fail(code, "%s%s%s", text, cause[0] ? ": " : "", cause);
 }
 
+/* No locks, once more: a child that reads has no environment (checkpoint_read.c), and the library looks there at each open. */
 hid_t ql_h5_access(void) {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     if (access < 0) return access;
     if (H5Pset_fapl_sec2(access) >= 0 && H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18) >= 0 &&
-        H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0)
+        H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 && H5Pset_file_locking(access, false, true) >= 0)
         return access;
     H5Pclose(access);
     return H5I_INVALID_HID;

@@ -7,6 +7,8 @@
 enum { QL_STATE_VERSION = 1 };
 
 QL_RESULT ql_h5_init(void);
+/* A part of it, for a process whose environment was emptied since: libhdf5 asks at each opening whether to lock. */
+void ql_h5_set_environment(void);
 /* Bytes that the file will have at most. */
 uint64_t ql_h5_size_bound(const ql_state *s);
 /* Creates the file, which must not exist. Complete when this returns QL_OK, but not yet durable. */
@@ -16,6 +18,7 @@ QL_RESULT ql_h5_write(const char *path, const ql_state *s);
  * tensor its value, moment1 and moment2. A bad verdict ends the reading. */
 typedef struct {
     void *self;
+    void (*opened)(void *self); /* the file is open; NULL: of no interest */
     ql_err (*computed_on)(void *self, const char *text);
     ql_err (*counters)(void *self, const int64_t counter[QL_COUNTERS]);
     ql_err (*array)(void *self, const float *data, size_t n);

@@ -320,6 +320,7 @@ ql_err ql_h5_read(const char *path, const ql_state *s, const ql_h5_sink *sink) {
     QL_TRY(ql_h5_init());
     hid_t access = ql_h5_access();
     hid_t file = access < 0 ? H5I_INVALID_HID : H5Fopen(path, H5F_ACC_RDONLY, access);
+    if (file >= 0 && sink->opened) sink->opened(sink->self);
     ql_err e = file < 0 ? ql_h5_fail(QL_DATA, "cannot be opened as HDF5") : read_all(file, s, sink);
     if (file >= 0) H5Fclose(file);
     if (access >= 0) H5Pclose(access);

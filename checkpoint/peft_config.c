@@ -6,7 +6,7 @@
 
 #include "base/json.h"
 
-enum { MAX_CONFIG = 4 << 20, MAX_R = 1 << 16 };
+enum { MAX_CONFIG = 1 << 20, MAX_R = 1 << 16 };
 
 /* What to do with a key of LoraConfig. A key that is not listed counts as UNSUPPORTED: it may
  * be a feature that changes what the matrices mean. */

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,17 +85,21 @@ static bool ends_in(const char *name, const char *end) {
 static bool is_copied(const char *name) {
     static const char *const weights[] = {".safetensors", ".index.json", ".bin",     ".pt",   ".pth",
                                           ".gguf",        ".h5",         ".msgpack", ".onnx", ".ckpt"};
-    if (name[0] == '.' || !strcmp(name, "config.json")) return false;
+    if (!ql_name_is_plain(name, strlen(name)) || !strcmp(name, "config.json")) return false;
     for (size_t i = 0; i < QL_LEN(weights); i++)
         if (ends_in(name, weights[i])) return false;
     return true;
 }
 
-static ql_err copy_file(const char *from, const char *to) {
+/* The new folder may be given away: a link in the old one must not bring in what lies elsewhere. */
+static ql_err copy_file(const char *folder, const char *name, const char *to) {
     struct stat st;
     ql_map m;
-    if (stat(from, &st) != 0 || !S_ISREG(st.st_mode)) return ql_ok();
-    QL_TRY(ql_map_open(from, &m));
+    char *from = ql_path_join(folder, name);
+    bool is_file = stat(from, &st) == 0 && S_ISREG(st.st_mode);
+    free(from);
+    if (!is_file) return ql_ok();
+    QL_TRY(ql_map_open_named(folder, name, &m));
     ql_err e = ql_file_replace(to, m.data, m.size);
     ql_map_close(&m);
     return e;
@@ -106,9 +111,8 @@ static ql_err copy_others(const char *from, const char *to) {
     ql_err e = ql_ok();
     for (struct dirent *entry; !ql_bad(e) && (entry = readdir(dir));) {
         if (!is_copied(entry->d_name)) continue;
-        char *source = ql_path_join(from, entry->d_name), *target = ql_path_join(to, entry->d_name);
-        e = copy_file(source, target);
-        free(source);
+        char *target = ql_path_join(to, entry->d_name);
+        e = copy_file(from, entry->d_name, target);
         free(target);
     }
     closedir(dir);
@@ -127,6 +131,16 @@ static ql_err check_out(const char *path) {
     closedir(dir);
     QL_CHECK(empty, QL_USAGE, "%s: exists and is not empty; choose another --out or remove it", path);
     return ql_ok();
+}
+
+/* A folder that was not there a moment ago, so that nobody else can have put it or a link there. */
+static ql_err make_new(const char *path) {
+    char *copy = ql_strdup(path);
+    ql_err e = ql_dir_make(dirname(copy));
+    free(copy);
+    if (!ql_bad(e)) e = ql_dir_remove(path); /* left by a dead process that had our number */
+    if (!ql_bad(e) && mkdir(path, 0755) != 0) e = ql_fail_errno("%s: cannot be created", path);
+    return e;
 }
 
 static ql_err fill(ql_quantize_job *j, const char *model, const char *config_path, const char *to) {
@@ -186,7 +200,7 @@ static ql_err write_folder(ql_quantize_job *j, const char *model, const char *co
     while (n > 1 && out_folder[n - 1] == '/') n--;
     char *to = ql_strndup(out_folder, n), *aside = ql_format("%s.tmp-%ld", to, (long)getpid());
     remove_leftovers(to);
-    ql_err e = ql_dir_make(aside);
+    ql_err e = make_new(aside);
     int lock = ql_bad(e) ? -1 : hold(aside);
     if (!ql_bad(e)) e = fill(j, model, config_path, aside);
     if (!ql_bad(e)) e = publish(aside, to);

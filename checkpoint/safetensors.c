@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "checkpoint/safetensors_header.h"
 
-enum { MAX_INDEX = 64 << 20, MAX_SHARDS = 2000 };
+enum { MAX_INDEX = 32 << 20, MAX_SHARDS = 2000 };
 
 struct ql_tensor_set {
     ql_stored_list list; /* by name */

@@ -5,7 +5,7 @@
 #include "base/file.h"
 #include "kernels/device.h"
 
-enum { QL_MAX_RANK = 8 };
+enum { QL_MAX_RANK = 4 };
 typedef struct {
     const char    *name;  /* borrowed from the set */
     char           dtype_name[16]; /* as in the file: "BF16", "F32", "U8", ... */

@@ -86,13 +86,17 @@ struct reading {
     const ql_map *map;
     ql_stored_list *out;
     const uint8_t *data; /* first byte after the header */
+    size_t notes;        /* members of __metadata__     */
 };
 
 /* The text of a JSON string; the caller frees. */
 static ql_err unquote(reading *r, text_span quoted, char **out) {
+    enum { ESCAPED = 6 }; /* bytes of text for one of the name: \u0041 */
     const char *file = r->map->path;
     ql_json *string;
-    size_t size;
+    size_t size = (size_t)(quoted.end - quoted.at);
+    QL_CHECK(size <= ESCAPED * QL_MAX_TENSOR_NAME + 2, QL_DATA, "%s: the header holds a name of %zu bytes; at most %d are allowed", file,
+             size - 2, QL_MAX_TENSOR_NAME);
     if (ql_bad(ql_json_parse(quoted.at, (size_t)(quoted.end - quoted.at), file, 1, &string)))
         return ql_fail(QL_DATA, "%s: the header holds a string that is not valid; %s", file, DAMAGED);
     const char *text = ql_json_text(string, &size);
@@ -148,7 +152,7 @@ static const char *read_dtype(const ql_json *v, ql_stored *t, int *bits) {
 static const char *read_shape(const ql_json *v, ql_stored *t) {
     const ql_json *shape = ql_json_get(v, "shape");
     if (!ql_json_is(shape, QL_JSON_ARRAY)) return "has no shape";
-    if (ql_json_size(shape) > QL_MAX_RANK) return "has more than 8 dimensions";
+    if (ql_json_size(shape) > QL_MAX_RANK) return "has more than 4 dimensions";
     t->rank = (int)ql_json_size(shape);
     t->count = 1;
     for (int i = 0; i < t->rank; i++) {
@@ -195,7 +199,8 @@ static ql_err read_tensor(reading *r, const char *name, text_span value) {
 static ql_err read_note(reading *r, const char *key, text_span value) {
     ql_json *note = NULL;
     size_t size = (size_t)(value.end - value.at);
-    bool good = !ql_bad(ql_json_parse(value.at, size, r->map->path, 1, &note)) && ql_json_is(note, QL_JSON_STRING);
+    QL_CHECK(r->notes++ < QL_MAX_TENSORS, QL_DATA, "%s: __metadata__ has more than %d members; %s", r->map->path, QL_MAX_TENSORS, DAMAGED);
+    bool good = size > 0 && *value.at == '"' && !ql_bad(ql_json_parse(value.at, size, r->map->path, 1, &note)) && ql_json_is(note, QL_JSON_STRING);
     ql_json_free(note);
     if (good) return ql_ok();
     return ql_fail(QL_DATA, "%s: __metadata__: the value of \"%s\" is not a string; %s", r->map->path, key, DAMAGED);

@@ -2,7 +2,8 @@
 #pragma once
 #include "checkpoint/safetensors.h"
 
-enum { QL_MAX_HEADER = 100 * 1000 * 1000, QL_MAX_TENSORS = 200 * 1000, QL_MAX_TENSOR_NAME = 1024 };
+/* Of one set: one file, or all shards of a model. Generous: a model of 70 billion parameters in 4 bits has 3,400 tensors. */
+enum { QL_MAX_HEADER = 100 * 1000 * 1000, QL_MAX_TENSORS = 1 << 16, QL_MAX_TENSOR_NAME = 256 };
 
 /* What a data type name of the format means. In the order of the reference, which sorts by it. */
 typedef struct {

@@ -20,7 +20,8 @@ typedef struct {
 } ql_place;
 
 /* Local, first in main(). A process that mpirun or srun started ends when the one above it does, at once: a killed mpirun leaves
- * nobody behind. One that a shell started lives on, as users of nohup and of daemons count on. */
+ * nobody behind, and what Open MPI leaves then is marked for the next start to remove. One that a shell started lives on, as
+ * users of nohup and of daemons count on. */
 void ql_world_tie(void);
 /* Collective. Starts MPI only when the environment says that there are several processes
  * (mpirun, srun --mpi=pmix, mpiexec of MPICH). QL_USAGE when there are but they cannot find each
@@ -61,6 +62,8 @@ QL_RESULT ql_min_i64(ql_world *w, int64_t *data, size_t n);
 
 /* Collective. Rank r's n bytes to all + r * n of rank 0; `all` is not looked at elsewhere. */
 QL_RESULT ql_gather_bytes(ql_world *w, const void *mine, size_t n, void *all);
+/* Collective. The same to every rank; for a few bytes. */
+QL_RESULT ql_share_bytes(ql_world *w, const void *mine, size_t n, void *all);
 /* Collective. The n bytes of rank `root` to all. */
 QL_RESULT ql_broadcast(ql_world *w, void *data, size_t n, int root);
 /* Collective. */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "collective/collective.h"
+#include "collective/litter.h"
 
 /* A positive number from the environment; 0: not set, or no such number. */
 static int count_from(const char *name) {
@@ -47,4 +48,5 @@ void ql_world_tie(void) {
     pid_t parent = getppid();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(QL_TEMP);
+    ql_litter_mark();
 }

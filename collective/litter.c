@@ -93,16 +93,25 @@ static void remove_if_left(const char *folder) {
     (void)ignored;
 }
 
-void ql_litter_clean(void) {
-    const char *rank = getenv("OMPI_COMM_WORLD_LOCAL_RANK"), *job = getenv("PMIX_NAMESPACE");
-    const char *all_runs = getenv("OMPI_MCA_orte_top_session_dir"), *this_one = getenv("OMPI_MCA_orte_jobfam_session_dir");
-    if (!rank || strcmp(rank, "0") || !job || !all_runs || !this_one) return;
+/* Only the first rank of a machine has to do with it. NULL: this one has not, or was not started by mpirun. */
+static const char *if_first(const char *variable) {
+    const char *rank = getenv("OMPI_COMM_WORLD_LOCAL_RANK");
+    return rank && !strcmp(rank, "0") ? getenv(variable) : NULL;
+}
+
+void ql_litter_mark(void) {
+    const char *job = if_first("PMIX_NAMESPACE"), *folder = if_first("OMPI_MCA_orte_jobfam_session_dir");
+    if (!job || !folder) return;
     owner o = this_run(job);
-    leave_mark(this_one, &o);
-    DIR *dir = opendir(all_runs);
+    leave_mark(folder, &o);
+}
+
+void ql_litter_clean(void) {
+    const char *runs = if_first("OMPI_MCA_orte_top_session_dir");
+    DIR        *dir = runs ? opendir(runs) : NULL;
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         if (entry->d_name[0] == '.') continue;
-        char *folder = ql_path_join(all_runs, entry->d_name);
+        char *folder = ql_path_join(runs, entry->d_name);
         remove_if_left(folder);
         free(folder);
     }

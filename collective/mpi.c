@@ -143,6 +143,10 @@ ql_err ql_wire_send(const ql_place *place, int from, const void *data, void *rec
     return ql_ok();
 }
 
+ql_err ql_wire_share(const void *mine, size_t n, void *all) {
+    return verdict(MPI_Allgather(mine, (int)n, MPI_BYTE, all, (int)n, MPI_BYTE, together), "in a vote");
+}
+
 ql_err ql_wire_barrier(void) {
     return verdict(MPI_Barrier(together), "in a barrier");
 }

@@ -184,8 +184,7 @@ ql_err ql_recorder_meet(ql_world *w) {
     uint64_t house = house_of();
     address  here = {.pid = getpid(), .fd = mine_fd, .key = mine->key, .house = house}, *all = QL_NEW_ARRAY(address, (size_t)place.size);
     memcpy(here.host, mine->host, sizeof here.host);
-    ql_err e = ql_gather_bytes(w, &here, sizeof here, all);
-    if (!ql_bad(e)) e = ql_broadcast(w, all, (size_t)place.size * sizeof *all, 0);
+    ql_err e = ql_share_bytes(w, &here, sizeof here, all);
     if (!ql_bad(e)) look_up(all, place.size, house);
     free(all);
     return ql_bad(e) ? e : ql_barrier(w);

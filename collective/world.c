@@ -1,16 +1,15 @@
 #include "collective/collective.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/hash.h"
 #include "base/mem.h"
 #include "base/pulse.h"
 #include "collective/recorder.h"
+#include "collective/vote.h"
 #include "collective/wire.h"
 
 struct ql_world {
@@ -21,6 +20,7 @@ struct ql_world {
     int     *standing_by; /* ranks among all; NULL: nobody                  */
     int      n_standing_by;
     int      first_working; /* its rank among all                           */
+    int64_t *table;         /* ql_world_table                               */
 };
 
 static bool alone(const ql_world *w) {
@@ -33,6 +33,7 @@ ql_err ql_world_open(int *argc, char ***argv, ql_world **out) {
     ql_launch launch = ql_launch_find();
     world.wired = launch.size != 1;
     if (world.wired) QL_TRY(ql_wire_open(argc, argv, launch, &world.place, world.kind));
+    world.table = QL_NEW_ARRAY(int64_t, (size_t)world.place.size * (QL_VOTE_HEADER + QL_VOTE_NUMBERS));
     *out = QL_NEW(ql_world);
     **out = world;
     return ql_ok();
@@ -135,42 +136,23 @@ ql_err ql_barrier(ql_world *w) {
     return e;
 }
 
-/* What one rank brings to an agreement; 0 in `code`: success. */
-typedef struct {
-    int32_t code;
-    char sentence[2044];
-} bad_news;
-
-static bad_news news_of(ql_err mine, const char *sentence) {
-    bad_news n = {.code = (int32_t)mine.code};
-    if (ql_bad(mine)) snprintf(n.sentence, sizeof n.sentence, "%s", sentence);
-    return n;
+ql_err ql_share_bytes(ql_world *w, const void *mine, size_t n, void *all) {
+    if (alone(w) && n > 0) memmove(all, mine, n);
+    if (alone(w)) return ql_ok();
+    ql_pulse_kind before = enter(QL_RING_VOTE, n);
+    ql_err        e = ql_wire_share(mine, n, all);
+    leave(before);
+    return e;
 }
 
-/* *rank: the lowest failing rank, or the world's size when all is well. */
-static ql_err first_failure(ql_world *w, bool failed, const char *doing, int *rank) {
-    int64_t subject = (int64_t)(ql_hash64(doing, strlen(doing), 0) >> 2);
-    int64_t vote[3] = {failed ? w->place.rank : w->place.size, subject, -subject};
-    QL_TRY(ql_err_prefix(ql_min_i64(w, vote, QL_LEN(vote)), "%s", doing));
-    *rank = (int)vote[0];
-    QL_CHECK(vote[1] == -vote[2], QL_BUG, "%s: the ranks are not at the same place of the program", doing);
-    return ql_ok();
+int64_t *ql_world_table(ql_world *w) {
+    return w->table;
 }
 
-static ql_err share_failure(ql_world *w, const bad_news *mine, const char *doing) {
-    int rank;
-    QL_TRY(first_failure(w, mine->code != QL_OK, doing, &rank));
-    if (rank == w->place.size) return ql_ok();
-    bad_news theirs = *mine;
-    QL_TRY(ql_broadcast(w, &theirs, sizeof theirs, rank));
-    return ql_fail((ql_code)theirs.code, "rank %d failed: %.*s", rank, (int)sizeof theirs.sentence, theirs.sentence);
-}
+/* ---- agreement ---- */
 
 ql_err ql_agree(ql_world *w, ql_err mine, const char *doing) {
-    if (alone(w)) return mine;
-    bad_news news = news_of(mine, ql_err_text());
-    ql_err shared = share_failure(w, &news, doing);
-    return ql_bad(mine) ? ql_fail(mine.code, "%s", news.sentence) : shared;
+    return ql_vote(w, mine, doing, NULL, 0, NULL);
 }
 
 /* "1", "1, 3", "1, 2, 5, ..." : the ranks whose value is not that of rank 0. */
@@ -191,8 +173,7 @@ ql_err ql_same_everywhere(ql_world *w, uint64_t value, const char *what) {
     uint64_t *all = QL_NEW_ARRAY(uint64_t, (size_t)size);
     ql_str others = {0};
     ql_err e;
-    QL_TRY_TO(out, e, ql_gather_bytes(w, &value, sizeof value, all));
-    QL_TRY_TO(out, e, ql_broadcast(w, all, (size_t)size * sizeof *all, 0));
+    QL_TRY_TO(out, e, ql_share_bytes(w, &value, sizeof value, all));
     list_others(all, size, &others);
     if (others.size)
         e = ql_fail(QL_DATA,
@@ -226,8 +207,7 @@ ql_err ql_world_part(ql_world *w, bool works) {
     int    size = w->place.size;
     bool  *all = QL_NEW_ARRAY(bool, (size_t)size);
     ql_err e;
-    QL_TRY_TO(out, e, ql_gather_bytes(w, &works, sizeof works, all));
-    QL_TRY_TO(out, e, ql_broadcast(w, all, (size_t)size * sizeof *all, 0));
+    QL_TRY_TO(out, e, ql_share_bytes(w, &works, sizeof works, all));
     w->standing_by = QL_NEW_ARRAY(int, (size_t)size);
     for (int r = size - 1; r >= 0; r--)
         if (all[r]) w->first_working = r;
@@ -299,6 +279,7 @@ ql_err ql_world_close(ql_world *w, ql_err status) {
     if (ql_bad(e) && e.code == status.code) (void)ql_fail(status.code, "%s", sentence);
     free(sentence);
     free(w->standing_by);
+    free(w->table);
     free(w);
     return e;
 }

@@ -8,6 +8,7 @@
 #include "base/hook.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "worker/ballot.h"
 #include "worker/model/shadow.h"
 
 /* ---- data ---- */
@@ -196,6 +197,7 @@ static ql_err take_buffers(ql_job *j) {
     QL_TRY(ql_batch_open(j->device, tokens, rows, &j->batch));
     ql_host_batch_open(tokens, rows, &j->host);
     j->coef = QL_NEW_ARRAY(float, (size_t)tokens);
+    j->ballots = QL_NEW_ARRAY(int64_t, (size_t)j->place.size * QL_BALLOT_NUMBERS);
     j->step_rows = QL_NEW_ARRAY(int64_t, (size_t)ql_min(j->global_batch, ql_max(1, j->train_rows.rows)));
     j->order = QL_NEW_ARRAY(int64_t, (size_t)j->train_rows.rows);
     return ql_ok();
@@ -280,6 +282,7 @@ void ql_job_close(ql_job *j) {
     if (j->device) ql_buffer_free(j->device, j->shadow);
     free(j->coef);
     free(j->step_rows);
+    free(j->ballots);
     free(j->order);
     ql_adapter_close(&j->adapter);
     ql_model_close(&j->model);

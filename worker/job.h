@@ -14,6 +14,16 @@
 #include "worker/model/model.h"
 #include "worker/objective/objective.h"
 
+/* What the ranks agree upon beside a step (ballot.h); asked for right before the vote. */
+typedef struct {
+    int  stop_signal; /* a signal that asked for the end of the run, or 0 */
+    bool save;        /* a checkpoint is due after this step              */
+} ql_wishes;
+typedef struct {
+    ql_err (*ask)(void *context, ql_wishes *out); /* a bad verdict is the step's */
+    void *context;
+} ql_wisher;
+
 typedef struct {
     ql_config     config;
     ql_world     *world;
@@ -29,6 +39,9 @@ typedef struct {
     ql_row_set train_rows, eval_rows;
     int64_t    global_batch;    /* rows of one optimiser step                       */
     int64_t    steps_per_epoch, total_steps;
+    uint64_t   config_digest; /* of what decides the results; 0: not compared          */
+    const ql_wisher *wisher;  /* NULL: nothing is wished                               */
+    int64_t   *ballots;       /* of the ranks in the last vote                         */
     int64_t   *step_rows;   /* [global_batch], but no more than there are                  */
     int64_t   *order;       /* of the training rows in epoch order_epoch - 1; NULL at first */
     int64_t    order_epoch; /* 0: none yet                                                 */

@@ -13,7 +13,6 @@ typedef struct {
     int                 n;
     const ql_sight     *me;
     const ql_deadlines *d;
-    const char         *exchange; /* "sum of 3 integers" */
     char               *text;
     size_t              size;
 } court;
@@ -115,10 +114,12 @@ static const char *host_of(const ql_sight *s, char out[80]) {
     return out;
 }
 
-/* "exchange 57 of step 12" */
-static const char *exchange_of(const ql_sight *s, char out[96]) {
-    if (s->step > 0) snprintf(out, 96, "exchange %" PRIu64 " of step %" PRId64, s->exchange, s->step);
-    else snprintf(out, 96, "exchange %" PRIu64 ", before the first step", s->exchange);
+/* "exchange 57 of step 12 (sum of 3 integers)" */
+static const char *exchange_of(const ql_sight *s, char out[160]) {
+    char what[64];
+    ql_ring_event_text(s->what, s->count, what);
+    if (s->step > 0) snprintf(out, 160, "exchange %" PRIu64 " of step %" PRId64 " (%s)", s->exchange, s->step, what);
+    else snprintf(out, 160, "exchange %" PRIu64 ", before the first step (%s)", s->exchange, what);
     return out;
 }
 
@@ -133,10 +134,10 @@ static const char *last_of(const ql_sight *s, char out[160]) {
 
 static ql_judgement name_dead(const court *c, const ql_sight *s) {
     const ql_sight *me = c->me;
-    char            host[80], exchange[96], last[160];
+    char            host[80], exchange[160], last[160];
     const char     *did = s->exchange >= me->exchange ? "hangs in" : "did not enter";
-    return over(c, "rank %d%s %s %s (%s): no sign of life for %.1f s%s: %s; rank %d waits since %.1f s" CURE, s->rank, host_of(s, host), did,
-                exchange_of(me, exchange), c->exchange, s->still, last_of(s, last), why_dead(s), me->rank, me->quiet);
+    return over(c, "rank %d%s %s %s: no sign of life for %.1f s%s: %s; rank %d waits since %.1f s" CURE, s->rank, host_of(s, host), did,
+                exchange_of(me, exchange), s->still, last_of(s, last), why_dead(s), me->rank, me->quiet);
 }
 
 static bool somebody_said_it(const court *c) {
@@ -188,6 +189,10 @@ static double wait_limit(const court *c) {
     return c->d->step + c->d->extra;
 }
 
+static bool is_same_exchange(const ql_sight *a, const ql_sight *b) {
+    return a->exchange == b->exchange && a->what == b->what && a->count == b->count;
+}
+
 /* Whether every other rank waits, too, and does not get on; *other: the first that waits for something else. */
 static bool all_wait(const court *c, const ql_sight **other) {
     *other = NULL;
@@ -195,29 +200,29 @@ static bool all_wait(const court *c, const ql_sight **other) {
         const ql_sight *s = &c->rank[r];
         if (!is_other(c, r)) continue;
         if (!s->is_known || s->now.kind != QL_PULSE_WAIT || s->quiet < wait_limit(c)) return false;
-        if (!*other && s->exchange != c->me->exchange) *other = s;
+        if (!*other && !is_same_exchange(s, c->me)) *other = s;
     }
     return true;
 }
 
 static ql_judgement judge_waiting_together(const court *c) {
     const ql_sight *me = c->me, *other;
-    char            mine[96], theirs[96];
+    char            mine[160], theirs[160];
     if (me->quiet < wait_limit(c) || !all_wait(c, &other)) return QL_JUDGED_WELL;
     if (other)
         return over(c, "rank %d waits in %s, rank %d in %s, since %.1f s: the ranks are not at the same place of the program" CURE, me->rank,
                     exchange_of(me, mine), other->rank, exchange_of(other, theirs), me->quiet);
-    return over(c, "all ranks entered %s (%s) and nothing moves for %.1f s: the network between them, or a device, "
-                   "stands still" CURE " (step_timeout waits longer)", exchange_of(me, mine), c->exchange, me->quiet);
+    return over(c, "all ranks entered %s and nothing moves for %.1f s: the network between them, or a device, "
+                   "stands still" CURE " (step_timeout waits longer)", exchange_of(me, mine), me->quiet);
 }
 
 /* With ranks that cannot be seen, time alone decides: that of what the wait is part of. */
 static ql_judgement judge_unknown(const court *c) {
     const ql_sight *me = c->me, *s = first_unknown(c);
-    char            host[80], exchange[96];
+    char            host[80], exchange[160];
     if (!s || me->quiet < limit_of(c->d, me->now.around)) return QL_JUDGED_WELL;
-    return over(c, "rank %d waits in %s (%s) since %.1f s, and cannot see what rank %d%s does" CURE, me->rank, exchange_of(me, exchange), c->exchange,
-                me->quiet, s->rank, host_of(s, host));
+    return over(c, "rank %d waits in %s since %.1f s, and cannot see what rank %d%s does" CURE, me->rank, exchange_of(me, exchange), me->quiet,
+                s->rank, host_of(s, host));
 }
 
 static ql_judgement judge_others(const court *c) {
@@ -228,8 +233,8 @@ static ql_judgement judge_others(const court *c) {
     return j == QL_JUDGED_WELL ? note_stalled(c) : j;
 }
 
-ql_judgement ql_judge(const ql_sight *rank, int n, int me, const ql_deadlines *d, const char *exchange_text, char *text, size_t size) {
-    court c = {rank, n, &rank[me], d, exchange_text, text, size};
+ql_judgement ql_judge(const ql_sight *rank, int n, int me, const ql_deadlines *d, char *text, size_t size) {
+    court c = {rank, n, &rank[me], d, text, size};
     text[0] = 0;
     ql_judgement j = judge_my_writer(&c);
     if (j != QL_JUDGED_WELL) return j;

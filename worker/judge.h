@@ -8,7 +8,7 @@
  * when all wait for the same and nothing moves. */
 #pragma once
 #include "base/err.h"
-#include "base/pulse.h"
+#include "base/ring.h"
 
 typedef struct {
     double init, step, load, save; /* seconds                                                        */
@@ -29,7 +29,9 @@ typedef struct {
     ql_pulse_state now;        /* of its main thread                                               */
     double         writer_quiet;
     ql_pulse_state writer;
-    uint64_t       exchange;   /* the last that it entered                                         */
+    uint64_t       exchange;   /* the number of the last that it entered, and what that is: sums of `count` integers, ... */
+    ql_ring_what   what;
+    uint64_t       count;
     int64_t        step;
     const char    *host;       /* where it is not this machine, else NULL                           */
 } ql_sight;
@@ -38,4 +40,4 @@ typedef enum { QL_JUDGED_WELL, QL_JUDGED_NOTE, QL_JUDGED_OVER } ql_judgement;
 
 /* `rank[0..n)`: all of the run that are to be waited for, in their order; rank[me] is this one. `text` receives a
  * sentence for a note or for the end; empty: another rank has said it. */
-ql_judgement ql_judge(const ql_sight *rank, int n, int me, const ql_deadlines *d, const char *exchange_text, char *text, size_t size);
+ql_judgement ql_judge(const ql_sight *rank, int n, int me, const ql_deadlines *d, char *text, size_t size);

@@ -80,15 +80,21 @@ static ql_err read_config(ql_job *j, const ql_options *o) {
     return j->config.adapter_name_or_path ? adopt_adapter(&j->config) : ql_ok();
 }
 
+/* A run can do without a log, but not with one that somebody has led elsewhere. */
+static ql_err open_log(const ql_job *j, const char *path) {
+    ql_err e = ql_log_open(path, j->place.rank, j->place.size);
+    if (e.code == QL_DENIED) return e;
+    if (ql_bad(e)) ql_warn("%s; the run goes on without it", ql_err_text());
+    return ql_ok();
+}
+
 /* The output folder and the log in it. */
 static ql_err open_output(ql_job *j) {
     QL_TRY(ql_output_folder(j->config.output_dir));
     char *run = ql_path_join(j->config.output_dir, "run"), *log = ql_path_join(j->config.output_dir, "run.log");
     ql_err e = ql_ok();
     if (j->place.rank == 0) e = ql_claim_take(j->config.output_dir, &j->claim);
-    ql_err logged = ql_bad(e) ? ql_ok() : ql_log_open(log, j->place.rank, j->place.size);
-    if (logged.code == QL_DENIED) e = logged;
-    else if (ql_bad(logged)) ql_warn("%s; the run goes on without it", ql_err_text());
+    if (!ql_bad(e)) e = open_log(j, log);
     if (!ql_bad(e)) ql_recorder_publish(run);
     free(run);
     free(log);
@@ -110,7 +116,8 @@ static uint64_t facts_digest(const ql_config *c) {
 
 /* Ranks that read different files must not train together. */
 static ql_err compare_ranks(ql_job *j) {
-    QL_TRY(ql_same_everywhere(j->world, facts_digest(&j->config), "the configuration"));
+    j->config_digest = facts_digest(&j->config);
+    QL_TRY(ql_same_everywhere(j->world, j->config_digest, "the configuration"));
     QL_TRY(ql_same_everywhere(j->world, (uint64_t)j->operands, "the type of the arithmetic (bnb_4bit_compute_dtype)"));
     QL_TRY(ql_same_everywhere(j->world, j->model.fingerprint, "the model"));
     QL_TRY(ql_same_everywhere(j->world, j->train.fingerprint, "the data set"));
@@ -179,6 +186,7 @@ static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
     ql_pulse_what(j->config.model_name_or_path);
     QL_TRY(agree(j, ql_job_describe_model(j, purpose), "reading the model's headers"));
     ql_pulse_what("the data");
+    ql_at("data", 0, j);
     if (o->mode != QL_MODE_PLAN) QL_TRY(agree(j, ql_job_read_data(j, purpose), "reading the data"));
     QL_TRY(compare_ranks(j));
     QL_TRY(agree(j, ql_job_plan(j, purpose), "planning memory"));
@@ -186,6 +194,7 @@ static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
     ql_pulse_what(j->config.output_dir);
     QL_TRY(agree(j, writes ? open_output(j) : ql_ok(), "opening output_dir"));
     QL_TRY(ql_broadcast(j->world, &j->claim.generation, sizeof j->claim.generation, 0));
+    ql_recorder_generation(j->claim.generation);
     if (o->mode != QL_MODE_PLAN) ql_job_report(j, purpose);
     return ql_ok();
 }
@@ -250,7 +259,8 @@ static ql_err run_world(int *argc, char ***argv, const ql_options *o) {
     QL_TRY(ql_log_open(NULL, j.place.rank, j.place.size));
     ql_err e = run_job(&j, o);
     if (!ql_bad(e) || e.code == QL_STOPPED) {
-        ql_job_close(&j); /* the data plane says farewell while there is a world */
+        if (ql_bad(e)) ql_info("%s", ql_err_text()); /* once the first rank has left, mpirun may end us */
+        ql_job_close(&j);                            /* the data plane says farewell while there is a world */
         e = ql_world_close(j.world, e);
     }
     if (!ql_bad(e) || e.code == QL_STOPPED) ql_recorder_end(QL_RING_ENDED, 1000);
@@ -302,8 +312,7 @@ int main(int argc, char **argv) {
     ql_options_free(&o);
     if (!ql_bad(e) && (fflush(stdout) != 0 || ferror(stdout))) e = ql_fail_errno("standard output");
     if (!ql_bad(e)) return 0;
-    if (e.code == QL_STOPPED) ql_info("%s", ql_err_text());
-    else say_errors(ql_err_text());
+    if (e.code != QL_STOPPED) say_errors(ql_err_text()); /* whoever stopped has said so */
     /* A rank that fails alone must take the others down: no finalising, no exit handlers. */
     ql_world_leave(e.code);
 }

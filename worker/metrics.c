@@ -65,6 +65,7 @@ static ql_err read_lines(const ql_metrics *m, survey *s) {
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) e = ql_fail_errno("%s: cannot be read", m->path);
         if (got <= 0) break;
+        ql_pulse_beat();
         at += got;
         text.size += (size_t)got;
         size_t begin = 0;

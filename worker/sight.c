@@ -60,6 +60,13 @@ static uint64_t sum_of(const ql_pulse_state *p, uint64_t exchange) {
     return p->beats + exchange;
 }
 
+static void take_exchange(const ql_ring *r, ql_sight *out) {
+    out->exchange = atomic_load_explicit(&r->entered, memory_order_acquire);
+    const ql_ring_event *e = &r->event[out->exchange % QL_RING_EVENTS];
+    out->what = (ql_ring_what)GET(e->what);
+    out->count = GET(e->count);
+}
+
 static void take(const ql_recorder_peer *p, const ql_ring *r, memory *m, double now, ql_sight *out) {
     enum { ALARMED = 1 };
     bool known = r != NULL;
@@ -68,7 +75,7 @@ static void take(const ql_recorder_peer *p, const ql_ring *r, memory *m, double 
     uint64_t state = GET(r->state);
     out->rank = (int)GET(r->rank);
     out->has_left = state != QL_RING_RUNS;
-    out->exchange = atomic_load_explicit(&r->entered, memory_order_acquire);
+    take_exchange(r, out);
     out->step = (int64_t)GET(r->pulses.step);
     out->now = ql_pulse_read(&r->pulses.thread[QL_PULSE_MAIN]);
     out->writer = ql_pulse_read(&r->pulses.thread[QL_PULSE_WRITER]);
@@ -90,12 +97,7 @@ static void make_room(int n, double now) {
     n_sights = n;
 }
 
-static void name_exchange(const ql_ring *r, char exchange[64]) {
-    const ql_ring_event *e = &r->event[GET(r->entered) % QL_RING_EVENTS];
-    ql_ring_event_text((ql_ring_what)GET(e->what), GET(e->count), exchange);
-}
-
-int ql_sight_take(double now, const ql_sight **rank, int *me, char exchange[64]) {
+int ql_sight_take(double now, const ql_sight **rank, int *me) {
     static ql_recorder_peer alone = {.is_near = true};
     const ql_ring          *mine = ql_recorder_mine();
     const ql_recorder_peer *peer;
@@ -112,7 +114,6 @@ int ql_sight_take(double now, const ql_sight **rank, int *me, char exchange[64])
         if (ring == mine) *me = r;
         take(&peer[r], ring, &past[r], now, &sight[r]);
     }
-    name_exchange(mine, exchange);
     *rank = sight;
     return n;
 }

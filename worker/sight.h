@@ -7,5 +7,5 @@
 /* This process is alive. */
 void ql_sight_tick(void);
 /* How things are at `now`, in seconds of the watchdog's clock. Returns how many ranks there are in *rank (borrowed),
- * of which *me is this one; `exchange` receives what its last exchange was. */
-int ql_sight_take(double now, const ql_sight **rank, int *me, char exchange[64]);
+ * of which *me is this one. */
+int ql_sight_take(double now, const ql_sight **rank, int *me);

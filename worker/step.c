@@ -7,6 +7,7 @@
 #include "base/hook.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "worker/ballot.h"
 #include "worker/trouble.h"
 
 static const int64_t *order_of_epoch(ql_job *j, int64_t epoch) {
@@ -56,42 +57,6 @@ static ql_err run_own_rows(ql_job *j, int64_t step, const int64_t *rows, int64_t
     return ql_ok();
 }
 
-/* All learn how fast each rank was. */
-static ql_err exchange_speeds(ql_job *j, const ql_step_result *mine) {
-    int64_t *speed = j->deal.lesson;
-    for (int r = 0; r < j->place.size; r++) speed[r] = 0;
-    speed[j->place.rank] = ql_deal_measure(j->place.rank, mine->tokens, mine->busy_seconds);
-    QL_TRY(ql_sum_i64(j->world, speed, (size_t)j->place.size));
-    ql_deal_learn(&j->deal, speed);
-    return ql_ok();
-}
-
-/* Of all ranks together; what is not finite explains what does not fit. */
-static ql_trouble trouble_of(int64_t bad_losses, int64_t not_finite, int64_t too_large) {
-    if (bad_losses > 0) return QL_LOSS_NOT_FINITE;
-    if (not_finite > 0) return QL_GRADIENT_NOT_FINITE;
-    return too_large > 0 ? QL_SUMS_OVERFLOW : QL_SOUND;
-}
-
-/* Sums counts over ranks; a rank whose numbers are unusable says so here, before anyone uses them. */
-static ql_err exchange_counts(ql_job *j, int64_t rows, ql_step_result *out, ql_trouble *trouble) {
-    int32_t flaws = 0;
-    int     scale = j->loss_scale.exponent;
-    QL_TRY(ql_job_gradient_flaws(j, &flaws));
-    int64_t counts[9] = {out->losses.whole, out->losses.part, out->targets, out->tokens, out->rows, scale, out->bad_losses.count > 0,
-                         (flaws & QL_GRAD_NOT_FINITE) != 0, (flaws & QL_GRAD_TOO_LARGE) != 0};
-    QL_TRY(exchange_speeds(j, out));
-    QL_TRY(ql_sum_i64(j->world, counts, QL_LEN(counts)));
-    QL_CHECK(counts[4] == rows, QL_BUG, "%lld rows were dealt, %lld were computed", (long long)rows, (long long)counts[4]);
-    QL_CHECK(counts[5] == (int64_t)scale * j->place.size, QL_BUG, "rank %d scales the loss by 2^%d, others do not", j->place.rank, scale);
-    *trouble = trouble_of(counts[6], counts[7], counts[8]);
-    out->losses = (ql_loss_sum){counts[0], counts[1]};
-    out->targets = counts[2];
-    out->tokens = counts[3];
-    out->loss = counts[6] > 0 ? NAN : ql_loss_mean(out->losses, out->targets);
-    return ql_ok();
-}
-
 static ql_err norm_of_gradient(ql_job *j, double *norm) {
     ql_adapter *a = &j->adapter;
     QL_TRY(ql_sum_squares(j->device, &(ql_sum_squares_args){.partial = a->partial, .x = a->gradient}));
@@ -133,31 +98,45 @@ static ql_err finish_exchange(ql_job *j, ql_err e) {
     return finished;
 }
 
-/* One attempt at the gradients of this rank's rows, and what has come of it on all ranks. The same order on every rank:
- * agreement, the sums of the gradients, counts. Where the sums hide behind the backward pass, the last micro-batch
- * comes after the agreement, and its verdict with a second one: sums that one rank begins must be begun by all. */
-static ql_err compute(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_step_result *out,
-                      ql_trouble *trouble) {
-    bool hides = ql_data_plane_hides(j->exchange.plane);
+static ql_err clear(ql_job *j, ql_step_result *out) {
     out->losses = (ql_loss_sum){0};
     out->bad_losses = (ql_suspects){0};
     out->targets = out->tokens = out->rows = 0;
     out->busy_seconds = 0;
     ql_exchange_begin_step(&j->exchange);
-    ql_err e = ql_zero(j->device, j->adapter.sum);
-    if (!ql_bad(e)) e = ql_zero(j->device, j->adapter.flaws);
+    QL_TRY(ql_zero(j->device, j->adapter.sum));
+    return ql_zero(j->device, j->adapter.flaws);
+}
+
+/* Vote, then the sums of the gradients; numbers that are no use need not be summed. */
+static ql_err compute_and_sum(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_step_result *out, ql_trouble *trouble) {
+    ql_err e = clear(j, out);
     if (!ql_bad(e)) e = run_own_rows(j, step, rows, n, out);
-    if (!ql_bad(e) && !hides) e = run_and_count(j, step, out);
-    QL_TRY(ql_agree(j->world, e, "the forward and backward pass"));
-    if (hides) {
-        ql_exchange_listen(&j->exchange);
-        e = run_and_count(j, step, out);
-    }
+    if (!ql_bad(e)) e = run_and_count(j, step, out);
+    QL_TRY(ql_ballot_cast(j, e, step, rows, n, true, out, trouble));
+    QL_TRY(ql_phase_begin(j->device, QL_PHASE_EXCHANGE));
+    ql_at("exchange", step + 1, j);
+    return *trouble == QL_SOUND ? ql_exchange_finish(&j->exchange) : ql_ok();
+}
+
+/* Where the sums hide behind the backward pass: the last micro-batch, with them behind it, comes after a vote, and another
+ * one after it, since sums that one rank begins must be begun by all. */
+static ql_err compute_while_summing(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_step_result *out, ql_trouble *trouble) {
+    ql_err e = clear(j, out);
+    if (!ql_bad(e)) e = run_own_rows(j, step, rows, n, out);
+    QL_TRY(ql_ballot_cast(j, e, step, rows, n, false, out, trouble));
+    ql_exchange_listen(&j->exchange);
+    e = run_and_count(j, step, out);
     QL_TRY(ql_phase_begin(j->device, QL_PHASE_EXCHANGE));
     ql_at("exchange", step + 1, j);
     QL_TRY(finish_exchange(j, e));
-    if (hides) QL_TRY(ql_agree(j->world, e, "the last rows of the step"));
-    return exchange_counts(j, n, out, trouble);
+    return ql_ballot_cast(j, e, step, rows, n, true, out, trouble);
+}
+
+/* One attempt at the gradients of this rank's rows, and what has come of it on all ranks. The same order on every rank. */
+static ql_err compute(ql_job *j, int64_t step, const int64_t *rows, int64_t n, ql_step_result *out, ql_trouble *trouble) {
+    bool hides = ql_data_plane_hides(j->exchange.plane);
+    return hides ? compute_while_summing(j, step, rows, n, out, trouble) : compute_and_sum(j, step, rows, n, out, trouble);
 }
 
 static bool is_of_gradient(ql_trouble t) {

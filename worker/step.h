@@ -22,6 +22,7 @@ typedef struct {
     double  phase_seconds[QL_PHASES]; /* on the device. Nobody waits for an update, so that its time is known one step
                                          later: this is the last step's, 0 in the first step of a process */
     double  busy_seconds; /* of this rank, with its rows                                */
+    ql_wishes wishes;     /* of all ranks                                               */
 } ql_step_result;
 
 /* Collective. Step `step` counts from 0. When a loss or gradient is not finite, does not fit the fixed-point sums,

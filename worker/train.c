@@ -22,11 +22,10 @@ static void note_saved(ql_trainer *t, ql_saved *saved) {
     free(saved->path);
 }
 
-/* On rank 0: what has come of the save under way, and whether the next is due. */
-static ql_err attend_to_saves(ql_trainer *t, bool *wanted) {
+/* On rank 0: what has come of the save under way, and whether one is due after this step. */
+static ql_err attend_to_saves(ql_trainer *t, int64_t step, bool *wanted) {
     ql_saved saved;
-    ql_err   e = ql_saver_attend(&t->saver, t->done.step, t->keeps_best, &saved, wanted);
-    t->keeps_best = false;
+    ql_err   e = ql_saver_attend(&t->saver, step, &saved, wanted);
     note_saved(t, &saved);
     return e;
 }
@@ -71,17 +70,28 @@ static ql_err evaluate_if_due(ql_trainer *t) {
     return ql_ok();
 }
 
-/* All ranks leave the loop, save or go on together: what one of them wants, all do. */
-static ql_err vote(ql_trainer *t, bool *save) {
-    bool    wanted;
-    ql_err  e = attend_to_saves(t, &wanted);
-    int64_t wish[3] = {ql_stop_wish(t->job->world), wanted, ql_bad(e)};
-    ql_at("vote", t->done.step + 1, wish);
-    QL_TRY(ql_max_i64(t->job->world, wish, QL_LEN(wish)));
-    if (wish[2]) return ql_agree(t->job->world, e, "saving checkpoints");
-    t->stop_signal = (int)wish[0];
-    *save = wish[1] != 0;
+/* All ranks leave the loop, save or go on together: what one of them wants, all do. They hear of it in the vote of each step
+ * (ballot.h), and of a request to stop before the first. */
+static ql_err ask(void *trainer, ql_wishes *out) {
+    ql_trainer *t = trainer;
+    out->stop_signal = ql_stop_wish(t->job->world);
+    return attend_to_saves(t, t->done.step + 1, &out->save);
+}
+
+static ql_err hear_requests(ql_trainer *t) {
+    int64_t signal = ql_stop_wish(t->job->world);
+    QL_TRY(ql_max_i64(t->job->world, &signal, 1));
+    t->stop_signal = (int)signal;
     return ql_ok();
+}
+
+/* By the clock or the step, as all have heard in the last vote; or for the sake of an evaluation that was the best, as all know:
+ * that one waits for a save under way. */
+static ql_err save_if_due(ql_trainer *t) {
+    bool due = t->save_is_due, best = t->keeps_best && t->saver.last_begun != t->done.step;
+    t->save_is_due = t->keeps_best = false;
+    if (best && !due) QL_TRY(wait_for_save(t, false));
+    return due || best ? ql_saver_begin(&t->saver, &t->done) : ql_ok();
 }
 
 /* Said once: ranks that mostly exchange are slower together than fewer would be. */
@@ -97,6 +107,10 @@ static void watch_exchange(ql_trainer *t, const ql_step_result *r) {
     t->exchange_is_slow = true;
 }
 
+static bool is_over(const ql_trainer *t) {
+    return t->done.step >= t->job->total_steps || ql_best_ends_run(&t->job->best);
+}
+
 static ql_err one_step(ql_trainer *t) {
     ql_step_result r;
     ql_pulse_step(t->done.step + 1);
@@ -108,24 +122,23 @@ static ql_err one_step(ql_trainer *t) {
     t->done.rows_done += r.rows;
     t->done.tokens_seen += r.tokens;
     t->done.targets_seen += r.targets;
+    t->stop_signal = is_over(t) ? 0 : r.wishes.stop_signal;
+    t->save_is_due = r.wishes.save;
     ql_show_progress(t, &r, t->done.step == t->job->total_steps);
     ql_note_step(t, &r);
     return ql_ok();
 }
 
-static bool is_over(const ql_trainer *t) {
-    return t->done.step >= t->job->total_steps || ql_best_ends_run(&t->job->best);
-}
-
 static ql_err loop(ql_trainer *t) {
+    bool asks = true;
     for (;;) {
-        bool save = false;
-        QL_TRY(evaluate_if_due(t));
+        if (!t->stop_signal) QL_TRY(evaluate_if_due(t));
         if (t->stop_signal || is_over(t)) return ql_ok();
-        QL_TRY(vote(t, &save));
+        if (asks) QL_TRY(hear_requests(t));
         if (t->stop_signal) return ql_ok();
-        if (save) QL_TRY(ql_saver_begin(&t->saver, &t->done));
+        QL_TRY(save_if_due(t));
         QL_TRY(one_step(t));
+        asks = t->job->place.size == 1; /* nobody else has to be asked */
     }
 }
 
@@ -212,6 +225,7 @@ static ql_err open_notes(ql_trainer *t) {
 
 ql_err ql_train(ql_job *j) {
     ql_trainer t = {.job = j, .metrics = {.fd = -1}};
+    ql_wisher  wisher = {ask, &t};
     QL_TRY(ql_schedule_open(&j->config, j->total_steps, &t.schedule));
     (void)ql_pulse_begin(QL_PULSE_LOAD, "the checkpoint to resume from");
     QL_TRY(ql_resume(j, &t.done));
@@ -224,7 +238,9 @@ ql_err ql_train(ql_job *j) {
     e = ql_agree(j->world, e, "opening the output");
     if (!ql_bad(e)) ql_note_start(&t);
     (void)ql_pulse_begin(QL_PULSE_STEP, "");
+    j->wisher = &wisher;
     if (!ql_bad(e)) e = loop(&t);
+    j->wisher = NULL;
     if (!ql_bad(e)) e = t.stop_signal ? stop_on_request(&t) : finish(&t);
     char *sentence = ql_strdup(ql_err_text()); /* of the verdict; a save may end badly beside it */
     ql_saver_close(&t.saver);

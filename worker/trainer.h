@@ -15,6 +15,7 @@ typedef struct {
     int64_t              first_step; /* of this process: for the time left */
     int                  stop_signal;
     bool                 exchange_is_slow;
+    bool                 save_is_due; /* after the last step */
     bool                 keeps_best; /* the last evaluation is the best so far: its step's checkpoint is due */
     bool                 again;      /* the run had ended before this start */
 } ql_trainer;

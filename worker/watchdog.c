@@ -135,10 +135,10 @@ static void say_note(const char *sentence, double now) {
 
 static void look(double now) {
     static const ql_sight *rank;
-    char                   sentence[900], exchange[64];
+    char                   sentence[900];
     ql_deadlines           d = deadlines_now();
-    int                    me, n = ql_sight_take(now, &rank, &me, exchange);
-    switch (ql_judge(rank, n, me, &d, exchange, sentence, sizeof sentence)) {
+    int                    me, n = ql_sight_take(now, &rank, &me);
+    switch (ql_judge(rank, n, me, &d, sentence, sizeof sentence)) {
         case QL_JUDGED_WELL: break;
         case QL_JUDGED_NOTE: say_note(sentence, now); break;
         case QL_JUDGED_OVER: bring_to_an_end(sentence);

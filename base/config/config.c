@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/config/reader.h"
 #include "base/config/value.h"
@@ -12,7 +13,20 @@
 
 enum { MISTAKES_SHOWN = 100 };
 
+/* Configurations of other programs hold passwords under names like hub_token and wandb_api_key. */
+static bool is_secret(const char *key, size_t n) {
+    static const char *const endings[] = {"token", "_key", "secret", "password"};
+    for (size_t i = 0; i < QL_LEN(endings); i++) {
+        size_t k = strlen(endings[i]);
+        if (n >= k && !strncasecmp(key + n - k, endings[i], k)) return true;
+    }
+    return false;
+}
+
+/* What people read, and what logs keep. */
 char *ql_reader_where(const ql_reader *r, const ql_yaml *node) {
+    size_t key = r->override ? strcspn(r->override, "=") : 0;
+    if (r->override && is_secret(r->override, key)) return ql_format("command line: %.*s=...", (int)key, r->override);
     if (r->override) return ql_format("command line: %s", r->override);
     return ql_format("%s:%zu", r->file, node->line);
 }

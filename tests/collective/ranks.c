@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "collective/collective.h"
+#include "collective/recorder.h"
+#include "collective/vote.h"
 
 /* For a build with sanitizers: MPI keeps memory until the end. */
 const char *__asan_default_options(void);
@@ -104,6 +105,32 @@ static void agreement(void) {
     REQUIRE(place.size == 1 ? !ql_bad(e) : e.code == QL_BUG);
 }
 
+static void votes(void) {
+    int64_t mine[3] = {place.rank, -5, INT64_MIN + place.rank % 2}, all[3 * 64];
+    char    who[64];
+    REQUIRE(place.size <= 64);
+    GOOD(ql_vote(world, ql_ok(), "voting", mine, 3, all));
+    for (int r = 0; r < place.size; r++)
+        REQUIRE(all[3 * r] == r && all[3 * r + 1] == -5 && all[3 * r + 2] == INT64_MIN + r % 2);
+    REQUIRE(!ql_vote_differs(all, place.size, 3, 1, who));
+    REQUIRE(ql_vote_differs(all, place.size, 3, 2, who) == (place.size > 1));
+    if (place.size == 1) return;
+    REQUIRE(!strcmp(who, place.size < 4 ? "rank 1" : "ranks 1, 3"));
+    /* What was brought arrives beside a failure, too. */
+    int  last = place.size - 1;
+    char expected[64];
+    snprintf(expected, sizeof expected, place.rank == last ? "cold" : "rank %d failed: cold", last);
+    ql_err e = ql_vote(world, place.rank == last ? ql_fail(QL_IO, "cold") : ql_ok(), "voting", mine, 3, all);
+    REQUIRE(e.code == QL_IO && !strcmp(ql_err_text(), expected) && all[3 * last] == last);
+    /* One that has had an exchange of its own: all refuse, then all have had it. */
+    if (place.rank == last) ql_recorder_enter(QL_RING_SUM, 1), ql_recorder_leave();
+    e = ql_agree(world, ql_ok(), "voting");
+    snprintf(expected, sizeof expected, "is another one on rank %d:", last);
+    REQUIRE(e.code == QL_TEMP && strstr(ql_err_text(), expected));
+    if (place.rank != last) ql_recorder_enter(QL_RING_SUM, 1), ql_recorder_leave();
+    GOOD(ql_agree(world, ql_ok(), "voting"));
+}
+
 static void sameness(void) {
     GOOD(ql_same_everywhere(world, UINT64_MAX - 5, "the seed"));
     ql_err e = ql_same_everywhere(world, place.rank == place.size - 1 ? 1u << 31 : 0, "the configuration");
@@ -130,7 +157,7 @@ static ql_err part(const char *end) {
     if (!works) return ql_world_stand_by(world, asked_at_once);
     place = ql_world_place(world);
     REQUIRE(place.rank == among_all / 2 && place.local_rank == place.rank);
-    sums(), agreement(), sameness();
+    sums(), agreement(), votes(), sameness();
     if (place.rank == 0)
         while (ql_world_request(world) != 12) continue;
     REQUIRE(place.rank == 0 || ql_world_request(world) == 0);
@@ -158,7 +185,7 @@ int run_rank(int argc, char **argv) {
         ql_world_leave(e.code);
     }
     place = ql_world_place(world);
-    if (!strcmp(what, "talk")) sums(), agreement(), sameness();
+    if (!strcmp(what, "talk")) sums(), agreement(), votes(), sameness();
     if (!strcmp(what, "leave") && place.rank == 1) ql_world_leave(QL_DATA);
     if (!strcmp(what, "leave")) GOOD(ql_barrier(world));
     ql_err parted = ql_ok();

@@ -266,6 +266,22 @@ static void bombs(void **state) {
     ql_str_free(&text);
 }
 
+/* What is said goes into logs that others may read. */
+static void passwords_are_not_shown(void **state) {
+    (void)state;
+    char     *overrides[] = {"hub_token=hf_abc", "WANDB_API_KEY=abc", "my_secret=abc", "db.password=abc", "max_tokens=7", NULL};
+    ql_config c;
+    ql_str    notes = {0};
+    ql_err    e = read_with("hf_token: hf_abc\n", overrides, &c, &notes);
+    assert_int_equal(e.code, QL_USAGE);
+    assert_null(strstr(ql_err_text(), "abc"));
+    assert_non_null(strstr(ql_err_text(), "command line: WANDB_API_KEY=...: unknown key"));
+    assert_non_null(strstr(ql_err_text(), "command line: max_tokens=7: unknown key"));
+    assert_null(strstr(notes.data, "abc"));
+    assert_non_null(strstr(notes.data, "command line: hub_token=...: hub_token has no effect here"));
+    ql_str_free(&notes);
+}
+
 static void no_file(void **state) {
     (void)state;
     ql_config c;
@@ -280,7 +296,7 @@ int main(void) {
         cmocka_unit_test(refused_politely),    cmocka_unit_test(all_at_once),   cmocka_unit_test(many_mistakes),
         cmocka_unit_test(names_that_disagree), cmocka_unit_test(keys_together), cmocka_unit_test(data_sets),
         cmocka_unit_test(missing_keys),        cmocka_unit_test(broken_files),  cmocka_unit_test(bombs),
-        cmocka_unit_test(no_file),
+        cmocka_unit_test(no_file),             cmocka_unit_test(passwords_are_not_shown),
     };
     return cmocka_run_group_tests(tests, fixture_start, fixture_end);
 }

@@ -9,7 +9,7 @@ seed_with "$2"
 all=${3:-}
 program=$bin/qlora-worker-faulty-emulated
 device=cuda
-steps=4
+usual_steps=4
 thread_choices=(1)
 flavours=(gpu-float16 gpu-bfloat16 gpu-float32)
 find_processors

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/runs.sh" "$1"
 # shellcheck source=tests/faults/record.sh
 . "$(dirname "$0")/../faults/record.sh"
-sequences=${2:-10}
+sequences=${2:-12}
 seed_with "${3:-1}"
 find_processors
 
@@ -37,5 +37,21 @@ keys+=(seed=43)
 undisturbed other
 if cmp -s "$scratch/packed.facts" "$scratch/other.facts"; then flunk "another seed: nothing differs"; else pass "another seed: other facts"; fi
 for ((number = 0; number < sequences; number++)); do sequence "$number" "${flavours[number % ${#flavours[@]}]}"; done
+
+# A run that is done does nothing when it is started again, and says so by its exit status.
+flavour packed
+the_way 2 1 "${processors[-1]}"
+run "$scratch/packed" || flunk "a finished run, started again: $(grep -m 2 "error:" "$log" || tail -n 2 "$log")"
+same_as packed "$scratch/packed" "a finished run stays finished"
+# The newest checkpoint damaged: it is named, the one before it is taken, and the end is the same.
+the_way 1 1 "${processors[-1]}"
+run "$scratch/damaged" || flunk "undisturbed: $(tail -n 2 "$log")"
+newest=$scratch/damaged/checkpoint-000000$steps
+printf 'x' | dd of="$newest/state.h5" bs=1 seek=5000 conv=notrunc 2>/dev/null
+rm "$scratch/damaged/adapter_model.safetensors"
+run "$scratch/damaged" || flunk "going on from before the damaged checkpoint: $(tail -n 2 "$log")"
+if grep -q 'qlora: warning: .*state.h5' "$log"; then pass "a damaged checkpoint is named"; else flunk "a damaged checkpoint: $(tail -n 3 "$log")"; fi
+rm -rf "$newest".set-aside-*
+same_as packed "$scratch/damaged" "the one before it is used"
 record "28" "T16 T17" elastic "other ranks, threads, rows at a time, memory and instructions after each fault: the same bytes" "$sequences runs in $((endings_seen + sequences)) pieces"
 finish

@@ -7,7 +7,7 @@ need_mpirun
 cd "$top" || exit 1
 # A rank's death takes the others down at once, as under `qlora run`. Ranks that wait do not keep others from working.
 export OMPI_MCA_odls_base_sigkill_timeout=0 OMPI_MCA_mpi_yield_when_idle=1
-steps=12
+usual_steps=12
 device=cpu
 program=$bin/qlora-worker-faulty
 
@@ -22,11 +22,14 @@ write_records() {
   }'
 }
 write_records 70 >"$scratch/data.jsonl"
+head -n 9 "$scratch/data.jsonl" >"$scratch/eval.jsonl"
 
 # flavour NAME: what is computed, in `keys`. An epoch's last step has fewer rows than the others in each of them. Those that begin with gpu are for
 # emulated ones.
-flavours=(packed uneven few-rows bfloat16 dense)
+flavours=(packed uneven few-rows bfloat16 dense guarded)
 flavour() {
+  [ "$1" = guarded ] && steps=26 || steps=$usual_steps
+  compared=20
   keys=(dataset="$scratch/data.jsonl" eval_dataset=null eval_strategy=no max_length=48 excess_length_strategy=truncate lora_dropout=0.1 lora_r=4
     learning_rate=5e-3 max_steps="$steps" num_train_epochs=20 save_steps=1 save_minutes=0 save_total_limit=20 quantized_cache=false)
   case $1 in
@@ -35,6 +38,13 @@ flavour() {
     few-rows) keys+=(global_batch_size=2) ;;
     bfloat16) keys+=(global_batch_size=5 bnb_4bit_compute_dtype=bfloat16) ;;
     dense) keys+=(global_batch_size=4 load_in_4bit=false) ;;
+    # Evaluated, with the best kept, and losses that are called spikes (none is before 20 were seen) and left out.
+    guarded)
+      # One that was saved with its evaluation still to come says so.
+      compared=1
+      keys+=(global_batch_size=2 eval_dataset="$scratch/eval.jsonl" eval_strategy=steps eval_steps=3 load_best_model_at_end=true
+        on_nonfinite=skip loss_spike_zscore=0.1 learning_rate=1e-2 lr_scheduler_type=constant save_total_limit=5)
+      ;;
     gpu-*) keys+=(global_batch_size=3 max_length=32 bnb_4bit_compute_dtype="${1#gpu-}") ;;
     *) echo "no such flavour: $1" >&2 && exit 64 ;;
   esac
@@ -95,7 +105,8 @@ any_way() {
   local memory=()
   pick "${rank_choices[@]}" && ranks=$picked
   pick "${thread_choices[@]}" && threads=$picked
-  pick "${processors[@]}" && processor=$picked
+  # Plain C takes fifty times as long as the others, so it is taken less often.
+  pick "${processors[@]}" "${processors[@]:1}" "${processors[@]:1}" "${processors[@]:1}" && processor=$picked
   roll 3
   if [ "$rolled" = 0 ]; then
     find_rungs
@@ -165,18 +176,6 @@ workers_are_gone() {
   done
 }
 
-# look_at OUT: how often the run was started, in `started`, and the last step that it has done, in `step_done`
-look_at() {
-  local line
-  started=0 step_done=0
-  while read -r line; do
-    case $line in
-      '{"event": "start",'*) started=$((started + 1)) ;;
-      '{"event": "step", "step": '*) line=${line#*'"step": '} && step_done=${line%%,*} ;;
-    esac
-  done 2>/dev/null <"$1/metrics.jsonl"
-}
-
 mark=$scratch/mark
 endings_seen=0
 endings=(USR1 USR2 TERM INT kill all launcher)
@@ -208,14 +207,9 @@ break_off() {
 
 # In the step rank 0 sleeps until mpirun is gone.
 kill_launcher() {
-  look_at "$1"
-  local starts=$started result
+  local result
   launch "$1" QLORA_FAULT_MARK="$mark" QLORA_FAULT="0:$2:sleep=600"
-  while kill -0 "$pid" 2>/dev/null; do
-    look_at "$1"
-    if [ "$started" -gt "$starts" ] && [ "$step_done" = $(($2 - 1)) ]; then break; fi
-    sleep 0.01
-  done
+  while kill -0 "$pid" 2>/dev/null && ! [ -s "$mark" ]; do sleep 0.01; done
   find_workers "$pid"
   [ "${#workers[@]}" = "$ranks" ] || flunk "launcher in step $2 of $way: ${#workers[@]} workers"
   kill -KILL "$pid"
@@ -231,11 +225,11 @@ digest() {
   sha256sum "$1/adapter_model.safetensors" 2>/dev/null | cut -d' ' -f1
 }
 
-# All that a run has found out, and neither time nor memory decides: the lines of its steps and evaluations, what each of its
-# checkpoints is (digests of all of its files), the adapter.
+# All that a run has found out, and neither time nor memory decides: the lines of its steps and evaluations and of its end, what each of
+# its newest checkpoints, $compared of them, is (digests of all of its files), the adapter.
 facts() {
-  grep -E '"event": "(step|eval|skip)"' "$1/metrics.jsonl" | sed -E 's/, "([a-z_]*_seconds|tokens_per_second|peak_memory_bytes)": [^,}]*//g'
-  cat "$1"/checkpoint-*/MANIFEST.json
+  { grep -E '"event": "(step|eval)"' "$1/metrics.jsonl" && grep '"event": "end"' "$1/metrics.jsonl" | tail -n 1; } | sed -E 's/, "([a-z_]*_seconds|tokens_per_second|peak_memory_bytes)": [^,}]*//g'
+  find "$1" -path '*/checkpoint-????????/MANIFEST.json' | sort | tail -n "$compared" | xargs cat
   sha256sum <"$1/adapter_model.safetensors"
 }
 
@@ -256,6 +250,7 @@ undisturbed() {
   run "$scratch/$1" || flunk "$1, undisturbed: $(grep -m 2 "error:" "$log" || tail -n 2 "$log")"
   facts "$scratch/$1" >"$scratch/$1.facts"
   [ "$(grep -c '"event": "step"' "$scratch/$1.facts")" = "$steps" ] || flunk "$1, undisturbed: not $steps steps"
+  [ "$1" != guarded ] || grep -q '"best_step": 12, "skipped_steps": 1' "$scratch/$1.facts" || flunk "guarded: no longer a step that is left out, and an early best one"
 }
 
 # same_as NAME OUT WHAT: the run in folder OUT has come to what the undisturbed one came to

@@ -12,10 +12,11 @@ all=${3:-}
 find_processors
 program=$worker
 shim=$(cd "$bin/.." && pwd)/lib/libql_fault_shim.so
-steps=3
+usual_steps=3
 limit=2
 flavour few-rows
 keys+=(save_total_limit="$limit" "target_modules=[q_proj]") # few calls a save
+compared=$limit # killed after the last one was published, nobody removes older ones any more
 out=$scratch/run
 log_of_calls=$scratch/calls
 
@@ -60,7 +61,7 @@ pick_call() {
 }
 
 kinds_of_calls() {
-  sed -E "s|$out/?||; s|[0-9a-f]{8}-[0-9]+-[0-9]+||; s|tmp-[0-9]+||; s|-[0-9]{8}||" "$scratch/all-calls"
+  sed -E "s|$out/?||; s|[0-9a-f]{8}-[0-9]+-[0-9]+||; s|tmp-[0-9]+||; s|-[0-9]{8}||; s|rank-[0-9]+|rank|" "$scratch/all-calls"
 }
 
 undisturbed few-rows

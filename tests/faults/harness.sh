@@ -36,7 +36,7 @@ as_job() {
 
 # The processes of the last run that still live. A marker in the environment: parents may be gone.
 survivors() {
-  grep -lsz -- "^QLORA_RUN_ID=$run_id\$" /proc/[0-9]*/environ | grep -o '[0-9]*'
+  grep -lszE -- "^QLORA_RUN_ID=$run_id(:.*)?\$" /proc/[0-9]*/environ | grep -o '[0-9]*'
 }
 
 now() {
@@ -47,18 +47,24 @@ calc() {
   awk "BEGIN {printf \"%.2f\", $1}"
 }
 
-# run_bounded COMMAND...: its exit status in $status (124: it hung), $seconds until no process of it is left
-run_bounded() {
-  local start patience
-  run_id=$scratch/$((runs += 1))
-  start=$(now)
-  QLORA_RUN_ID=$run_id timeout -k 5 "$bound" "$@" >"$scratch/out" 2>"$scratch/err" </dev/null
-  status=$?
+# Until no process of the last run is left, a few seconds at most; then it is $ended.
+wait_for_all() {
+  local patience
   for ((patience = 0; patience < 200; patience++)); do
     [ -n "$(survivors)" ] || break
     sleep 0.02
   done
   ended=$(now)
+}
+
+# run_bounded COMMAND...: its exit status in $status (124: it hung), $seconds until no process of it is left
+run_bounded() {
+  local start
+  run_id=$scratch/$((runs += 1))
+  start=$(now)
+  QLORA_RUN_ID=$run_id timeout -k 5 "$bound" "$@" >"$scratch/out" 2>"$scratch/err" </dev/null
+  status=$?
+  wait_for_all
   seconds=$(calc "$ended - $start")
 }
 runs=0
@@ -69,7 +75,7 @@ suffer() {
   shift 3
   as_job "$faulty" "$ranks" "$name" "$@"
   rm -f "$scratch/mark"
-  QLORA_FAULT=$fault QLORA_FAULT_MARK=$scratch/mark QL_SHIM_UNDER=$scratch/$name run_bounded "${job[@]}"
+  QLORA_FAULT=$fault QLORA_FAULT_MARK=$scratch/mark QL_SHIM_UNDER=${QL_SHIM_UNDER:-$scratch/$name} run_bounded "${job[@]}"
   down=none
   if [ -s "$scratch/mark" ]; then
     down=$(calc "$ended - $(head -n 1 "$scratch/mark" | cut -d' ' -f1)")
@@ -149,4 +155,32 @@ nothing_left() {
 # within NAME SECONDS LIMIT
 within() {
   if awk "BEGIN {exit !($2 <= $3 * ${QL_SLACK:-10})}"; then pass "$1: $2 s"; else flunk "$1: $2 s, more than $3"; fi
+}
+
+# The launcher takes the worker that lies beside it.
+mkdir "$scratch/bin"
+cp "$bin/qlora" "$scratch/bin/qlora"
+ln -s "$faulty" "$scratch/bin/qlora-worker"
+
+# outside NAME mpirun|run SIGNAL PLACE STEP [TIMES]: a run of two ranks whose mpirun or launcher gets a signal while a rank ($lingers: 1)
+# lingers at that place ($linger: how); $status, $down from the last signal until no process is left
+outside() {
+  local name=$1 target=$2 signal=$3 place=$4 step=$5 times=${6:-1} pid i
+  as_job "$faulty" 2 "$name"
+  [ "$target" = mpirun ] || job=("$scratch/bin/qlora" run -n 2 --threads 1 examples/demo.yaml "${common[@]}" output_dir="$scratch/$name")
+  rm -f "$scratch/mark"
+  run_id=$scratch/$((runs += 1))
+  QLORA_RUN_ID=$run_id QLORA_FAULT=${lingers:-1}:$step:${linger:-sleep=0.5}:$place QLORA_FAULT_MARK=$scratch/mark \
+    timeout -k 5 "$bound" setsid -w sh -c 'echo $$ >"$0"; exec "$@"' "$scratch/pid" "${job[@]}" >"$scratch/out" 2>"$scratch/err" </dev/null &
+  pid=$!
+  until [ -s "$scratch/mark" ] || ! kill -0 "$pid" 2>/dev/null; do sleep 0.01; done
+  for ((i = 0; i < times; i++)); do
+    [ "$i" = 0 ] || sleep 0.1
+    kill -s "$signal" "$(cat "$scratch/pid")" 2>/dev/null
+  done
+  started=$(now)
+  wait "$pid" 2>/dev/null
+  status=$?
+  wait_for_all
+  down=$(calc "$ended - $started")
 }

@@ -10,10 +10,11 @@ wanted_kills=$2
 seed_with "$3"
 find_processors
 program=$worker
-steps=80
+usual_steps=80
 limit=3
 flavour few-rows
 keys+=(save_total_limit="$limit" "target_modules=[q_proj]")
+compared=$limit # killed after the last one was published, nobody removes older ones any more
 undisturbed few-rows
 out=$scratch/run
 

@@ -121,7 +121,7 @@ round() {
   for (( ; pieces > 0 && step < steps; pieces--)); do
     any_way
     roll $((steps - newest)) && step=$((newest + 1 + rolled))
-    pick ended ended killed disk disk damaged
+    pick ended ended stopped killed disk disk damaged
     "$picked" "$step"
     nothing_is_lost
     step=$newest

@@ -1,7 +1,8 @@
 /* Tokenizer folders, damaged: refused in one line that names a file, or opened; then texts are
  * encoded and decoded, and the same text gives the same ids twice.
  *
- * A seed is a tokenizer.json and, behind a line "---", a tokenizer_config.json. */
+ * A seed is a tokenizer.json and, behind lines "---", the files beside it that have a say: tokenizer_config.json,
+ * special_tokens_map.json, generation_config.json. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +52,9 @@ static const char *const seed_texts[] = {
     "\"byte_fallback\":true,\"vocab\":{\"<unk>\":0,\"<0x61>\":1,\"<0xC3>\":2,\"\\u2581\":3,\"b\":4,\"\\u2581b\":5,"
     "\"bb\":6,\"bbb\":7},"
     "\"merges\":[\"\\u2581 b\",\"b b\",\"bb b\",\"b bb\"]}}" CUT
-    "{\"unk_token\":\"<unk>\",\"pad_token\":\"<p>\",\"extra_special_tokens\":[\"<x>\"]}",
+    "{\"unk_token\":\"<unk>\",\"pad_token\":\"<p>\",\"extra_special_tokens\":[\"<x>\"]}" CUT
+    "{\"eos_token\":{\"content\":\"</s>\",\"rstrip\":true},\"additional_special_tokens\":[\"<y>\",\"b\"]}" CUT
+    "{\"bos_token_id\":4,\"eos_token_id\":[3,7]}",
     /* one of each remaining part */
     "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFKC\"},{\"type\":\"Lowercase\"},{\"type\":"
     "\"StripAccents\"},{\"type\":"
@@ -116,10 +119,13 @@ static void put_file(const char *name, const void *bytes, size_t n) {
 
 static bool read_tokenizer(void *ctx, const uint8_t *bytes, size_t n) {
     (void)ctx;
-    const char *cut = memmem(bytes, n, CUT, strlen(CUT)), *all = (const char *)bytes;
-    size_t first = cut ? (size_t)(cut - all) : n;
-    put_file("tokenizer.json", bytes, first);
-    put_file("tokenizer_config.json", cut ? cut + strlen(CUT) : "{}", cut ? n - first - strlen(CUT) : 2);
+    static const char *const files[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json"};
+    const char *part = (const char *)bytes, *end = part + n;
+    for (size_t i = 0; i < QL_LEN(files); i++) {
+        const char *cut = part ? memmem(part, (size_t)(end - part), CUT, strlen(CUT)) : NULL;
+        put_file(files[i], part ? part : "{}", part ? (size_t)((cut ? cut : end) - part) : 2);
+        part = cut ? cut + strlen(CUT) : NULL;
+    }
     ql_tokenizer *t;
     ql_err e = ql_tokenizer_open(ql_fuzz_folder(), &t);
     if (ql_bad(e)) {

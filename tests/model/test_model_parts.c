@@ -429,6 +429,60 @@ static void test_copies_come_back(void **state) {
     check_copies(true);
 }
 
+/* A state whose elements all differ, in every run; where run r lies. */
+static void fill_state(ql_adapter *a, float *run[3]) {
+    run[0] = ql_host_address(a->device, a->value);
+    run[1] = a->paged ? a->paged : ql_host_address(a->device, a->moment1);
+    run[2] = a->paged ? a->paged + a->shape.length : ql_host_address(a->device, a->moment2);
+    for (uint32_t r = 0; r < 3; r++)
+        for (uint32_t i = 0; i < a->shape.length; i++) run[r][i] = (float)(int)(ql_philox(3, i, r, 0, 0).word[0] >> 8);
+}
+
+static uint64_t digest_of(const ql_adapter *a, ql_adapter_copy *c, bool keep, int threads) {
+    uint64_t digest = 0;
+    ok(ql_adapter_snapshot(a, c, keep, threads, &digest));
+    return digest;
+}
+
+static uint64_t check_snapshots(bool paged, uint64_t expected) {
+    ql_graph g;
+    ql_config c;
+    ql_adapter a;
+    ql_adapter_copy copy;
+    float *run[3];
+    open_adapter_with(KEYS("lora_r=512"), true, paged, &g, &c, &a);
+    size_t n = (size_t)a.shape.length;
+    assert_true(n > 2 << 16); /* several pieces, the last of another length */
+    fill_state(&a, run);
+    ql_adapter_copy_open(&a, &copy);
+    uint64_t digest = digest_of(&a, &copy, false, 2);
+    for (size_t i = 0; i < 3 * n; i++) assert_true(copy.memory[i] == 0); /* only the digest was wanted */
+    for (int threads = 1; threads <= 5; threads++) assert_true(digest_of(&a, &copy, true, threads) == digest);
+    for (int r = 0; r < 3; r++) assert_memory_equal(copy.memory + (size_t)r * n, run[r], n * sizeof(float));
+    const size_t places[] = {0, 1, 65535, 65536, n / 2, n - 1};
+    for (int r = 0; r < 3; r++)
+        for (size_t p = 0; p < QL_LEN(places); p++) {
+            uint32_t *word = (uint32_t *)(void *)&run[r][places[p]];
+            *word ^= 1u << (p * 5);
+            assert_true(digest_of(&a, &copy, p % 2 == 0, 2) != digest);
+            *word ^= 1u << (p * 5);
+        }
+    float first = run[1][0]; /* what changes places is seen, too */
+    run[1][0] = run[2][0];
+    run[2][0] = first;
+    assert_true(digest_of(&a, &copy, true, 2) != digest);
+    if (expected) assert_true(digest == expected);
+    ql_adapter_copy_close(&copy);
+    close_adapter(&g, &c, &a);
+    return digest;
+}
+
+static void test_snapshots(void **state) {
+    (void)state;
+    uint64_t resident = check_snapshots(false, 0);
+    (void)check_snapshots(true, resident);
+}
+
 /* Three updates with gradients that differ; the state afterwards. `room`: bytes that paged moments pass through. */
 static ql_adapter_copy updated(size_t room, int64_t *transfers) {
     ql_graph g;
@@ -496,6 +550,7 @@ int main(void) {
         cmocka_unit_test(test_start_depends_on_seed_and_name_only),
         cmocka_unit_test(test_scale),
         cmocka_unit_test(test_copies_come_back),
+        cmocka_unit_test(test_snapshots),
         cmocka_unit_test(test_paged_moments),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);

@@ -109,7 +109,7 @@ static void lying_headers_are_refused(void **state) {
         {X("F32", "[99999999999999999999]", "[0,0]"), 0, "not a whole number"},
         {X("U8", "[9223372036854775807]", "[0,9223372036854775807]"), 0, "impossible shape"},
         {X("U8", "[1099511627776]", "[0,1099511627776]"), 1, "lies beyond the end"},
-        {X("U8", "[1,1,1,1,1,1,1,1,1]", "[0,1]"), 1, "more than 8 dimensions"},
+        {X("U8", "[1,1,1,1,1]", "[0,1]"), 1, "more than 4 dimensions"},
         {X("F4", "[3]", "[0,2]"), 2, "impossible shape"},
         {X("F31", "[2]", "[0,8]"), 8, "does not know"},
         {X("f32", "[2]", "[0,8]"), 8, "does not know"},
@@ -167,21 +167,49 @@ static void files_that_are_something_else_are_refused(void **state) {
     refused(try_open("/tmp"), QL_DATA, "not a regular file");
 }
 
-/* 100,000 tensors, and a header that is one huge string: neither slow nor a failure. */
+/* As many tensors as are allowed, and a header that is one huge string: neither slow nor a failure. */
 static void large_headers_are_read(void **state) {
     (void)state;
+    enum { MOST = 65536 };
     ql_str s = {0};
     ql_str_puts(&s, "{");
-    for (int i = 0; i < 100000; i++)
+    for (int i = 0; i < MOST; i++)
         ql_str_printf(&s, "\"model.layers.%d.w\":{\"dtype\":\"F32\",\"shape\":[0,%d],\"data_offsets\":[0,0]},", i, i);
     ql_str_puts(&s, "\"__metadata__\":{\"note\":\"");
     for (int i = 0; i < 1000; i++) ql_str_puts(&s, "lorem ipsum, {dolor} [sit] amet ");
     ql_str_puts(&s, "\"}}");
     ql_tensor_set *set;
     ok(ql_tensor_file_open(file_of("large", s.data, 0), &set));
-    assert_int_equal(ql_tensor_set_size(set), 100000);
-    assert_int_equal(ql_tensor_set_find(set, "model.layers.77777.w")->dim[1], 77777);
+    assert_int_equal(ql_tensor_set_size(set), MOST);
+    assert_int_equal(ql_tensor_set_find(set, "model.layers.55555.w")->dim[1], 55555);
     ql_tensor_set_close(set);
+    s.size--;
+    ql_str_puts(&s, ",\"more\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}");
+    refused(try_open(file_of("large", s.data, 0)), QL_DATA, "holds more than 65536 tensors");
+    ql_str_free(&s);
+}
+
+/* Of one tensor: its name; and of the notes: their number. */
+static void long_names_and_many_notes(void **state) {
+    (void)state;
+    static const char rest[] = "\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}";
+    for (int n = 256; n <= 257; n++) {
+        ql_str s = {0};
+        ql_str_puts(&s, "{\"");
+        for (int i = 0; i < n; i++) ql_str_puts(&s, i % 2 ? "\\u0041" : "b");
+        ql_str_puts(&s, rest);
+        if (n == 256) ok(try_open(file_of("names", s.data, 0)));
+        else refused(try_open(file_of("names", s.data, 0)), QL_DATA, "a name of 257 bytes; at most 256");
+        ql_str_free(&s);
+    }
+    ql_str s = {0};
+    ql_str_puts(&s, "{\"__metadata__\":{\"a\":\"\"");
+    for (int i = 1; i < 65536; i++) ql_str_puts(&s, ",\"a\":\"\"");
+    ql_str_puts(&s, "}}");
+    ok(try_open(file_of("notes", s.data, 0)));
+    s.size -= 2;
+    ql_str_puts(&s, ",\"a\":\"\"}}");
+    refused(try_open(file_of("notes", s.data, 0)), QL_DATA, "__metadata__ has more than 65536 members");
     ql_str_free(&s);
 }
 
@@ -411,6 +439,7 @@ int main(void) {
         cmocka_unit_test(lying_headers_are_refused),
         cmocka_unit_test(files_that_are_something_else_are_refused),
         cmocka_unit_test(large_headers_are_read),
+        cmocka_unit_test(long_names_and_many_notes),
         cmocka_unit_test(shards_are_read_as_one_set),
         cmocka_unit_test(bad_indexes_are_refused),
         cmocka_unit_test(shards_outside_of_the_folder_are_refused),

@@ -3,12 +3,15 @@
 # and refusals of links and of folders that others can change.   output_folder.sh BIN_FOLDER
 # shellcheck source=tests/support/shell.sh
 . "$(dirname "$0")/../support/shell.sh" "$1"
+# shellcheck source=tests/faults/record.sh
+. "$(dirname "$0")/../faults/record.sh"
 cd "$top" || exit 1
 
 out=$scratch/out-dir
 elsewhere=$scratch/elsewhere
 head -n 8 examples/data/train.jsonl >"$scratch/data.jsonl"
 
+# shellcheck disable=SC2120
 # train KEY=VALUE...: two steps of the example
 train() {
   timeout 120 "$worker" --threads 1 examples/demo.yaml output_dir="$out" dataset="$scratch/data.jsonl" eval_dataset=null eval_strategy=no \
@@ -71,10 +74,12 @@ ln -s "$elsewhere" "$out/notes-of-the-user"
 expect_status "a link of the user's own is nobody's business" 0 train
 fresh
 mkdir "$out/run.log"
-expect_status "run.log is a folder" 74 train
+expect_status "run.log is a folder: said, and no reason to stop" 0 train
 fresh
 mkfifo "$out/metrics.jsonl"
-expect_status "metrics.jsonl is a pipe" 74 train
+refused "metrics.jsonl is a pipe" "metrics.jsonl: is not a regular file"
+
+record "" "T45" links "77, nothing is written elsewhere" "files 0600, folders 0700; $checks checks of links"
 
 # ---- folders that others can change ----
 fresh
@@ -105,4 +110,5 @@ if [ "$(id -u)" = 0 ]; then
 else
   echo "not root: folders of other users and groups are not tried"
 fi
+record "" "T45" folders "77, nothing is written" "anybody's, another group's, another user's: 77"
 finish

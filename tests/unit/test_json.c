@@ -65,6 +65,40 @@ static void test_nesting_is_bounded(void **state) {
     ql_str_free(&deep);
 }
 
+static bool has_more(const char *text, size_t most) {
+    return ql_json_has_more(text, strlen(text), most);
+}
+
+/* The count never falls below what a parser would make, and strings do not count. */
+static void test_values_are_counted(void **state) {
+    (void)state;
+    assert_false(has_more("[[],[],[]]", 7));
+    assert_true(has_more("[[],[],[]]", 6));
+    assert_false(has_more("{\"a\":1,\"b\":{\"c\":2}}", 7));
+    assert_true(has_more("{\"a\":1,\"b\":{\"c\":2}}", 6));
+    assert_false(has_more("\"[,[,[,[,\\\",{:[\"", 1));
+    assert_true(has_more("\"[,[\\\\\",[", 2));
+    assert_false(has_more("\"[,[,[", 1)); /* is not closed */
+    assert_false(has_more("\"[,[\\", 1));
+    assert_false(has_more("", 1));
+}
+
+static void test_number_of_values_is_bounded(void **state) {
+    (void)state;
+    ql_str many = {0};
+    ql_str_puts(&many, "[0");
+    for (int i = 2; i < QL_JSON_VALUES; i++) ql_str_puts(&many, ",0");
+    ql_str_puts(&many, "]");
+    ql_json *v;
+    ok(ql_json_parse(many.data, many.size, "many", 1, &v));
+    ql_json_free(v);
+    many.data[many.size - 1] = ',';
+    ql_str_puts(&many, "0]");
+    refused(ql_json_parse(many.data, many.size, "many", 3, &v), QL_DATA, "many:3: holds more than 2621440 values");
+    assert_null(v);
+    ql_str_free(&many);
+}
+
 /* No NUL behind the text, and one inside it. */
 static void test_text_is_bytes(void **state) {
     (void)state;
@@ -240,6 +274,8 @@ int main(void) {
         cmocka_unit_test(test_lines_in_messages),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_nesting_is_bounded),
+        cmocka_unit_test(test_values_are_counted),
+        cmocka_unit_test(test_number_of_values_is_bounded),
         cmocka_unit_test(test_text_is_bytes),
         cmocka_unit_test(test_integers_beyond_64_bits),
         cmocka_unit_test(test_huge_integer_in_bad_text),

@@ -1,8 +1,10 @@
 /* What is printed: to a pipe and to a terminal, by a clock that the test moves. */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -214,6 +216,32 @@ static void test_log_file(void **state) {
     refused(ql_log_open(scratch("none/run.log"), 0, 1), QL_IO, "cannot be opened");
 }
 
+static void limit_files(rlim_t bytes) {
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* A disk that fills up takes the beginning of a line: the next one that it takes is whole. */
+static void test_log_on_a_full_disk(void **state) {
+    (void)state;
+    ql_str file;
+    signal(SIGXFSZ, SIG_IGN);
+    ok(ql_log_open(scratch("full.log"), 0, 1));
+    ql_info("first");
+    limit_files(strlen("first\nsec"));
+    ql_info("second");
+    ql_info("lost");
+    limit_files(RLIM_INFINITY);
+    ql_info("third");
+    ql_info("fourth");
+    ql_log_close();
+    ok(ql_file_read(scratch("full.log"), 1 << 20, &file));
+    assert_string_equal(file.data, "first\nsec\nthird\nfourth\n");
+    ql_str_free(&file);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_progress_in_a_pipe),
@@ -225,6 +253,7 @@ int main(void) {
         cmocka_unit_test(test_bar_on_a_terminal),
         cmocka_unit_test(test_dumb_terminal),
         cmocka_unit_test(test_log_file),
+        cmocka_unit_test(test_log_on_a_full_disk),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

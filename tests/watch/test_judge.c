@@ -11,7 +11,7 @@
 static const ql_deadlines deadlines = {.init = 5, .step = 3, .load = 20, .save = 10, .extra = 0};
 
 static ql_sight sight(int rank, ql_pulse_kind kind, const char *what, double quiet) {
-    ql_sight s = {.rank = rank, .is_known = true, .quiet = quiet, .exchange = 57, .step = 12, .life = QL_LIFE_RUNS};
+    ql_sight s = {.rank = rank, .is_known = true, .quiet = quiet, .exchange = 57, .what = QL_RING_SUM, .count = 3, .step = 12, .life = QL_LIFE_RUNS};
     s.now.kind = kind;
     s.now.around = QL_PULSE_STEP;
     snprintf(s.now.what, sizeof s.now.what, "%s", what);
@@ -25,7 +25,7 @@ static ql_sight waiting(int rank, double quiet) {
 static char said[900];
 
 static ql_judgement judge(const ql_sight *rank, int n, int me, const ql_deadlines *d) {
-    return ql_judge(rank, n, me, d, "sum of 3 integers", said, sizeof said);
+    return ql_judge(rank, n, me, d, said, sizeof said);
 }
 
 static void expect(const ql_sight *rank, int n, ql_judgement wanted, const char *part) {
@@ -118,7 +118,7 @@ static void names_the_dead(void **state) {
     three[2].exchange = 57;
     expect(three, 3, QL_JUDGED_OVER, "rank 2 hangs in exchange 57 of step 12");
     three[0].step = 0;
-    expect(three, 3, QL_JUDGED_OVER, "exchange 57, before the first step");
+    expect(three, 3, QL_JUDGED_OVER, "exchange 57, before the first step (sum of 3 integers)");
     /* Only who waits judges others. */
     three[0].now.kind = QL_PULSE_STEP, three[0].quiet = 0;
     expect(three, 3, QL_JUDGED_WELL, "");
@@ -176,7 +176,10 @@ static void names_both_of_a_mismatch(void **state) {
     (void)state;
     ql_sight three[] = {waiting(0, 3), waiting(1, 3), waiting(2, 3)};
     three[2].exchange = 58, three[2].step = 13;
-    expect(three, 3, QL_JUDGED_OVER, "rank 0 waits in exchange 57 of step 12, rank 2 in exchange 58 of step 13");
+    expect(three, 3, QL_JUDGED_OVER, "rank 0 waits in exchange 57 of step 12 (sum of 3 integers), rank 2 in exchange 58 of step 13 (sum of 3 integers)");
+    three[2] = waiting(2, 3);
+    three[2].what = QL_RING_BARRIER; /* the same number, another thing */
+    expect(three, 3, QL_JUDGED_OVER, "rank 0 waits in exchange 57 of step 12 (sum of 3 integers), rank 2 in exchange 57 of step 12 (barrier)");
     three[1].now.kind = QL_PULSE_STEP;
     expect(three, 3, QL_JUDGED_WELL, "");
 }

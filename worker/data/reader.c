@@ -66,27 +66,41 @@ void ql_reader_release(ql_reader *r) {
     r->released = r->at;
 }
 
-static void next_line(ql_reader *r, ql_span *out, bool *more) {
-    skip_space(r);
-    *more = r->at < r->map.size;
-    if (!*more) return;
-    const uint8_t *begin = r->map.data + r->at;
-    const uint8_t *end = memchr(begin, '\n', r->map.size - r->at);
-    size_t n = end ? (size_t)(end - begin) : r->map.size - r->at;
-    *out = (ql_span){(const char *)begin, n, r->line};
-    r->at += n; /* the line break is counted by skip_space */
+/* How far a record that begins here may go: a byte more than is allowed. */
+static size_t farthest(const ql_reader *r) {
+    size_t rest = r->map.size - r->at;
+    return r->at + (rest > QL_RECORD_BYTES ? (size_t)QL_RECORD_BYTES + 1 : rest);
 }
 
-/* Moves behind one element: to the comma or bracket that follows it, or to the end of the file.
+static ql_err check_size(const ql_reader *r, const ql_span *s) {
+    QL_CHECK(s->size <= QL_RECORD_BYTES, QL_DATA, "%s:%zu: the record has more than %d bytes; split it", r->map.path, s->line,
+             QL_RECORD_BYTES);
+    return ql_ok();
+}
+
+static ql_err next_line(ql_reader *r, ql_span *out, bool *more) {
+    skip_space(r);
+    *more = r->at < r->map.size;
+    if (!*more) return ql_ok();
+    const uint8_t *begin = r->map.data + r->at;
+    size_t room = farthest(r) - r->at;
+    const uint8_t *end = memchr(begin, '\n', room);
+    size_t n = end ? (size_t)(end - begin) : room;
+    *out = (ql_span){(const char *)begin, n, r->line};
+    r->at += n; /* the line break is counted by skip_space */
+    return check_size(r, out);
+}
+
+/* Moves behind one element: to the comma or bracket that follows it, or to the end of the file, or as far as a record may go.
  * Knows strings and nesting and nothing else; whatever is wrong inside, the parser will say. */
 static void skip_element(ql_reader *r) {
-    size_t depth = 0;
+    size_t depth = 0, end = farthest(r);
     bool in_string = false;
-    for (; r->at < r->map.size; r->at++) {
+    for (; r->at < end; r->at++) {
         uint8_t c = r->map.data[r->at];
         if (c == '\n') r->line++;
         if (in_string) {
-            if (c == '\\' && r->at + 1 < r->map.size && r->map.data[r->at + 1] != '\n')
+            if (c == '\\' && r->at + 1 < end && r->map.data[r->at + 1] != '\n')
                 r->at++;
             else if (c == '"')
                 in_string = false;
@@ -132,13 +146,12 @@ static ql_err next_element(ql_reader *r, ql_span *out, bool *more) {
     *out = (ql_span){(const char *)r->map.data + r->at, 0, r->line};
     skip_element(r);
     out->size = (size_t)((const char *)r->map.data + r->at - out->text);
-    return ql_ok();
+    return check_size(r, out);
 }
 
 ql_err ql_reader_next(ql_reader *r, ql_span *out, bool *more) {
     if (r->is_array) return next_element(r, out, more);
-    next_line(r, out, more);
-    return ql_ok();
+    return next_line(r, out, more);
 }
 
 /* The first byte that does not belong to UTF-8, or n. */
@@ -164,6 +177,9 @@ static ql_err explain(const ql_span *s, const char *path, ql_err e) {
 }
 
 ql_err ql_span_parse(const ql_span *s, const char *path, ql_json **out) {
+    *out = NULL;
+    QL_CHECK(!ql_json_has_more(s->text, s->size, QL_RECORD_VALUES), QL_DATA,
+             "%s:%zu: the record holds more than %d values; leave out the fields that are not trained on", path, s->line, QL_RECORD_VALUES);
     ql_err e = ql_json_parse(s->text, s->size, path, s->line, out);
     if (ql_bad(e)) return explain(s, path, e);
     if (ql_json_is(*out, QL_JSON_OBJECT)) return e;

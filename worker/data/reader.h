@@ -23,11 +23,13 @@ typedef struct {
 /* QL_DATA: absent, a folder, empty, or plainly something else (compressed, UTF-16, Parquet). */
 QL_RESULT ql_reader_open(const char *path, ql_reader *out);
 void      ql_reader_close(ql_reader *r);
-/* The next record; `more` is false at the end. QL_DATA where the array itself is damaged; what is
+/* No record is larger, nor holds more values. */
+enum { QL_RECORD_BYTES = 64 << 20, QL_RECORD_VALUES = 1 << 20 };
+/* The next record; `more` is false at the end. QL_DATA where the array itself is damaged or a record is too large; what is
  * inside a record shows only when it is parsed. */
 QL_RESULT ql_reader_next(ql_reader *r, ql_span *out, bool *more);
 /* Tells the kernel that the records read so far will not be looked at again. */
 void ql_reader_release(ql_reader *r);
 
-/* Parses one record. QL_DATA, "FILE:LINE: ...": not UTF-8, not JSON, or not an object. */
+/* Parses one record. QL_DATA, "FILE:LINE: ...": not UTF-8, not JSON, not an object, or of too many values. */
 QL_RESULT ql_span_parse(const ql_span *s, const char *path, ql_json **out);

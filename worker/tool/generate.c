@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "worker/device_choice.h"
 #include "worker/stop.h"
@@ -316,9 +317,9 @@ static void close_generator(generator *g) {
 /* Ctrl-C ends a loop of a shell, too, when it sees that it was that. */
 static ql_err end_as_asked(size_t tokens) {
     int sig = ql_stop_requested();
+    if (sig) ql_info("generate: %s: stopped after %zu tokens", ql_stop_name(sig), tokens);
     if (sig == SIGINT) ql_stop_die();
-    QL_CHECK(!sig, QL_STOPPED, "generate: %s: stopped after %zu tokens", ql_stop_name(sig), tokens);
-    return ql_ok();
+    return sig ? ql_fail(QL_STOPPED, "generate: stopped") : ql_ok();
 }
 
 ql_err ql_do_generate(int argc, char **argv) {

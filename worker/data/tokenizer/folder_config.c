@@ -6,7 +6,7 @@
 #include "base/file.h"
 #include "worker/data/tokenizer/state.h"
 
-enum { CONFIG_LIMIT = 64 << 20 };
+enum { CONFIG_LIMIT = 16 << 20 };
 
 typedef struct {
     char *path;

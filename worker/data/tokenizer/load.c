@@ -7,7 +7,7 @@
 #include "worker/data/tokenizer/state.h"
 #include "worker/data/tokenizer/text.h"
 
-enum { FILE_LIMIT = 100 << 20 };
+enum { FILE_LIMIT = 40 << 20 };
 
 ql_err ql_added_put_json(ql_added *a, const ql_bpe *model, const ql_json *json, ql_added_token flags,
                          const char *where) {
