@@ -136,6 +136,19 @@ static void do_heal(double number, void *lent) {
     shim_disarm();
 }
 
+/* A number of the rank's own ballot (the enumeration in worker/ballot.c). */
+static void do_ballot(double number, void *lent) {
+    int64_t *ballot = lent;
+    ballot[(int)number] ^= 1;
+}
+
+/* An exchange that no other rank takes part in. */
+static void do_barrier(double number, void *lent) {
+    (void)number;
+    ql_err ignored = ql_barrier(((ql_job *)lent)->world);
+    (void)ignored;
+}
+
 /* ---- kinds ---- */
 
 static const struct {
@@ -160,6 +173,8 @@ static const struct {
     {"nan", "loss", do_nan, NAN, true},
     {"inf", "gradient", do_gradient, INFINITY, true},
     {"drift", "step", do_drift, 0, true},
+    {"ballot", "vote", do_ballot, 1, true},
+    {"barrier", "step", do_barrier, 0, true},
     {"generation", "vote", do_vote_generation, 0, true},
     {"cursor", "vote", do_vote_step, 0, true},
     {"config", "vote", do_vote_config, 0, true},
