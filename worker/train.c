@@ -107,15 +107,6 @@ static void watch_exchange(ql_trainer *t, const ql_step_result *r) {
     t->exchange_is_slow = true;
 }
 
-/* A start that was cut off while another took its place writes nothing more, no line of metrics.jsonl either. Whoever
- * cannot find out goes on. Once a second, since the disk may be far away. */
-static ql_err look_at_claim(ql_trainer *t) {
-    if (!ql_speaks(t) || ql_seconds() - t->claim_seen < 1) return ql_ok();
-    ql_err e = ql_claim_check(&t->job->claim);
-    t->claim_seen = ql_seconds();
-    return e.code == QL_TEMP ? e : ql_ok();
-}
-
 static bool is_over(const ql_trainer *t) {
     return t->done.step >= t->job->total_steps || ql_best_ends_run(&t->job->best);
 }
@@ -126,7 +117,6 @@ static ql_err one_step(ql_trainer *t) {
     ql_at("step", t->done.step + 1, t->job);
     QL_TRY(ql_step(t->job, &t->schedule, t->done.step, &r));
     ql_watchdog_measured(r.seconds);
-    QL_TRY(look_at_claim(t));
     t->done.step++;
     watch_exchange(t, &r);
     t->done.rows_done += r.rows;

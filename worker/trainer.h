@@ -11,7 +11,7 @@ typedef struct {
     ql_metrics           metrics;
     ql_progress_counters done;
     ql_saver             saver;
-    double               started, claim_seen;
+    double               started;
     int64_t              first_step; /* of this process: for the time left */
     int                  stop_signal;
     bool                 exchange_is_slow;
