@@ -152,6 +152,10 @@ ql_err ql_saver_attend(ql_saver *s, int64_t step, ql_saved *saved, bool *wanted)
     return ql_ok();
 }
 
+void ql_saver_outdate(ql_saver *s) {
+    s->last_done = -1;
+}
+
 ql_err ql_saver_lacks(ql_saver *s, int64_t step, bool *lacks) {
     *lacks = step != s->last_done;
     return ql_broadcast(s->job->world, lacks, sizeof *lacks, 0);

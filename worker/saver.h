@@ -45,5 +45,7 @@ QL_RESULT ql_saver_attend(ql_saver *s, int64_t step, ql_saved *saved, bool *want
 QL_RESULT ql_saver_begin(ql_saver *s, const ql_progress_counters *c);
 /* Local, rank 0 only. Waits for the save under way, if there is one. `must`: its failure is the verdict. */
 QL_RESULT ql_saver_wait(ql_saver *s, bool must, ql_saved *saved);
+/* Local. The state has changed since the step was done: what a checkpoint of this step holds is out of date. */
+void ql_saver_outdate(ql_saver *s);
 /* Collective. Whether this step is in no checkpoint yet; none may be under way. */
 QL_RESULT ql_saver_lacks(ql_saver *s, int64_t step, bool *lacks);
