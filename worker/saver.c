@@ -127,10 +127,20 @@ static void put_off(ql_saver *s, int64_t step) {
     s->overdue = true;
 }
 
+/* A run that was replaced ends soon, and not only when it has something to publish. What cannot be read now says nothing. */
+static ql_err look_at_claim(ql_saver *s) {
+    enum { EVERY = 1 }; /* second */
+    if (ql_seconds() - s->last_look < EVERY) return ql_ok();
+    s->last_look = ql_seconds();
+    ql_err e = ql_claim_check(&s->job->claim);
+    return e.code == QL_TEMP ? e : ql_ok();
+}
+
 ql_err ql_saver_attend(ql_saver *s, int64_t step, ql_saved *saved, bool *wanted) {
     *saved = (ql_saved){0};
     *wanted = false;
     if (s->job->place.rank != 0) return ql_ok();
+    QL_TRY(look_at_claim(s));
     bool is_new = step > 0 && step != s->last_begun, now = is_new && is_due_at(s->job, step);
     if (ql_background_pending(&s->writing)) {
         double start = ql_seconds();
@@ -140,6 +150,10 @@ ql_err ql_saver_attend(ql_saver *s, int64_t step, ql_saved *saved, bool *wanted)
     }
     *wanted = is_new && !ql_background_pending(&s->writing) && (now || s->overdue || is_due_by_clock(s));
     return ql_ok();
+}
+
+void ql_saver_outdate(ql_saver *s) {
+    s->last_done = -1;
 }
 
 ql_err ql_saver_lacks(ql_saver *s, int64_t step, bool *lacks) {

@@ -64,6 +64,7 @@ static ql_err evaluate_if_due(ql_trainer *t) {
     t->stop_signal = r.stop_signal;
     if (r.stop_signal) return ql_ok();
     j->evaluated = t->done.step;
+    ql_saver_outdate(&t->saver);
     t->keeps_best = ql_best_take(&j->best, t->done.step, r.loss_fixed) && j->best.keeps;
     ql_note_eval(t, &r);
     return ql_ok();
@@ -174,7 +175,9 @@ static ql_err mark_done(const ql_trainer *t) {
 /* The run came to its end already, and this start finds nothing to do. */
 static ql_err find_done(ql_trainer *t) {
     t->again = is_over(t) && is_done(t);
-    return ql_broadcast(t->job->world, &t->again, sizeof t->again, 0); /* what depends on it is collective */
+    QL_TRY(ql_broadcast(t->job->world, &t->again, sizeof t->again, 0)); /* what depends on it is collective */
+    if (t->again) t->job->evaluated = t->done.step;
+    return ql_ok();
 }
 
 /* A run whose metrics are incomplete is not done, however good its adapter is. */

@@ -192,7 +192,7 @@ static void time_parts(subject *s, const char *folder) {
                           "  fsync", "  SHA-256 of what the disk gives back", "  state.h5 read back by HDF5"};
     times       part[QL_LEN(name)];
     char       *state = ql_path_join(folder, "state.h5");
-    ql_h5_sink  sink = {NULL, ignore_text, ignore_counters, ignore_array};
+    ql_h5_sink  sink = {.computed_on = ignore_text, .counters = ignore_counters, .array = ignore_array};
     double      written = s->bytes * 4 / 3;
     for (int i = 0; i < ROUNDS; i++) {
         must(ql_dir_remove(folder));

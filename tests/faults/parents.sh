@@ -40,8 +40,10 @@ rm -rf "${others[@]}" "$sessions"/pid.[1234]
 nothing_left killed
 record "9" "T8" mpirun_killed "mpirun killed in step 7: all ranks gone, the next start removes our litter and nobody else's, same bytes" \
   "gone in $gone_after s, on from $resumed_at"
-lingers=0 outside killed-early mpirun KILL init 0
+# There is no MPI yet that would notice.
+lingers=0 linger=sleep=600 outside killed-early mpirun KILL init 0
 within "mpirun killed before MPI_Init: all gone" "$down" 1.5
+if [ -z "$(survivors)" ]; then pass "killed-early: no process is left"; else flunk "killed-early: processes are left"; fi
 gone_after=$down
 go_on killed-early 2
 nothing_left killed-early
@@ -60,7 +62,7 @@ figure=
 for at in "init 0" "step 7" "save 10"; do
   name=launcher-killed-${at% *}
   # shellcheck disable=SC2086 # a place and a step
-  lingers=0 outside "$name" run KILL $at
+  lingers=0 linger=sleep=600 outside "$name" run KILL $at
   within "$name: all gone" "$down" 2
   if [ -z "$(survivors)" ]; then pass "$name: no process is left"; else flunk "$name: processes are left"; fi
   figure="$figure, ${at% *} $down s"

@@ -226,7 +226,7 @@ static ql_err save_badly(subject *s, int64_t step, shim_fault fault) {
     begin(s, step);
     while (!ql_background_ended(&s->saver.writing)) usleep(1000);
     shim_disarm();
-    ql_err e = ql_saver_attend(&s->saver, step + 1, false, &saved, &wanted);
+    ql_err e = ql_saver_attend(&s->saver, step + 1, &saved, &wanted);
     assert_null(saved.path);
     assert_false(is_there(step));
     return e;
@@ -280,7 +280,7 @@ static void a_start_that_was_replaced_publishes_nothing(void **state) {
     shim_disarm();
     ok(ql_claim_take(scratch("out"), &young)); /* whether the save is done before this or not, the next one comes too late */
     while (!ql_background_ended(&s.saver.writing)) usleep(1000);
-    ql_err e = ql_saver_attend(&s.saver, 3, false, &saved, &wanted);
+    ql_err e = ql_saver_attend(&s.saver, 3, &saved, &wanted);
     if (ql_bad(e)) assert_int_equal(e.code, QL_TEMP);
     free(saved.path);
     refused(save_badly(&s, 4, SHIM_NOTHING), QL_TEMP, "another start (generation 2, host ");
