@@ -13,8 +13,10 @@ static ql_pulse *mine(void) {
     return &here->thread[self];
 }
 
+/* Where two threads count at once, one may be lost; what counts is that the number changes. */
 void ql_pulse_beat(void) {
-    atomic_fetch_add_explicit(&mine()->beats, 1, memory_order_relaxed);
+    ql_pulse *p = mine();
+    PUT(p->beats, GET(p->beats) + 1);
 }
 
 static void put_text(ql_pulse *p, const char *what) {

@@ -152,6 +152,10 @@ ql_err ql_saver_attend(ql_saver *s, int64_t step, ql_saved *saved, bool *wanted)
     return ql_ok();
 }
 
+void ql_saver_outdate(ql_saver *s) {
+    s->last_done = -1;
+}
+
 ql_err ql_saver_lacks(ql_saver *s, int64_t step, bool *lacks) {
     *lacks = step != s->last_done;
     return ql_broadcast(s->job->world, lacks, sizeof *lacks, 0);
@@ -177,6 +181,7 @@ ql_err ql_saver_begin(ql_saver *s, const ql_progress_counters *c) {
     ql_pulse_end(&before);
     s->stall = s->waited + ql_seconds() - s->last_begin;
     s->waited = 0;
+    s->stalled += s->stall;
     if (s->job->place.rank == 0) start_writing(s, c);
     return ql_ok();
 }

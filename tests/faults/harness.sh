@@ -6,7 +6,9 @@
 . "$(dirname "${BASH_SOURCE[0]}")/record.sh"
 need_mpirun
 all=${2:-}
-faulty=$bin/qlora-worker-faulty
+# planted.sh brings its own.
+worker=${QL_WORKER:-$worker}
+faulty=${QL_FAULTY:-$bin/qlora-worker-faulty}
 shim=${bin%/*}/lib/libql_fault_shim.so
 bound=120 # seconds that a run may take before it counts as hanging
 cd "$top" || exit 1

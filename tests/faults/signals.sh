@@ -107,6 +107,7 @@ record "12" "T20" launcher_twice "INT twice to qlora run: gone at once, 75, goes
 
 # As Open MPI is by itself: a second from the request to TERM, one more to KILL.
 unset OMPI_MCA_odls_base_sigkill_timeout
+figures=()
 for signal in TERM INT; do
   name=mpirun-$signal
   outside "$name" mpirun "$signal" step 7
@@ -114,9 +115,9 @@ for signal in TERM INT; do
   within "$name: down" "$down" 3
   go_on "$name" 1
   if [ "$resumed_at" -ge 5 ]; then pass "$name: goes on from $resumed_at"; else flunk "$name: goes on from $resumed_at: more than the steps since the checkpoint of 5 are lost"; fi
-  figure="down in $down s, on from step $resumed_at"
-  record "11" "T20" "mpirun_$signal" "$signal to mpirun in step 7: at most the steps since the checkpoint of 5 are lost, same bytes" "$figure"
+  figures+=("$signal: down in $down s, on from step $resumed_at")
 done
+record "11" "T20" mpirun_asked "TERM or INT to mpirun in step 7: at most the steps since the checkpoint of 5 are lost, same bytes" "${figures[0]}; ${figures[1]}"
 export OMPI_MCA_odls_base_sigkill_timeout=0
 
 # ---- under nohup ----
