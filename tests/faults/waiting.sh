@@ -4,6 +4,7 @@
 #   waiting.sh BIN_FOLDER [all]
 # shellcheck source=tests/faults/harness.sh
 . "$(dirname "$0")/harness.sh" "$1" "${2:-}"
+unset QLORA_SAVE_PATIENCE
 
 w=2
 export QLORA_STEP_TIMEOUT=$w QLORA_LOAD_TIMEOUT=60 QLORA_SAVE_TIMEOUT=60
