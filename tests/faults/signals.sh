@@ -100,7 +100,6 @@ record "12" "T20" resumed_early "a resumed run that is asked before it has begun
 # ---- mpirun and the launcher ----
 told mpirun USR1 step 6 1 6
 told mpirun USR2 init 0 1 0
-figure="step 6, init 0"
 told run TERM exchange 6 1 7
 told run INT init 0 1 0
 told run HUP evaluation 4 2 4
