@@ -15,6 +15,7 @@ typedef struct {
     double        last_look;  /* at the claim: seconds, monotonic                           */
     double        waited;     /* by training, for the save that has ended                   */
     double        stall, total;   /* of the save under way: what training waited; all of it */
+    double        stalled;    /* all stalls of this process                                 */
     int64_t       last_begun; /* step of the newest save that was begun; -1: none           */
     int64_t       last_done;  /* of the newest that is known to be there                    */
     int           failures;   /* in a row                                                   */
@@ -44,5 +45,7 @@ QL_RESULT ql_saver_attend(ql_saver *s, int64_t step, ql_saved *saved, bool *want
 QL_RESULT ql_saver_begin(ql_saver *s, const ql_progress_counters *c);
 /* Local, rank 0 only. Waits for the save under way, if there is one. `must`: its failure is the verdict. */
 QL_RESULT ql_saver_wait(ql_saver *s, bool must, ql_saved *saved);
+/* Local. The state has changed since the step was done: what a checkpoint of this step holds is out of date. */
+void ql_saver_outdate(ql_saver *s);
 /* Collective. Whether this step is in no checkpoint yet; none may be under way. */
 QL_RESULT ql_saver_lacks(ql_saver *s, int64_t step, bool *lacks);

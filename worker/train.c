@@ -64,6 +64,7 @@ static ql_err evaluate_if_due(ql_trainer *t) {
     t->stop_signal = r.stop_signal;
     if (r.stop_signal) return ql_ok();
     j->evaluated = t->done.step;
+    ql_saver_outdate(&t->saver);
     t->keeps_best = ql_best_take(&j->best, t->done.step, r.loss_fixed) && j->best.keeps;
     ql_note_eval(t, &r);
     return ql_ok();
@@ -174,7 +175,9 @@ static ql_err mark_done(const ql_trainer *t) {
 /* The run came to its end already, and this start finds nothing to do. */
 static ql_err find_done(ql_trainer *t) {
     t->again = is_over(t) && is_done(t);
-    return ql_broadcast(t->job->world, &t->again, sizeof t->again, 0); /* what depends on it is collective */
+    QL_TRY(ql_broadcast(t->job->world, &t->again, sizeof t->again, 0)); /* what depends on it is collective */
+    if (t->again) t->job->evaluated = t->done.step;
+    return ql_ok();
 }
 
 /* A run whose metrics are incomplete is not done, however good its adapter is. */
@@ -192,11 +195,20 @@ static ql_err hand_out(ql_trainer *t) {
     return ql_export_checkpoint(j, best);
 }
 
+/* Copying takes milliseconds; what is more comes from a disk that is slower than the checkpoints that are asked for. */
+static void say_stalls(const ql_trainer *t) {
+    double stalled = t->saver.stalled, share = stalled / (ql_seconds() - t->started);
+    if (stalled > 1 && share > 0.02)
+        ql_info("note: training waited for checkpoints for %.0f %% of its time; fewer of them (save_steps, save_minutes) or a faster disk would help",
+                100 * share);
+}
+
 static void say_end(const ql_trainer *t) {
     const ql_best *b = &t->job->best;
     char           took[32], best[64] = "";
     ql_text_duration(took, ql_seconds() - t->started);
     if (ql_best_ends_run(b)) ql_info("early stopping: %" PRId64 " evaluations without gain, the best was at step %" PRId64, b->without, b->step);
+    say_stalls(t);
     if (t->job->config.load_best_model_at_end) snprintf(best, sizeof best, " of step %" PRId64, b->step);
     ql_info("done: %" PRId64 " steps, %s; adapter%s in %s", t->done.step, took, best, t->job->config.output_dir);
 }

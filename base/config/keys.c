@@ -168,10 +168,10 @@ const ql_key ql_keys[] = {
     {"faults", "on_nonfinite", QL_KEY_CHOICE, AT(on_nonfinite), .initial = "stop", .choices = "stop skip", .decides = true,
      .quiet = true,
      .meaning = "When a loss or a gradient is not a finite number, or a loss spikes: stop all ranks, naming the records; or "
-                "leave the step's update out and go on."},
+                "leave the step's update out and go on; ten such steps in a row end the run."},
     {"faults", "loss_spike_zscore", QL_KEY_REAL, AT(loss_spike_zscore), .initial = "0", .decides = true, .quiet = true,
      .meaning = "A loss that lies so many standard deviations above its moving mean counts as a spike, and on_nonfinite "
-                "says what happens; 0: no loss does. 6 is a good start."},
+                "says what happens; the first 20 losses are not judged; 0: none is. 6 is a good start."},
     {"faults", "step_timeout", QL_KEY_INT, AT(step_timeout), .low = 1, .automatic = true,
      .meaning = "Seconds without progress in a step, or of waiting for ranks that show no sign of life, after which the run ends "
                 "with status 75; auto: 60, or ten steps if that is more. Changes no result."},

@@ -100,7 +100,6 @@ record "12" "T20" resumed_early "a resumed run that is asked before it has begun
 # ---- mpirun and the launcher ----
 told mpirun USR1 step 6 1 6
 told mpirun USR2 init 0 1 0
-figure="step 6, init 0"
 told run TERM exchange 6 1 7
 told run INT init 0 1 0
 told run HUP evaluation 4 2 4
@@ -113,15 +112,16 @@ record "12" "T20" launcher_twice "INT twice to qlora run: gone at once, 75, goes
 
 # As Open MPI is by itself: a second from the request to TERM, one more to KILL.
 unset OMPI_MCA_odls_base_sigkill_timeout
+figures=()
 for signal in TERM INT; do
   name=mpirun-$signal
   linger=sleep=1.2 outside "$name" mpirun "$signal" step 7 # TERM comes while it lingers, KILL soon after
   if [ "$status" = 0 ]; then flunk "$name: a success"; else pass "$name: exit status $status"; fi
   within "$name: down" "$down" 3
   goes_on_from_last "$name" 1
-  figure="down in $down s, on from step $resumed_at"
-  record "11" "T20" "mpirun_$signal" "$signal to mpirun in step 7: at most the steps since the last checkpoint are lost, same bytes" "$figure"
+  figures+=("$signal: down in $down s, on from step $resumed_at")
 done
+record "11" "T20" mpirun_asked "TERM or INT to mpirun in step 7: at most the steps since the checkpoint of 5 are lost, same bytes" "${figures[0]}; ${figures[1]}"
 export OMPI_MCA_odls_base_sigkill_timeout=0
 
 # ---- under nohup ----

@@ -104,6 +104,20 @@ if [ "$all" = all ]; then
 fi
 unset QLORA_SPEEDS
 
+# The last evaluation of all broken off, in a run that keeps no checkpoints but that of the stop.
+none=("${best[@]}" load_best_model_at_end=false early_stopping_patience=0 save_strategy=no max_steps=4)
+run "no checkpoints, undisturbed" 0 1 none "${none[@]}"
+status=$(disturb 2 none-cut "0:4:signal:evaluation" "${none[@]}")
+if [ "$status" = 85 ]; then pass "the last evaluation is broken off"; else flunk "the last evaluation: $status"; fi
+for time in first second; do
+  run "going on, $time time" 0 1 none-cut "${none[@]}"
+  if [ "$(lines none-cut)" = "$(lines none)" ] && [ "$(digest none-cut)" = "$(digest none)" ]; then
+    pass "$time time: same bytes and lines"
+  else
+    flunk "$time time: other bytes or lines: $(lines none-cut | tail -n 2)"
+  fi
+done
+
 # At the end of all steps, too; without the best model the last one is handed out.
 short=("${best[@]}" max_steps=4 early_stopping_patience=0)
 run "to the end" 0 1 end "${short[@]}" eval_steps=3

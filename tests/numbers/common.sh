@@ -56,14 +56,21 @@ lines() {
     sed -E 's/, "([a-z]+_seconds|tokens_per_second|peak_memory_bytes)": [^,}]*//g'
 }
 
+# The newest checkpoint's state: the same numbers are the same bytes.
+state() {
+  (cd "$scratch/$1" && find . -path './checkpoint-*/state.h5' | sort | tail -n 1 | xargs -r sha256sum)
+}
+
 # same NAME OUT REFERENCE
 same() {
   if [ -z "$(digest "$2")" ] || [ "$(digest "$2")" != "$(digest "$3")" ]; then
     flunk "$1: other bytes than $3"
   elif ! diff <(lines "$2") <(lines "$3") >"$scratch/difference"; then
     flunk "$1: other lines in metrics.jsonl than $3: $(cut -c 1-200 "$scratch/difference" | head -n 6)"
+  elif [ "$(state "$2")" != "$(state "$3")" ]; then
+    flunk "$1: another state than $3: $(state "$2"), $(state "$3")"
   else
-    pass "$1: same bytes and lines"
+    pass "$1: same bytes, lines and state"
   fi
 }
 

@@ -95,4 +95,14 @@ run "evaluation left out" 0 1 eval-1 "${eval[@]}" on_nonfinite=skip
 run "evaluation left out, three ranks" 0 3 eval-3 "${eval[@]}" on_nonfinite=skip
 same "evaluation left out" eval-3 eval-1
 if [ "$(lines eval-1 | grep -c '"eval_loss": null, "perplexity": null')" = 2 ]; then pass "null twice"; else flunk "$(lines eval-1 | grep eval_loss)"; fi
+
+# Scores record by record.
+score=(model_name_or_path="$scratch/model-nan" dataset="$scratch/data.jsonl" --eval --per-record)
+run "scores" 65 1 scores "${score[@]}"
+run "scores left out" 0 2 scores "${score[@]}" on_nonfinite=skip
+if [ "$(grep '"nll": null' "$scratch/out" | grep -o '"record": [0-9]*' | tr -d '\n')" = '"record": 4"record": 13"record": 22' ]; then
+  pass "null for the records"
+else
+  flunk "scores: $(grep -c null "$scratch/out") times null"
+fi
 finish
