@@ -7,6 +7,8 @@ need_mpirun
 cd "$top" || exit 1
 # A rank's death takes the others down at once, as under `qlora run`. Ranks that wait do not keep others from working.
 export OMPI_MCA_odls_base_sigkill_timeout=0 OMPI_MCA_mpi_yield_when_idle=1
+# Every step's checkpoint is compared, however busy the disk is.
+export QLORA_SAVE_PATIENCE=600
 usual_steps=12
 device=cpu
 program=$bin/qlora-worker-faulty

@@ -3,7 +3,7 @@
 # A test that cannot fail proves nothing. Each patch breaks a promise in one file of the worker; its head names the case that must notice
 # (`case: dying/segv`, of dying.sh). Builds a worker with each and demands that this case fails.
 set -uo pipefail
-build=$1
+build=$(cd "$1" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
 shift
 

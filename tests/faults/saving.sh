@@ -3,6 +3,7 @@
 #   saving.sh BIN_FOLDER
 # shellcheck source=tests/faults/harness.sh
 . "$(dirname "$0")/harness.sh" "$1" "${2:-}"
+unset QLORA_SAVE_PATIENCE
 
 checkpoints() { # NAME: the steps that are there
   find "$scratch/$1" -maxdepth 1 -name 'checkpoint-[0-9]*' | sed 's/.*checkpoint-0*//' | grep -v set-aside | sort -n | paste -sd' '

@@ -3,6 +3,7 @@
 #   storage.sh BIN_FOLDER [all]
 # shellcheck source=tests/faults/harness.sh
 . "$(dirname "$0")/harness.sh" "$1" "${2:-}"
+unset QLORA_SAVE_PATIENCE
 
 checkpoints() {
   find "$scratch/$1" -maxdepth 1 -name 'checkpoint-[0-9]*' | sed 's/.*checkpoint-0*//' | sort -n | tr '\n' ' ' | sed 's/ $//'

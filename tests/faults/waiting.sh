@@ -4,6 +4,7 @@
 #   waiting.sh BIN_FOLDER [all]
 # shellcheck source=tests/faults/harness.sh
 . "$(dirname "$0")/harness.sh" "$1" "${2:-}"
+unset QLORA_SAVE_PATIENCE
 
 w=2
 export QLORA_STEP_TIMEOUT=$w QLORA_LOAD_TIMEOUT=60 QLORA_SAVE_TIMEOUT=60
@@ -57,17 +58,21 @@ record "5" "" long "a step that takes longer than the deadline of a step, but ge
 # ---- a run that stands still as a whole ----
 as_job "$faulty" 2 frozen
 run_id=$scratch/frozen.id
-QLORA_RUN_ID=$run_id QLORA_FAULT="*:12:sleep=1:step" QLORA_FAULT_MARK=$scratch/mark.frozen "${job[@]}" >"$scratch/out" 2>"$scratch/err" </dev/null &
+QLORA_STEP_TIMEOUT=5 QLORA_RUN_ID=$run_id QLORA_FAULT="*:12:sleep=1:step" QLORA_FAULT_MARK=$scratch/mark.frozen "${job[@]}" >"$scratch/out" 2>"$scratch/err" </dev/null &
 pid=$!
 while kill -0 "$pid" 2>/dev/null && [ "$(grep -c hook "$scratch/mark.frozen" 2>/dev/null)" != 2 ]; do sleep 0.02; done
 mapfile -t held < <(survivors)
 kill -STOP "${held[@]}"
-sleep $((w + 2))
-kill -CONT "${held[@]}"
+sleep 7
+# One rank after the other, so that the first sees another one that has been silent for long.
+for process in "${held[@]}"; do
+  kill -CONT "$process"
+  sleep 0.5
+done
 wait "$pid"
 status=$?
 goes_on frozen
-record "5" "" frozen "all processes of a run stand still for longer than W and are continued: no alarm, same bytes" "exit status $status"
+record "5" "" frozen "all processes of a run stand still for longer than W and are continued one after the other: no alarm, same bytes" "exit status $status"
 
 # ---- ranks that are not at the same place ----
 # differs NAME FAULT STATUS PATTERN
@@ -93,6 +98,15 @@ expect_line "other_exchange: says what" 'qlora: error: rank . waits in exchange 
 within "other_exchange: down" "$down" $((w + 1))
 nothing_left other_exchange
 record "8" "" other_exchange "a rank comes to another exchange than the others: both are named when W is over" "exit status $status, down in $down s"
+
+# ---- deadlines that are none ----
+for name in INIT STEP LOAD SAVE; do
+  for value in 0 -1 1s 99999999999; do
+    as_job "$worker" 1 refused
+    expect_status "QLORA_${name}_TIMEOUT=$value" 64 env "QLORA_${name}_TIMEOUT=$value" "${job[@]}"
+  done
+done
+expect_line "deadlines: says what is expected" 'QLORA_SAVE_TIMEOUT=99999999999: expected a whole number of seconds'
 
 # ---- a pipe that nobody reads ----
 mkfifo "$scratch/full"
