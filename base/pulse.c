@@ -13,8 +13,10 @@ static ql_pulse *mine(void) {
     return &here->thread[self];
 }
 
+/* Where two threads count at once, one may be lost; what counts is that the number changes. */
 void ql_pulse_beat(void) {
-    atomic_fetch_add_explicit(&mine()->beats, 1, memory_order_relaxed);
+    ql_pulse *p = mine();
+    PUT(p->beats, GET(p->beats) + 1);
 }
 
 static void put_text(ql_pulse *p, const char *what) {
@@ -28,10 +30,11 @@ static void put_text(ql_pulse *p, const char *what) {
     atomic_store_explicit(&p->version, version + 2, memory_order_release);
 }
 
+/* In this order, and read in the other: who sees the new kind sees that something has changed. */
 static void put_kind(ql_pulse *p, ql_pulse_kind kind, ql_pulse_kind around) {
-    PUT(p->around, around);
-    PUT(p->kind, kind);
     ql_pulse_beat();
+    PUT(p->around, around);
+    atomic_store_explicit(&p->kind, (uint64_t)kind, memory_order_release);
 }
 
 ql_pulse_state ql_pulse_begin(ql_pulse_kind kind, const char *what) {
@@ -117,7 +120,9 @@ static void make_printable(char what[QL_PULSE_TEXT]) {
 }
 
 ql_pulse_state ql_pulse_read(const ql_pulse *p) {
-    ql_pulse_state s = {.kind = kind_of(GET(p->kind)), .around = kind_of(GET(p->around)), .beats = GET(p->beats)};
+    ql_pulse_state s = {.kind = kind_of(atomic_load_explicit(&p->kind, memory_order_acquire))};
+    s.around = kind_of(GET(p->around));
+    s.beats = GET(p->beats);
     if (!get_text(p, s.what)) s.what[0] = 0;
     make_printable(s.what);
     return s;

@@ -12,13 +12,14 @@
 
 /* What decides how long nothing may happen. */
 typedef enum {
-    QL_PULSE_IDLE,  /* nothing that anybody should wait for: standing by, or waiting for this process's writer */
+    QL_PULSE_IDLE,  /* nothing, or waiting for another thread of this process         */
     QL_PULSE_START, /* until all ranks of the run have met                         */
     QL_PULSE_LOAD,  /* reading, and making something of what was read               */
     QL_PULSE_STEP,  /* computing                                                    */
     QL_PULSE_SAVE,  /* writing, to standard error included                          */
     QL_PULSE_WAIT,  /* in an exchange with other ranks                              */
     QL_PULSE_END,   /* until all ranks have ended                                   */
+    QL_PULSE_ASIDE, /* standing by while others work: nobody waits for it           */
     QL_PULSE_KINDS
 } ql_pulse_kind;
 

@@ -81,7 +81,7 @@ ql_err ql_ring_read(const char *path, ql_ring *out) {
 /* ---- for people ---- */
 
 static void print_pulse(const ql_pulse *p, const char *who, ql_str *out) {
-    static const char *const doing[QL_PULSE_KINDS] = {"idle", "starting", "reading", "computing", "writing", "waiting for other ranks", "ending"};
+    static const char *const doing[QL_PULSE_KINDS] = {"idle", "starting", "reading", "computing", "writing", "waiting for other ranks", "ending", "standing by"};
     ql_pulse_state           s = ql_pulse_read(p);
     if (s.kind == QL_PULSE_IDLE) return;
     ql_str_printf(out, "  %s: %s%s%s, %" PRIu64 " signs of progress\n", who, doing[s.kind], s.what[0] ? ": " : "", s.what, s.beats);

@@ -195,12 +195,22 @@ static ql_err check_size(const ql_manifest_file *f, uint64_t size, const char *p
                    size, f->size);
 }
 
+/* What memory cannot hold is no state of ours, and its digest would take as long as somebody likes: a file of any size is made
+ * in no time where it has holes. */
+static ql_err check_plausible(uint64_t size, const char *path) {
+    uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    QL_CHECK(size <= memory, QL_DATA, "%s: has %" PRIu64 " bytes, more than this machine's memory, and can be no part of a checkpoint", path,
+             size);
+    return ql_ok();
+}
+
 static ql_err check_file(const ql_manifest_file *f, const char *path, bool with_digest) {
     int fd;
     uint64_t size = 0;
     ql_sha256 digest = {0};
     QL_TRY(open_regular(path, &fd, &size));
     ql_err e = check_size(f, size, path);
+    if (!ql_bad(e) && with_digest) e = check_plausible(size, path);
     if (!ql_bad(e) && with_digest) e = digest_of(fd, path, &digest);
     close(fd);
     QL_TRY(e);

@@ -229,7 +229,7 @@ static void sleep_for(double seconds) {
 ql_err ql_world_stand_by(ql_world *w, int (*requested)(void)) {
     int32_t word = 0;
     int     passed_on = 0;
-    (void)ql_pulse_begin(QL_PULSE_IDLE, "standing by");
+    (void)ql_pulse_begin(QL_PULSE_ASIDE, "");
     for (;;) {
         QL_TRY(ql_wire_hear(&word));
         if (word != 0) break;

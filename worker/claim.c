@@ -28,7 +28,7 @@ static char *path_of(const char *output_dir) {
 /* Reads and never maps: a file system that fails must not end the process. */
 static ql_err read_text(const char *path, char text[TEXT_LIMIT]) {
     memset(text, 0, TEXT_LIMIT);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
     if (fd < 0) return ql_fail_errno("%s: cannot be opened", path);
     size_t  n = 0;
     ssize_t got = 0;

@@ -80,7 +80,7 @@ static ql_judgement judge_my_writer(const court *c) {
 /* ---- the others, while waiting ---- */
 
 static bool is_standing_by(const ql_sight *s) {
-    return s->is_known && s->now.kind == QL_PULSE_IDLE && s->writer.kind == QL_PULSE_IDLE;
+    return s->is_known && s->now.kind == QL_PULSE_ASIDE;
 }
 
 static bool is_other(const court *c, int r) {
@@ -239,7 +239,8 @@ ql_judgement ql_judge(const ql_sight *rank, int n, int me, const ql_deadlines *d
     ql_judgement j = judge_my_writer(&c);
     if (j != QL_JUDGED_WELL) return j;
     switch (c.me->now.kind) {
-        case QL_PULSE_IDLE: return QL_JUDGED_WELL;
+        case QL_PULSE_IDLE:
+        case QL_PULSE_ASIDE: return QL_JUDGED_WELL;
         case QL_PULSE_WAIT: j = judge_others(&c); break;
         default: j = judge_myself(&c); break;
     }

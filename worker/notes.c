@@ -103,6 +103,7 @@ void ql_note_end(ql_trainer *t, const char *why) {
     if (t->job->best.step > 0) ql_line_int(&line, "best_step", t->job->best.step);
     if (t->job->guard.skipped_in_all > 0) ql_line_int(&line, "skipped_steps", t->job->guard.skipped_in_all);
     ql_line_number(&line, "train_seconds", ql_seconds() - t->started);
+    ql_line_number(&line, "stall_seconds", t->saver.stalled);
     ql_metrics_write(&t->metrics, &line);
 }
 

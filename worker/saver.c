@@ -112,9 +112,10 @@ static bool is_due_by_clock(const ql_saver *s) {
 /* A step that somebody named is saved as that step, even if training has to wait for the disk a little; once for each save,
  * so that a disk that stands still does not hold up every step. */
 static bool ends_in_time(ql_saver *s) {
-    enum { PATIENCE = 5 }; /* seconds */
+    const char    *told = getenv("QLORA_SAVE_PATIENCE");
+    double         patience = told ? atof(told) : 5; /* seconds */
     ql_pulse_state before = ql_pulse_begin(QL_PULSE_IDLE, waiting);
-    for (double start = ql_seconds(); !ql_background_ended(&s->writing) && !s->overdue && ql_seconds() - start < PATIENCE;)
+    for (double start = ql_seconds(); !ql_background_ended(&s->writing) && !s->overdue && ql_seconds() - start < patience;)
         nanosleep(&(struct timespec){0, 1000000}, NULL);
     ql_pulse_end(&before);
     return ql_background_ended(&s->writing);
@@ -181,6 +182,7 @@ ql_err ql_saver_begin(ql_saver *s, const ql_progress_counters *c) {
     ql_pulse_end(&before);
     s->stall = s->waited + ql_seconds() - s->last_begin;
     s->waited = 0;
+    s->stalled += s->stall;
     if (s->job->place.rank == 0) start_writing(s, c);
     return ql_ok();
 }

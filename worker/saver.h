@@ -15,6 +15,7 @@ typedef struct {
     double        last_look;  /* at the claim: seconds, monotonic                           */
     double        waited;     /* by training, for the save that has ended                   */
     double        stall, total;   /* of the save under way: what training waited; all of it */
+    double        stalled;    /* all stalls of this process                                 */
     int64_t       last_begun; /* step of the newest save that was begun; -1: none           */
     int64_t       last_done;  /* of the newest that is known to be there                    */
     int           failures;   /* in a row                                                   */

@@ -75,10 +75,10 @@ static void take(const ql_recorder_peer *p, const ql_ring *r, memory *m, double 
     uint64_t state = GET(r->state);
     out->rank = (int)GET(r->rank);
     out->has_left = state != QL_RING_RUNS;
-    take_exchange(r, out);
     out->step = (int64_t)GET(r->pulses.step);
     out->now = ql_pulse_read(&r->pulses.thread[QL_PULSE_MAIN]);
     out->writer = ql_pulse_read(&r->pulses.thread[QL_PULSE_WRITER]);
+    take_exchange(r, out); /* after the kind: who is seen to wait is in this one, or a later one */
     out->quiet = unchanged_since(&m->pulse, sum_of(&out->now, out->exchange), now);
     out->writer_quiet = unchanged_since(&m->writer, out->writer.beats, now);
     out->still = unchanged_since(&m->heart, GET(r->heart), now);

@@ -195,11 +195,20 @@ static ql_err hand_out(ql_trainer *t) {
     return ql_export_checkpoint(j, best);
 }
 
+/* Copying takes milliseconds; what is more comes from a disk that is slower than the checkpoints that are asked for. */
+static void say_stalls(const ql_trainer *t) {
+    double stalled = t->saver.stalled, share = stalled / (ql_seconds() - t->started);
+    if (stalled > 1 && share > 0.02)
+        ql_info("note: training waited for checkpoints for %.0f %% of its time; fewer of them (save_steps, save_minutes) or a faster disk would help",
+                100 * share);
+}
+
 static void say_end(const ql_trainer *t) {
     const ql_best *b = &t->job->best;
     char           took[32], best[64] = "";
     ql_text_duration(took, ql_seconds() - t->started);
     if (ql_best_ends_run(b)) ql_info("early stopping: %" PRId64 " evaluations without gain, the best was at step %" PRId64, b->without, b->step);
+    say_stalls(t);
     if (t->job->config.load_best_model_at_end) snprintf(best, sizeof best, " of step %" PRId64, b->step);
     ql_info("done: %" PRId64 " steps, %s; adapter%s in %s", t->done.step, took, best, t->job->config.output_dir);
 }

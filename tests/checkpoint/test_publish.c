@@ -134,6 +134,32 @@ static void what_is_not_finite_takes_nobodys_place(void **state) {
     state_free(t);
 }
 
+/* ---- what libhdf5 says it has written ---- */
+
+/* In place of H5Dwrite (the linker's --wrap): for one of the arrays, other values reach the file than were given. */
+herr_t     __real_H5Dwrite(hid_t set, hid_t type, hid_t memory, hid_t file, hid_t list, const void *data);
+herr_t     __wrap_H5Dwrite(hid_t set, hid_t type, hid_t memory, hid_t file, hid_t list, const void *data);
+static int spoilt_write; /* counts down; 0: none */
+herr_t     __wrap_H5Dwrite(hid_t set, hid_t type, hid_t memory, hid_t file, hid_t list, const void *data) {
+    static const float zeros[4096];
+    bool               spoils = spoilt_write > 0 && --spoilt_write == 0;
+    return __real_H5Dwrite(set, type, memory, file, list, spoils ? zeros : data);
+}
+
+static void what_was_not_written_is_not_published(void **state) {
+    const char *folder = *state;
+    enum { KEYS = 12, ARRAYS = 3 * 2 * MODULES };
+    GOOD(state_save_new(folder, MODULES, 1, 0));
+    for (int at = KEYS + 1; at <= KEYS + ARRAYS; at++) {
+        spoilt_write = at;
+        BAD(state_save_new(folder, MODULES, 2, 1), QL_IO, "what was written reads back differently");
+        assert_int_equal(spoilt_write, 0); /* it came to that */
+        assert_true(has(folder, 1) && !has(folder, 2));
+        assert_int_equal(count_entries(folder, ""), 1);
+    }
+    GOOD(state_save_new(folder, MODULES, 2, 1));
+}
+
 /* ---- the device ---- */
 
 static void save_with_device(const char *folder, int64_t step, const char *device) {
@@ -288,6 +314,7 @@ int main(void) {
         TEST(who_may_not_publish_does_not),
         TEST(a_step_that_is_there_stays_as_it_is_without_permission),
         TEST(what_is_not_finite_takes_nobodys_place),
+        TEST(what_was_not_written_is_not_published),
         TEST(the_device_is_told),
         TEST(a_device_that_would_upset_a_terminal_is_refused),
         TEST(the_best_one_stays_and_counts),

@@ -21,6 +21,7 @@ broken() {
 # go_on FLAVOUR: from there in the way that is set
 go_on() {
   local out=$scratch/going-on
+  rm -rf "$out"
   cp -r "$broken" "$out"
   run "$out" || flunk "$story then $way: $(grep -m 2 "error:" "$log" || tail -n 2 "$log")"
   same_as "$1" "$out" "$story then $way"

@@ -66,7 +66,7 @@ planned() {
   dies "$@"
   if [ "$resumed_at" = 50 ]; then pass "$1: goes on from step 50"; else flunk "$1: goes on from step $resumed_at instead of 50"; fi
 }
-planned kill_57_of_120 2 1:57:kill 137
+planned kill_57_of_120 2 0:57:saved=50,1:57:kill:exchange 137
 record "1" "T2" kill_57_of_120 "killed in step 57 of 120 on 2 ranks: goes on from 50 to the same bytes" "$figure"
 if [ "$all" = all ]; then
   dies abort 2 0:23:abort:step 134
@@ -74,9 +74,9 @@ if [ "$all" = all ]; then
   dies two_of_four 4 1:27:kill,2:27:segv 137 139
   record "1 2" "" two_of_four "two of four ranks die at the same step: the same" "$figure"
   for ranks in 2 4; do
-    planned "segv_57_$ranks" "$ranks" "$((ranks - 1)):57:segv" 139
-    planned "exit3_57_$ranks" "$ranks" "$((ranks - 1)):57:exit3" 3
-    planned "kill_57_$ranks" "$ranks" "0:57:kill" 137
+    planned "segv_57_$ranks" "$ranks" "0:57:saved=50,$((ranks - 1)):57:segv:exchange" 139
+    planned "exit3_57_$ranks" "$ranks" "0:57:saved=50,$((ranks - 1)):57:exit3:exchange" 3
+    planned "kill_57_$ranks" "$ranks" "0:57:saved=50,0:57:kill:exchange" 137
   done
 fi
 finish

@@ -16,6 +16,7 @@
 #include <mpi.h>
 #endif
 
+#include "base/file.h"
 #include "tests/support/fault_shim.h"
 #include "worker/job.h"
 
@@ -87,10 +88,65 @@ static void do_drift(double number, void *lent) {
     if (ql_bad(ql_upload(j->device, first, &bits))) abort();
 }
 
+/* Another number on the ballot than this rank computed (the numbers' order: worker/ballot.c). */
+static void spoil_ballot(void *lent, int at) {
+    int64_t *ballot = lent;
+    ballot[at]++;
+}
+
+static void do_vote_generation(double number, void *lent) {
+    (void)number;
+    spoil_ballot(lent, 0);
+}
+
+static void do_vote_step(double number, void *lent) {
+    (void)number;
+    spoil_ballot(lent, 1);
+}
+
+static void do_vote_config(double number, void *lent) {
+    (void)number;
+    spoil_ballot(lent, 2);
+}
+
+static void do_vote_rows(double number, void *lent) {
+    (void)number;
+    spoil_ballot(lent, 3);
+}
+
+/* One exchange more than the others: from here on, they would take what this rank says for something else. */
+static void do_exchange_more(double number, void *lent) {
+    ql_job *j = lent;
+    int64_t nothing = 0;
+    (void)number;
+    if (ql_bad(ql_max_i64(j->world, &nothing, 1))) ql_world_leave(QL_TEMP);
+}
+
+/* Until that step's checkpoint is there: it is written beside the training. */
+static void do_wait_for_save(double number, void *lent) {
+    const ql_job *j = lent;
+    char         *path = ql_format("%s/checkpoint-%08d", j->config.output_dir, (int)number);
+    while (!ql_file_exists(path)) do_sleep(0.005, NULL);
+    free(path);
+}
+
 /* The disk is as it was. */
 static void do_heal(double number, void *lent) {
     (void)number, (void)lent;
     shim_disarm();
+}
+
+/* A number of the rank's own ballot (the enumeration in worker/ballot.c). */
+static void do_ballot(double number, void *lent) {
+    int64_t *ballot = lent;
+    ballot[(int)number] ^= 1;
+}
+
+/* An exchange that no other rank takes part in. */
+static void do_barrier(double number, void *lent) {
+    (void)number;
+    ql_err ignored = ql_barrier(((ql_job *)lent)->world);
+    (void)ignored;
 }
 
 /* ---- kinds ---- */
@@ -112,10 +168,18 @@ static const struct {
     {"loop", NULL, do_loop, 0, false},
     {"sleep", NULL, do_sleep, 3, false},
     {"finalize", NULL, do_finalize, 0, false},
+    {"saved", "step", do_wait_for_save, 0, true},
     {"heal", "step", do_heal, 0, false},
     {"nan", "loss", do_nan, NAN, true},
     {"inf", "gradient", do_gradient, INFINITY, true},
     {"drift", "step", do_drift, 0, true},
+    {"ballot", "vote", do_ballot, 1, true},
+    {"barrier", "step", do_barrier, 0, true},
+    {"generation", "vote", do_vote_generation, 0, true},
+    {"cursor", "vote", do_vote_step, 0, true},
+    {"config", "vote", do_vote_config, 0, true},
+    {"data", "vote", do_vote_rows, 0, true},
+    {"seq", "step", do_exchange_more, 0, true},
 };
 
 /* ---- the list ---- */
@@ -208,7 +272,8 @@ static void say(const fault *f, const char *place, int64_t step) {
     int         n = snprintf(line, sizeof line, "hook: rank %d, step %lld, %s: %s\n", own_rank(), (long long)step, place,
                              f->kind < 0 ? "a fault of the disk" : kinds[f->kind].word);
     ssize_t     ignored = write(STDERR_FILENO, line, (size_t)n);
-    int         fd = mark ? open(mark, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
+    bool        harms = f->kind < 0 || (kinds[f->kind].effect != do_wait_for_save && kinds[f->kind].effect != do_heal);
+    int         fd = mark && harms ? open(mark, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
     if (fd < 0) return;
     clock_gettime(CLOCK_REALTIME, &now);
     n = snprintf(timed, sizeof timed, "%lld.%06ld %s", (long long)now.tv_sec, now.tv_nsec / 1000, line);

@@ -47,9 +47,8 @@ one_kill() {
   launch "$out"
   sleep "$moment"
   strike "$ending" 2>/dev/null
-  wait "$pid" 2>/dev/null
+  await 2>/dev/null
   died=$?
-  workers_are_gone
 }
 
 kills=0 lost=0 runs=0 in_save=0 in_start=0 published=0
@@ -74,6 +73,6 @@ done
 the_way 2 1 "${processors[-1]}"
 run "$out" || flunk "the last run: $(tail -n 2 "$log")"
 same_as few-rows "$out" "run $runs, after $kills kills in all"
-pass "$kills kills in $((runs + 1)) runs: $in_save with an unfinished save left, $in_start before the first of a start; $lost checkpoints lost; $SECONDS s"
+pass "$kills kills in $((runs + 1)) runs: $in_save with an unfinished save left, $in_start before the first of a start, $stuck after which mpirun had to be killed; $lost checkpoints lost; $SECONDS s"
 record "1 19" "T2" kill_many "killed at any moment: no checkpoint lost, the same bytes" "$kills kills in $((runs + 1)) runs, $in_save with an unfinished save left; $lost checkpoints lost"
 finish

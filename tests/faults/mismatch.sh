@@ -33,6 +33,32 @@ run_bounded mpirun -np 1 -wdir "$scratch" "${job[@]}" : -np 1 -wdir "$scratch/el
 exits same_name 65
 expect_line "same_name: says what" 'error: rank 0: the data set is not the same on all ranks'
 record "8" "T5" same_name "a data set of the same name with other records on rank 1: refused by its digest" "exit status $status in $seconds s"
+# ---- in the middle of a run: no rank makes the step ----
+# votes NAME FAULT STATUS PATTERN
+votes() {
+  local name=$1 fault=$2 wanted=$3 pattern=$4
+  suffer "$name" 2 "$fault"
+  exits "$name" "$wanted"
+  expect_line "$name: says what" "qlora: error: .*$pattern"
+  within "$name: down" "$down" "${limit:-1}"
+  if grep -q '"event": "step", "step": 15,' "$scratch/$name/metrics.jsonl"; then flunk "$name: step 15 was made"; else pass "$name: refused before step 15 was made"; fi
+  nothing_left "$name"
+  figure="exit status $status, down in $down s"
+  go_on "$name" 2
+  figure="$figure, went on from step $resumed_at"
+}
+votes vote_step 1:15:cursor 65 'rank 0 is in step 15, rank 1 in another'
+record "8" "" vote_step "rank 1 is in another step than rank 0: refused by the vote of the step; goes on to the same bytes" "$figure"
+votes vote_config 0:15:config 65 'configuration of rank 1 is not that of rank 0'
+record "8" "" vote_config "rank 0 has another configuration from step 15 on: the same" "$figure"
+votes vote_data 1:15:data 65 'rows of this step are others on rank 1'
+record "8" "" vote_data "rank 1 has other rows in step 15: the same" "$figure"
+votes vote_generation 1:15:generation 75 'rank 0 belongs to start 1 of the run, rank 1 to another'
+record "8" "" vote_generation "rank 1 belongs to another start of the run: the same, 75" "$figure"
+# Nothing can be read off a ballot that has met another exchange: it ends at W.
+QLORA_STEP_TIMEOUT=3 limit=4 votes one_more 1:15:seq 75 'rank [01] .*exchange .*step 15'
+record "8" "" one_more "rank 1 makes an exchange more than the others: W = 3 s: nothing it says is taken for something else, 75 within W + 1 s" "$figure"
+
 differs missing 65 'rank 1 failed: .*none.jsonl' dataset="$scratch/none.jsonl"
 record "7" "" missing "rank 1 does not find its data set while rank 0 waits: all end, and rank 0 says which rank and why" "$figure"
 finish

@@ -4,7 +4,7 @@ record_suite=$(basename "$0" .sh)
 case $(realpath "$0") in # as ctest calls them
   */tests/faults/* | */tests/cuda_worker/*) record_suite=$(basename "$(dirname "$(realpath "$0")")")_$record_suite ;;
 esac
-record_file=$(cd "$bin/.." && pwd)/faults/$record_suite.tsv
+record_file=${QL_RECORDS:-$(cd "$bin/.." && pwd)/faults}/$record_suite.tsv
 record_failures=0
 mkdir -p "${record_file%/*}"
 : >"$record_file"

@@ -4,8 +4,13 @@
 # shellcheck source=tests/faults/harness.sh
 . "$(dirname "$0")/harness.sh" "$1" "${2:-}"
 
-w=3
-export QLORA_INIT_TIMEOUT=$w QLORA_STEP_TIMEOUT=$w QLORA_LOAD_TIMEOUT=$w QLORA_SAVE_TIMEOUT=$w
+w=4
+# hurried COMMAND...: with deadlines of W where a fault is waited for; disks and starts of a busy machine get more
+hurried() {
+  local QLORA_STEP_TIMEOUT=$w QLORA_SAVE_TIMEOUT=60
+  export QLORA_STEP_TIMEOUT QLORA_SAVE_TIMEOUT
+  "$@"
+}
 # A first step may take longer than the others by itself; none of these tests needs more.
 evaluating=(eval_dataset="$scratch/data.jsonl" eval_strategy=steps eval_steps=10)
 
@@ -21,7 +26,7 @@ ends_in_time() {
 hangs() {
   local name=$1 fault=$2 culprit=$3 said
   shift 3
-  suffer "$name" 2 "$fault" "$@"
+  hurried suffer "$name" 2 "$fault" "$@"
   ends_in_time "$name"
   expect_line "$name: the culprit" "qlora: error: .*$culprit"
   said=$figure
@@ -42,22 +47,22 @@ hangs stop_in_evaluation 1:20:stop:evaluation 'rank 1 ' "${evaluating[@]}"
 record "5" "T3" stop_in_evaluation "rank 1 is stopped in an evaluation: the same" "$figure"
 
 # ---- before the first step ----
-suffer slow_load 2 1:0:sleep=60:load
+QLORA_LOAD_TIMEOUT=$w hurried suffer slow_load 2 1:0:sleep=60:load
 ends_in_time slow_load
 expect_line "slow_load: says what" 'qlora: error: .*rank 1 .*load'
 record "23" "T7" slow_load "rank 1 waits for its disk while loading: reported as that, not as an exchange" "$figure"
-suffer late 2 1:0:sleep=60:init
+QLORA_INIT_TIMEOUT=$w hurried suffer late 2 1:0:sleep=60:init
 ends_in_time late
 record "6" "T1" late "rank 1 sleeps before MPI_Init: the others end at the deadline of starting" "$figure"
 as_job "$worker" 1 never
-run_bounded mpirun -np 1 "${job[@]}" : -np 1 true
+QLORA_INIT_TIMEOUT=$w hurried run_bounded mpirun -np 1 "${job[@]}" : -np 1 true
 if [ "$status" = 0 ]; then flunk "never: a success"; else pass "never: exit status $status"; fi
 nothing_left never
 within never "$seconds" $((w + 2))
 record "6" "T1" never "a rank that is another program and exits with 0: no success, all down at the deadline" "exit status $status in $seconds s"
 
 # ---- no false alarms ----
-suffer slow 2 "1:12:sleep=1.5:step,0:20:sleep=1.5:save,1:30:sleep=1.5:exchange"
+hurried suffer slow 2 "1:12:sleep=1.5:step,0:20:sleep=1.5:save,1:30:sleep=1.5:exchange"
 exits slow 0
 undisturbed
 if [ "$(digest slow)" = "$wanted" ]; then pass "slow: same bytes"; else flunk "slow: other bytes"; fi

@@ -47,8 +47,7 @@ killed() {
   [ "${#workers[@]}" -gt 0 ] || workers=("$pid")
   pick "${workers[@]}"
   kill -KILL "$picked" 2>/dev/null
-  wait "$pid" 2>/dev/null
-  workers_are_gone
+  await 2>/dev/null
 }
 
 # From some call on, or in one, the disk does not do what it should.

@@ -3,6 +3,7 @@
 #   storage.sh BIN_FOLDER [all]
 # shellcheck source=tests/faults/harness.sh
 . "$(dirname "$0")/harness.sh" "$1" "${2:-}"
+unset QLORA_SAVE_PATIENCE
 
 checkpoints() {
   find "$scratch/$1" -maxdepth 1 -name 'checkpoint-[0-9]*' | sed 's/.*checkpoint-0*//' | sort -n | tr '\n' ' ' | sed 's/ $//'
@@ -10,7 +11,7 @@ checkpoints() {
 
 # breaks NAME FAULT PATTERN STATUS: the disk of rank 0 breaks for good before step 15; three saves in a row fail
 breaks() {
-  suffer "$1" 2 "0:15:$2"
+  suffer "$1" 2 "0:14:saved=10,0:15:$2"
   exits "$1" "$4"
   expect_line "$1: says what" "qlora: (warning|error): .*$3"
   if [ "$(checkpoints "$1")" = 10 ]; then pass "$1: the old checkpoint is there"; else flunk "$1: checkpoints '$(checkpoints "$1")' instead of 10"; fi
@@ -20,10 +21,10 @@ breaks() {
   nothing_left "$1"
 }
 
-# recovers NAME FAULT PATTERN: it works again from step 25 on: one checkpoint is missing, nothing else
+# recovers NAME FAULT PATTERN: it works again from step 29 on: one checkpoint is missing, nothing else
 recovers() {
   undisturbed
-  suffer "$1" 2 "0:15:$2,0:25:heal"
+  suffer "$1" 2 "0:14:saved=10,0:15:$2,0:29:sleep=0.5:step,0:29:heal"
   exits "$1" 0
   expect_line "$1: says what" "qlora: warning: .*$3.*training goes on"
   if [ "$(digest "$1")" = "$wanted" ]; then pass "$1: same bytes"; else flunk "$1: other bytes"; fi
@@ -35,17 +36,17 @@ recovers() {
 breaks full enospc 'No space left' 74
 record "17" "T34" full "the disk is full from step 15 on: three saves fail, 74, the checkpoint of step 10 is intact, goes on from it" "$figure"
 recovers full_for_a_while enospc 'No space left'
-record "17" "T34" full_for_a_while "the disk is full from step 15 to 25: one save is missed, training goes on, same bytes" "$figure"
+record "17" "T34" full_for_a_while "the disk is full from step 15 to 29: one save is missed, training goes on, same bytes" "$figure"
 recovers fsync fsync 'Input/output error'
-record "18" "T34" fsync "fsync fails from step 15 to 25: that checkpoint is dropped, the next one is saved" "$figure"
+record "18" "T34" fsync "fsync fails from step 15 to 29: that checkpoint is dropped, the next one is saved" "$figure"
 if [ "$all" = all ]; then
   recovers quota edquot 'quota'
-  record "17" "" quota "a quota is reached from step 15 to 25: the same" "$figure"
+  record "17" "" quota "a quota is reached from step 15 to 29: the same" "$figure"
   recovers read_only erofs 'Read-only'
-  record "18" "" read_only "the file system is read-only from step 15 to 25: the same" "$figure"
+  record "18" "" read_only "the file system is read-only from step 15 to 29: the same" "$figure"
 fi
 recovers dead eio 'Input/output error'
-record "18" "T34" dead "every call fails with EIO from step 15 to 25: the same" "$figure"
+record "18" "T34" dead "every call fails with EIO from step 15 to 29: the same" "$figure"
 
 # A slow disk: the same bytes, and the end waits for the last save.
 undisturbed
@@ -75,7 +76,7 @@ record "23" "" stalls_for_ever "a save that never ends: 75 at its deadline of 2 
 
 # A folder without locks, without which there would be no saving at all on some network file systems.
 for answer in enolck enosys; do
-  QL_SHIM_LOCKS=$answer suffer "$answer" 2 1:27:kill
+  QL_SHIM_LOCKS=$answer suffer "$answer" 2 0:27:saved=20,1:27:kill:exchange
   QL_SHIM_LOCKS=$answer suffer "$answer" 2 ""
   exits "$answer" 0
   expect_line "$answer: goes on" 'resumed: .*step 20 of'
@@ -88,7 +89,7 @@ record "" "T37" no_locks "a file system that knows no locks (ENOLCK, ENOSYS): sa
   until [ -s "$scratch/mark" ]; do sleep 0.02; done
   mv "$scratch/vanishes" "$scratch/elsewhere"
 ) &
-suffer vanishes 2 0:15:sleep=1:step
+suffer vanishes 2 0:14:saved=10,0:15:sleep=1:step
 wait $!
 exits vanishes 74
 expect_line "vanishes: says what" 'qlora: (warning|error): .*vanishes.*No such file'

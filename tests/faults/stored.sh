@@ -7,7 +7,7 @@
 
 newest=checkpoint-00000030 before=checkpoint-00000020
 undisturbed
-suffer whole 2 0:33:kill
+suffer whole 2 0:33:saved=30,0:33:kill:step
 [ -d "$scratch/whole/$newest" ] && [ -d "$scratch/whole/$before" ] || flunk "there are no two checkpoints"
 
 flip() { # FILE: one bit, in its middle
@@ -104,7 +104,7 @@ record "" "T31" pruning "pruning beside folders and files with names like ours: 
 export QL_SHIM_LOCKS=enolck
 as_job "$faulty" 1 fenced
 rm -f "$scratch/mark"
-QLORA_FAULT=0:15:stop:step QLORA_FAULT_MARK=$scratch/mark QLORA_RUN_ID=$scratch/first "${job[@]}" >"$scratch/first-out" 2>&1 &
+QLORA_FAULT=0:15:saved=10,0:15:stop:step QLORA_FAULT_MARK=$scratch/mark QLORA_RUN_ID=$scratch/first "${job[@]}" >"$scratch/first-out" 2>&1 &
 first=$!
 until [ -s "$scratch/mark" ] || ! kill -0 "$first" 2>/dev/null; do sleep 0.02; done
 suffer fenced 2 ""

@@ -194,6 +194,12 @@ checkpoints() {
   done < <("$bin/hostile_state" list)
   if [ "$ways" -lt 7 ]; then flunk "only $ways ways to spoil a checkpoint were tried"; fi
   one_checkpoint
+  truncate -s 1P "$out/checkpoint-00000004/state.h5" 2>/dev/null || truncate -s 15T "$out/checkpoint-00000004/state.h5"
+  sed -i "s|\"name\": \"state.h5\", \"size\": [0-9]*|\"name\": \"state.h5\", \"size\": $(stat -c %s "$out/checkpoint-00000004/state.h5")|" \
+    "$out/checkpoint-00000004/MANIFEST.json"
+  spoilt "a state larger than any memory" 65 'holds checkpoints, but no good one'
+  grep -q "more than this machine's memory" "$scratch/err" || flunk "a state larger than any memory: not said"
+  one_checkpoint
   sed -i 's|"name": "state.h5"|"name": "../../../../etc/passwd"|' "$out/checkpoint-00000004/MANIFEST.json"
   spoilt "a manifest that names another file" 77 'holds checkpoints, but no good one'
   one_checkpoint

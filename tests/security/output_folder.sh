@@ -11,19 +11,17 @@ out=$scratch/out-dir
 elsewhere=$scratch/elsewhere
 head -n 8 examples/data/train.jsonl >"$scratch/data.jsonl"
 
-# shellcheck disable=SC2120
-# train KEY=VALUE...: two steps of the example
-train() {
-  timeout 120 "$worker" --threads 1 examples/demo.yaml output_dir="$out" dataset="$scratch/data.jsonl" eval_dataset=null eval_strategy=no \
-    max_steps=2 "$@"
+place=$out
+train() { # two steps of the example, into $place
+  timeout 120 "$worker" --threads 1 examples/demo.yaml output_dir="$place" dataset="$scratch/data.jsonl" eval_dataset=null eval_strategy=no \
+    max_steps=2
 }
 
-# refused NAME PATTERN KEY=VALUE...: 77, one line that says so, and nothing written elsewhere
+# refused NAME PATTERN: 77, one line that says so, and nothing written elsewhere
 refused() {
   local name=$1 pattern=$2
-  shift 2
   find "$elsewhere" -type f -printf '%p %s %T@\n' | sort >"$scratch/before"
-  expect_status "$name: exit status" 77 train "$@"
+  expect_status "$name: exit status" 77 train
   expect_line "$name: message" "^qlora: error: .*$pattern"
   if [ "$(grep -c '^qlora: error: ' "$scratch/err")" -ne 1 ]; then flunk "$name: more than one error line"; fi
   find "$elsewhere" -type f -printf '%p %s %T@\n' | sort >"$scratch/after"
@@ -48,7 +46,9 @@ fresh
 rmdir "$out"
 ln -s elsewhere "$out"
 refused "output_dir is a link" 'out-dir: is a symbolic link'
-refused "output_dir is a link, with a slash" 'out-dir: is a symbolic link' output_dir="$out/"
+place=$out/
+refused "output_dir is a link, with a slash" 'out-dir: is a symbolic link'
+place=$out
 for name in metrics.jsonl run.log config.yaml adapter_model.safetensors adapter_config.json checkpoint-00000001; do
   fresh
   echo precious >"$elsewhere/file"

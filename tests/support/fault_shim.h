@@ -1,7 +1,7 @@
 /* Faults of the operating system on demand. fault_shim.c stands before the C library, either linked into a program or as
  * a shared object in LD_PRELOAD, and counts the calls that change files: open and openat with O_CREAT, write, pwrite,
  * writev, fallocate, ftruncate, fsync, fdatasync, close, rename, renameat, renameat2, link, symlink, mkdir, mkdirat,
- * unlink, unlinkat, rmdir. Calls on standard output and error are not counted.
+ * unlink, unlinkat, rmdir. Calls on standard output and error, and on the rings of ranks (*.ring), are not counted.
  *
  * By the environment, in any program:
  *   QL_SHIM_DOES=kill         one of the faults below, by its word

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hook.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/random.h"
@@ -259,6 +260,7 @@ static bool is_end(const generator *g, int32_t id) {
 static ql_err write_text(generator *g) {
     QL_TRY(advance(g, (int64_t)g->prompt_tokens));
     for (int64_t i = 0; i < g->limit && !ql_stop_requested(); i++) {
+        ql_at("token", i + 1, &g->job);
         int32_t id = g->temperature > 0 ? sample(g) : greedy(g);
         QL_PUSH(g->ids.id, g->ids.count, g->ids.capacity, id);
         if (is_end(g, id)) break;
