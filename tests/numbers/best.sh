@@ -49,6 +49,8 @@ for ranks in 2 3; do
   run "$ranks ranks" 0 "$ranks" "ranks-$ranks" "${best[@]}"
   same "$ranks ranks" "ranks-$ranks" plain
 done
+run "room for one checkpoint" 0 1 narrow "${best[@]}" save_total_limit=1
+same "room for one checkpoint" narrow plain
 run "a threshold" 0 2 threshold "${best[@]}" early_stopping_threshold=0.02 save_strategy=best
 early threshold 3 0.02
 run "perplexity" 0 1 perplexity "${best[@]}" metric_for_best_model=eval_perplexity early_stopping_patience=2
