@@ -38,6 +38,10 @@ int ql_log_rank(void) {
     return log_rank;
 }
 
+int ql_log_ranks(void) {
+    return log_world;
+}
+
 int ql_log_file(void) {
     return log_fd;
 }

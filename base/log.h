@@ -9,6 +9,7 @@
 QL_RESULT ql_log_open(const char *path, int rank, int world_size);
 void      ql_log_close(void);
 int       ql_log_rank(void);
+int       ql_log_ranks(void);
 int       ql_log_file(void); /* the descriptor of run.log, -1: none */
 
 void ql_info(const char *fmt, ...) QL_PRINTF(1, 2);  /* rank 0 only                       */

@@ -33,16 +33,21 @@ void ql_h5_set_environment(void) {
     setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);
 }
 
+/* Where the library knows threads, each has an error stack of its own, and prints it unless told otherwise. */
+static ql_err be_quiet(void) {
+    QL_CHECK(H5Eset_auto2(H5E_DEFAULT, NULL, NULL) >= 0, QL_TEMP, "libhdf5 cannot be silenced");
+    return ql_ok();
+}
+
 ql_err ql_h5_init(void) {
     static bool done;
-    if (done) return ql_ok();
+    if (done) return be_quiet();
     ql_h5_set_environment();
     /* The exit handler crashes after a full disk; it must be refused before anything else is called. */
     QL_CHECK(H5dont_atexit() >= 0 && H5open() >= 0, QL_TEMP, "libhdf5 cannot be started");
-    QL_CHECK(H5Eset_auto2(H5E_DEFAULT, NULL, NULL) >= 0 && H5PLset_loading_state(0) >= 0, QL_TEMP,
-             "libhdf5 cannot be set up");
+    QL_CHECK(H5PLset_loading_state(0) >= 0, QL_TEMP, "libhdf5 cannot be set up");
     done = true;
-    return ql_ok();
+    return be_quiet();
 }
 
 /* The innermost entry of the error stack; where that is a failed system call it says "errno = N". */

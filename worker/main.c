@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/crash.h"
@@ -300,6 +301,11 @@ static void start_with_patient_threads(char **argv) {
     execv(self, argv); /* comes back only if it failed: then things are just slower */
 }
 
+/* mpirun ends the others as soon as one has left: what all of them fail with alike, all of them say before. */
+static void let_others_speak(void) {
+    if (ql_log_ranks() > 1) nanosleep(&(struct timespec){0, 100000000}, NULL);
+}
+
 int main(int argc, char **argv) {
     ql_stop_hold();
     ql_world_tie();
@@ -313,6 +319,7 @@ int main(int argc, char **argv) {
     if (!ql_bad(e) && (fflush(stdout) != 0 || ferror(stdout))) e = ql_fail_errno("standard output");
     if (!ql_bad(e)) return 0;
     if (e.code != QL_STOPPED) say_errors(ql_err_text()); /* whoever stopped has said so */
+    let_others_speak();
     /* A rank that fails alone must take the others down: no finalising, no exit handlers. */
     ql_world_leave(e.code);
 }

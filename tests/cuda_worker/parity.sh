@@ -20,6 +20,19 @@ program=$cpu_worker device=cpu train dense-cpu 1 load_in_4bit=false packing=fals
 train dense 1 load_in_4bit=false packing=false lora_dropout=0 bnb_4bit_compute_dtype=float32 || flunk "dense: $(tail -n 2 "$scratch/err")"
 near dense dense-cpu 1e-5
 
+# A run that begins on the CPU goes on on the GPU, and says what that means; on the same device it says nothing.
+program=$cpu_worker device=cpu train moved 1 save_strategy=steps save_steps=1 || flunk "moved: $(tail -n 2 "$scratch/err")"
+for place in cuda cpu; do
+  cp -r "$scratch/moved" "$scratch/moved-$place"
+  rm -r "$scratch/moved-$place"/{checkpoint-00000002,run}
+done
+train moved-cuda 1 save_strategy=steps save_steps=1 bnb_4bit_compute_dtype=float32 || flunk "moved: $(tail -n 2 "$scratch/err")"
+expect_line "moved: it is said" 'note: this checkpoint was computed on cpu, this run goes on on .*driver.*: the last bits will differ from an undisturbed run'
+near moved-cuda cpu 1e-5
+program=$cpu_worker device=cpu train moved-cpu 1 save_strategy=steps save_steps=1 || flunk "not moved: $(tail -n 2 "$scratch/err")"
+if grep -q 'computed on' "$scratch/err"; then flunk "not moved: said all the same"; else pass "not moved: nothing is said"; fi
+if [ "$(digest moved-cpu)" = "$(digest cpu)" ]; then pass "not moved: same bytes"; else flunk "not moved: other bytes"; fi
+
 # What was trained on the GPU is read by the CPU, and the other way round.
 text="Tom has 3 apples"
 "$worker" --do generate --device cuda --model examples/model --adapter "$scratch/float32" --json --max-new-tokens 6 bnb_4bit_compute_dtype=float32 "$text" >"$scratch/gpu" 2>"$scratch/err" ||
