@@ -9,20 +9,31 @@ cd "$top" || exit 1
 faulty=$bin/qlora-worker-faulty
 cp -r examples/model "$scratch/model"
 
-# cut NAME COMMAND...: when every rank stands before the loading of the model, whose headers it has read, the file becomes shorter
+# The ranks that have stopped.
+stopped() {
+  local environ
+  while IFS= read -r environ; do
+    if grep -q '^State:.T' "${environ%environ}status" 2>/dev/null; then grep -o '[0-9]*' <<<"$environ"; fi
+  done < <(grep -lsz -- "^QLORA_RUN_ID=$scratch\$" /proc/[0-9]*/environ)
+}
+
+# cut_short NAME RANKS COMMAND...: when every rank has stopped before the loading of the model, whose headers it has read, the file
+# becomes shorter
 cut_short() {
-  local name=$1 ranks=$2 i
+  local name=$1 ranks=$2 i pid
   shift 2
   cp examples/model/model.safetensors "$scratch/model"
-  rm -rf "$scratch/out-dir" "$scratch/mark"
-  QLORA_FAULT='*:0:sleep=2:load' QLORA_FAULT_MARK=$scratch/mark timeout 120 "$@" "$faulty" --threads 1 examples/demo.yaml \
+  rm -rf "$scratch/out-dir"
+  QLORA_FAULT='*:0:stop:load' QLORA_RUN_ID=$scratch timeout --foreground 600 "$@" "$faulty" --threads 1 examples/demo.yaml \
     output_dir="$scratch/out-dir" model_name_or_path="$scratch/model" max_steps=2 eval_dataset=null eval_strategy=no >"$scratch/out" 2>"$scratch/err" &
-  for ((i = 0; i < 1000; i++)); do
-    [ "$(wc -l 2>/dev/null <"$scratch/mark")" = "$ranks" ] && break
+  local job=$!
+  for ((i = 0; i < 6000; i++)); do
+    [ "$(stopped | wc -l)" = "$ranks" ] && break
     sleep 0.05
   done
   truncate -s 20000 "$scratch/model/model.safetensors"
-  wait $!
+  for pid in $(stopped); do kill -CONT "$pid"; done
+  wait $job
   local status=$?
   if [ "$status" = 65 ]; then pass "$name: exit status"; else flunk "$name: exit status $status: $(tail -n 3 "$scratch/err")"; fi
   expect_line "$name: message" '^qlora: error: (rank [01]: )?.*/model.safetensors: was cut short while it was being read'
