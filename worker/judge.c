@@ -158,11 +158,12 @@ static const ql_sight *first_unknown(const court *c) {
     return NULL;
 }
 
-/* Reading or writing, and not getting on with it. */
+/* Reading or writing, and not getting on with it; said long before anybody would have been judged. */
 static bool is_stalled(const court *c, const ql_sight *s, const ql_pulse_state **what) {
+    double limit = c->d->step / 4;
     bool own = s->now.kind == QL_PULSE_LOAD || s->now.kind == QL_PULSE_SAVE, writer = s->writer.kind == QL_PULSE_SAVE;
     *what = own ? &s->now : &s->writer;
-    return s->is_known && (own ? s->quiet >= c->d->step : writer && s->now.kind == QL_PULSE_IDLE && s->writer_quiet >= c->d->step);
+    return s->is_known && (own ? s->quiet >= limit : writer && s->now.kind == QL_PULSE_IDLE && s->writer_quiet >= limit);
 }
 
 /* One of those who wait says it. */

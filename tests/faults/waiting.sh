@@ -6,8 +6,9 @@
 . "$(dirname "$0")/harness.sh" "$1" "${2:-}"
 unset QLORA_SAVE_PATIENCE
 
-w=2
-export QLORA_STEP_TIMEOUT=$w QLORA_LOAD_TIMEOUT=60 QLORA_SAVE_TIMEOUT=60
+# Long enough for machines that have much else to do; what is slow is said after a quarter of it. A deadline that is to pass is short.
+w=20
+export QLORA_STEP_TIMEOUT=$w QLORA_LOAD_TIMEOUT=100 QLORA_SAVE_TIMEOUT=100
 
 # Without checkpoints on the way, whose writer is a thread of its own that may be anywhere when something happens.
 common+=(save_steps=1000)
@@ -22,48 +23,48 @@ goes_on() {
 }
 
 # ---- slow disks ----
-suffer slow_reading 2 1:0:sleep=5:load
+suffer slow_reading 2 1:0:sleep=8:load
 goes_on slow_reading
 expect_line "slow_reading: is named" 'qlora: warning: rank 1 is reading \(examples/model\) and has got no further for'
-record "23" "T7" slow_reading "rank 1 needs twice W to read the model: rank 0 says which rank reads what, waits, and the run ends well" "exit status $status"
-QL_SHIM_SECONDS=5 suffer slow_metrics 2 0:12:stall
+record "23" "T7" slow_reading "rank 1 needs more than a quarter of W to read the model: rank 0 says which rank reads what, waits, and the run ends well" "exit status $status"
+QL_SHIM_SECONDS=8 suffer slow_metrics 2 0:12:stall
 goes_on slow_metrics
 expect_line "slow_metrics: is named" 'qlora: warning: rank 0 is writing \((metrics.jsonl|run.log)\) and has got no further for'
-record "23" "T7" slow_metrics "a write of rank 0 between two steps takes twice W: the same" "exit status $status"
-QLORA_SAVE_TIMEOUT=$w QL_SHIM_SECONDS=60 suffer dead_disk 2 0:12:stall
+record "23" "T7" slow_metrics "a write of rank 0 between two steps takes more than a quarter of W: the same" "exit status $status"
+QLORA_SAVE_TIMEOUT=3 QL_SHIM_SECONDS=60 suffer dead_disk 2 0:12:stall
 exits dead_disk 75
 expect_line "dead_disk: is named" 'qlora: error: rank 0 made no progress for .* while writing \((metrics.jsonl|run.log)\)'
-within "dead_disk: down" "$down" $((w + 1))
+within "dead_disk: down" "$down" 4
 nothing_left dead_disk
 record "23" "" dead_disk "a write of rank 0 takes longer than the deadline of writing: all end, the file is named" "exit status $status, down in $down s"
 
-QL_SHIM_SECONDS=5 suffer slow_saving 2 0:40:stall:save
+QL_SHIM_SECONDS=8 suffer slow_saving 2 0:40:stall:save
 goes_on slow_saving
 expect_line "slow_saving: is named" 'qlora: warning: rank 0 is writing \(a checkpoint\) and has got no further for'
-record "23" "T32" slow_saving "a write of the last checkpoint takes twice W: rank 1 says what it waits for, and the run ends well" "exit status $status"
-QLORA_SAVE_TIMEOUT=$w QL_SHIM_SECONDS=60 suffer dead_saving 2 0:40:stall:save
+record "23" "T32" slow_saving "a write of the last checkpoint takes more than a quarter of W: rank 1 says what it waits for, and the run ends well" "exit status $status"
+QLORA_SAVE_TIMEOUT=3 QL_SHIM_SECONDS=60 suffer dead_saving 2 0:40:stall:save
 exits dead_saving 75
 expect_line "dead_saving: is named" 'qlora: error: rank 0 made no progress for .* while writing \(a checkpoint\)'
-within "dead_saving: down" "$down" $((w + 1))
+within "dead_saving: down" "$down" 4
 record "23" "" dead_saving "it takes longer than the deadline of writing: all end, and it is named" "exit status $status, down in $down s"
 
 # ---- long steps ----
-as_job "$worker" 1 long dataset=examples/data/train.jsonl max_length=256 global_batch_size=60 max_steps=2
-QLORA_STEP_TIMEOUT=1 run_bounded "${job[@]}"
+as_job "$worker" 1 long dataset=examples/data/train.jsonl max_length=256 global_batch_size=250 max_steps=1
+QLORA_STEP_TIMEOUT=4 run_bounded "${job[@]}"
 exits long 0
 longest=$(sed -n 's/.*"step_seconds": \([0-9.e-]*\).*/\1/p' "$scratch/long/metrics.jsonl" | sort -g | tail -n 1)
-if awk "BEGIN {exit !($longest > 1)}"; then pass "long: a step of $longest s"; else echo "note: this machine is too fast for this case: a step took $longest s"; fi
+if awk "BEGIN {exit !($longest > 4)}"; then pass "long: a step of $longest s"; else echo "note: this machine is too fast for this case: a step took $longest s"; fi
 record "5" "" long "a step that takes longer than the deadline of a step, but gets on: no alarm" "exit status $status, a step of $longest s"
 
 # ---- a run that stands still as a whole ----
 as_job "$faulty" 2 frozen
 run_id=$scratch/frozen.id
-QLORA_STEP_TIMEOUT=5 QLORA_RUN_ID=$run_id QLORA_FAULT="*:12:sleep=1:step" QLORA_FAULT_MARK=$scratch/mark.frozen "${job[@]}" >"$scratch/out" 2>"$scratch/err" </dev/null &
+QLORA_STEP_TIMEOUT=8 QLORA_RUN_ID=$run_id QLORA_FAULT="*:12:sleep=1:step" QLORA_FAULT_MARK=$scratch/mark.frozen "${job[@]}" >"$scratch/out" 2>"$scratch/err" </dev/null &
 pid=$!
 while kill -0 "$pid" 2>/dev/null && [ "$(grep -c hook "$scratch/mark.frozen" 2>/dev/null)" != 2 ]; do sleep 0.02; done
 mapfile -t held < <(survivors)
 kill -STOP "${held[@]}"
-sleep 7
+sleep 10
 # One rank after the other, so that the first sees another one that has been silent for long.
 for process in "${held[@]}"; do
   kill -CONT "$process"
@@ -92,10 +93,10 @@ differs other_config 1:12:ballot=2 65 'the configuration of rank 1 is not that o
 record "8" "" other_config "a rank has another configuration: the same" "$figure"
 differs other_rows 1:12:ballot=3 65 'the rows of this step are others on rank 1 than on rank 0'
 record "8" "" other_rows "a rank computes other rows: the same" "$figure"
-suffer other_exchange 2 1:12:barrier
+QLORA_STEP_TIMEOUT=4 suffer other_exchange 2 1:12:barrier
 exits other_exchange 75
 expect_line "other_exchange: says what" 'qlora: error: rank . waits in exchange .* of step 12 .*the ranks are not at the same place of the program'
-within "other_exchange: down" "$down" $((w + 1))
+within "other_exchange: down" "$down" 5
 nothing_left other_exchange
 record "8" "" other_exchange "a rank comes to another exchange than the others: both are named when W is over" "exit status $status, down in $down s"
 
@@ -114,18 +115,18 @@ exec 7<>"$scratch/full"
 dd if=/dev/zero of="$scratch/full" bs=4096 oflag=nonblock 2>/dev/null
 as_job "$faulty" 1 full
 start=$(now)
-QLORA_SAVE_TIMEOUT=$w timeout -k 5 "$bound" "${job[@]}" >"$scratch/out" 2>&7 </dev/null
+QLORA_SAVE_TIMEOUT=3 timeout -k 5 "$bound" "${job[@]}" >"$scratch/out" 2>&7 </dev/null
 status=$?
 exits full 75
 seconds=$(calc "$(now) - $start")
-within full "$seconds" $((w + 3))
+within full "$seconds" 6
 exec 7>&-
 record "5" "" full "nobody reads standard error: the process ends, though it cannot say why" "exit status $status in $seconds s"
 # ---- ranks that do not see each other's processes, as on other machines ----
 if [ "$all" = all ] && unshare --pid --fork --mount-proc true 2>/dev/null; then
   as_job "$faulty" 1 far
   run_id=$scratch/far.id
-  QLORA_RUN_ID=$run_id QLORA_FAULT="1:12:sleep=3:exchange" QLORA_FAULT_MARK=$scratch/mark.far \
+  QLORA_STEP_TIMEOUT=5 QLORA_RUN_ID=$run_id QLORA_FAULT="1:12:sleep=3:exchange" QLORA_FAULT_MARK=$scratch/mark.far \
     mpirun -np 1 "${job[@]}" : -np 1 unshare --pid --fork --mount-proc "${job[@]}" >"$scratch/out" 2>"$scratch/err" </dev/null &
   pid=$!
   while kill -0 "$pid" 2>/dev/null && [ ! -s "$scratch/mark.far" ]; do sleep 0.02; done

@@ -217,7 +217,7 @@ static void reports_a_slow_disk(void **state) {
     three[2].exchange = 56;
     expect(three, 3, QL_JUDGED_NOTE, "rank 2 is writing (metrics.jsonl) and has got no further for 65 s");
     assert_int_equal(judge(three, 3, 1, &deadlines), QL_JUDGED_WELL); /* rank 0 says it */
-    three[2].quiet = 2;
+    three[2].quiet = 0.7; /* a quarter of the deadline */
     expect(three, 3, QL_JUDGED_WELL, "");
     three[2] = sight(2, QL_PULSE_LOAD, "data.jsonl", 4);
     expect(three, 3, QL_JUDGED_NOTE, "rank 2 is reading (data.jsonl)");
