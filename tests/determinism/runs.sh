@@ -2,16 +2,18 @@
 # For tests of exactness: `. runs.sh BIN_FOLDER`. Runs of twelve steps on the example model, small enough that starting them is most of their
 # time; ways to run them that must not matter, chosen at random by a seed; ways to break them off; what they must leave behind.
 # shellcheck source=tests/support/shell.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../support/shell.sh" "$1"
+. "$(dirname "${BASH_SOURCE[0]}")/../support/shell.sh" "$(cd "$1" && pwd)"
 need_mpirun
 cd "$top" || exit 1
 # A rank's death takes the others down at once, as under `qlora run`. Ranks that wait do not keep others from working.
 export OMPI_MCA_odls_base_sigkill_timeout=0 OMPI_MCA_mpi_yield_when_idle=1
+# A step that is to be saved is, however busy the disk is.
+export QLORA_SAVE_PATIENCE=600
 # Every step's checkpoint is compared, however busy the disk is.
 export QLORA_SAVE_PATIENCE=600
 usual_steps=12
 device=cpu
-program=$bin/qlora-worker-faulty
+program=${QL_FAULTY:-$bin/qlora-worker-faulty} # planted.sh brings its own
 
 # Records of uneven length: packed, a row holds one to six of them; not packed, rows are uneven.
 write_records() {
@@ -163,7 +165,7 @@ find_workers() {
     below=("${below[@]:1}")
     for child in "${children[@]}"; do
       case $(cat "/proc/$child/comm" 2>/dev/null) in
-        qlora-worker*) workers+=("$child") ;;
+        qlora-worker* | planted_worker*) workers+=("$child") ;;
         *) below+=("$child") ;;
       esac
     done

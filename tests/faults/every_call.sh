@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # Real workers, killed at a system call that changes files, before it or in the middle of it: whichever it is, no checkpoint that was there is lost, and
 # the same command goes on to what an undisturbed run comes to.
-#   every_call.sh BIN_FOLDER SEED        some calls, by chance
+#   every_call.sh BIN_FOLDER [SEED]      some calls, by chance
 #   every_call.sh BIN_FOLDER SEED all    every call of the whole run
 # shellcheck source=tests/determinism/runs.sh
 . "$(dirname "$0")/../determinism/runs.sh" "$1"
 # shellcheck source=tests/faults/record.sh
 . "$(dirname "$0")/record.sh"
-seed_with "$2"
+seed_with "${2:-1}"
 all=${3:-}
 find_processors
-program=$worker
-shim=$(cd "$bin/.." && pwd)/lib/libql_fault_shim.so
+program=${QL_WORKER:-$worker}
+shim=${bin%/*}/lib/libql_fault_shim.so
 usual_steps=3
 limit=2
 flavour few-rows

@@ -9,7 +9,7 @@
 wanted_kills=$2
 seed_with "$3"
 find_processors
-program=$worker
+program=${QL_WORKER:-$worker}
 usual_steps=80
 limit=3
 flavour few-rows
@@ -37,14 +37,22 @@ strike() {
   fi
 }
 
-# one_kill: starts the run, or goes on with it, and kills it within two seconds; in `died` whether it came to that
+# wait_for_lines: until the run in the background has begun to train, however long its start takes here.
+wait_for_lines() {
+  while kill -0 "$pid" 2>/dev/null && ! [ "$out/metrics.jsonl" -nt "$scratch/launched" ]; do sleep 0.02; done
+}
+
+# one_kill: starts the run, or goes on with it, and kills it within a second and a half, of the start or of training; how it ended in `died`
 one_kill() {
   local moment
   pick 1 1 2 2 3
   the_way "$picked" 1 "${processors[-1]}"
   pick "kill" all launcher && ending=$picked
-  roll 2000 && moment=$(printf '%d.%03d' $((rolled / 1000)) $((rolled % 1000)))
+  roll 1500 && moment=$(printf '%d.%03d' $((rolled / 1000)) $((rolled % 1000)))
+  : >"$scratch/launched"
   launch "$out"
+  roll 3
+  [ "$rolled" = 0 ] || wait_for_lines
   sleep "$moment"
   strike "$ending" 2>/dev/null
   await 2>/dev/null

@@ -2,13 +2,13 @@
 # Runs to which one thing happens after the other, by chance: killed, asked to stop, stopped for good, a disk that fails or is full, the newest
 # checkpoint damaged; each time they go on in another way (ranks, threads, rows, memory, instructions). No checkpoint may be lost, and each run must
 # end as an undisturbed one does. Takes one core.
-#   soak.sh BIN_FOLDER MINUTES SEED
+#   soak.sh BIN_FOLDER [MINUTES [SEED]]
 # shellcheck source=tests/determinism/runs.sh
 . "$(dirname "$0")/../determinism/runs.sh" "$1"
 # shellcheck source=tests/faults/record.sh
 . "$(dirname "$0")/record.sh"
-until_second=$(($2 * 60))
-seed_with "$3"
+until_second=$((${2:-1} * 60))
+seed_with "${3:-1}"
 find_processors
 taskset -pc "$(taskset -pc $$ | grep -oE '[0-9]+$')" $$ >/dev/null # other tests run beside it
 limit=3
