@@ -132,9 +132,10 @@ static ql_err one_step(ql_trainer *t) {
 static ql_err loop(ql_trainer *t) {
     bool asks = true;
     for (;;) {
+        int64_t evaluated = t->job->evaluated;
         if (!t->stop_signal) QL_TRY(evaluate_if_due(t));
         if (t->stop_signal || is_over(t)) return ql_ok();
-        if (asks) QL_TRY(hear_requests(t));
+        if (asks || evaluated != t->job->evaluated) QL_TRY(hear_requests(t)); /* an evaluation may have been long */
         if (t->stop_signal) return ql_ok();
         QL_TRY(save_if_due(t));
         QL_TRY(one_step(t));

@@ -176,7 +176,7 @@ outside() {
   [ "$target" = mpirun ] || job=("$scratch/bin/qlora" run -n 2 --threads 1 examples/demo.yaml "${common[@]}" output_dir="$scratch/$name")
   rm -f "$scratch/mark"
   run_id=$scratch/$((runs += 1))
-  QLORA_RUN_ID=$run_id QLORA_FAULT=${lingers:-1}:$step:${linger:-sleep=0.5}:$place QLORA_FAULT_MARK=$scratch/mark \
+  QLORA_RUN_ID=$run_id QLORA_FAULT=${lingers:-1}:$step:${linger:-asked}:$place QLORA_FAULT_MARK=$scratch/mark \
     timeout -k 5 "$bound" setsid -w sh -c 'echo $$ >"$0"; exec "$@"' "$scratch/pid" "${job[@]}" >"$scratch/out" 2>"$scratch/err" </dev/null &
   pid=$!
   until [ -s "$scratch/mark" ] || ! kill -0 "$pid" 2>/dev/null; do sleep 0.01; done

@@ -19,6 +19,7 @@
 #include "base/file.h"
 #include "tests/support/fault_shim.h"
 #include "worker/job.h"
+#include "worker/stop.h"
 
 /* ---- what happens ---- */
 
@@ -55,6 +56,13 @@ static void do_sleep(double number, void *lent) {
     (void)lent;
     struct timespec left = {(time_t)number, (long)((number - floor(number)) * 1e9)};
     while (nanosleep(&left, &left) != 0 && errno == EINTR) continue;
+}
+
+/* Until this rank is asked to stop, but not for ever. */
+static void do_wait(double number, void *lent) {
+    (void)lent;
+    const struct timespec moment = {0, 5 * 1000 * 1000};
+    for (double waited = 0; waited < number && !ql_stop_requested(); waited += 5e-3) nanosleep(&moment, NULL);
 }
 
 /* Out of the world, as if all were well. */
@@ -167,6 +175,7 @@ static const struct {
     {"exit3", NULL, do_exit, 3, false},
     {"loop", NULL, do_loop, 0, false},
     {"sleep", NULL, do_sleep, 3, false},
+    {"asked", NULL, do_wait, 60, false},
     {"finalize", NULL, do_finalize, 0, false},
     {"saved", "step", do_wait_for_save, 0, true},
     {"heal", "step", do_heal, 0, false},

@@ -7,6 +7,7 @@
 steps=12
 head -n 12 examples/data/eval.jsonl >"$scratch/eval.jsonl"
 common+=(max_steps="$steps" save_steps=5 eval_dataset="$scratch/eval.jsonl" eval_strategy=steps eval_steps=4)
+export QLORA_SPEEDS=10,10,10 # so that every rank has rows in every step
 declare -A number=([HUP]=1 [INT]=2 [USR1]=10 [USR2]=12 [TERM]=15)
 
 # stopped NAME STEP...: the last run stopped at one of these steps, with a checkpoint of that very step
@@ -104,7 +105,7 @@ told run TERM exchange 6 1 7
 told run INT init 0 1 0
 told run HUP evaluation 4 2 4
 record "12" "T20" outside "USR1 to mpirun, any request to qlora run: stopped after the step, 85, same bytes" "mpirun: step 6, init; launcher: exchange of 6: after 7, init, evaluation"
-outside launcher-twice run INT step 7 2
+linger=sleep=1 outside launcher-twice run INT step 7 2
 exits launcher_twice 75
 within "launcher_twice: down" "$down" 1
 goes_on_from_last launcher-twice 2
@@ -133,6 +134,7 @@ record "12" "T20" nohup "HUP where it is ignored, as under nohup: the run goes o
 
 # ---- everything ----
 if [ "$all" = all ]; then
+  # 5 signals x 3 choices of ranks x 11 places, and with mpirun and the launcher in between.
   for signal in HUP INT USR1 USR2 TERM; do
     for rank in 0 1 '*'; do
       for place in init data load; do asked "$signal" "$rank" "$place" 0 2 1 0; done
