@@ -5,8 +5,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* A process that is gone is noticed by who started it within two seconds; who has not by now never will. */
-enum { GONE_SECONDS = 5, FAR_SECONDS = 10 };
+/* A process that is gone is noticed by who started it within two seconds; who has not by now never will. A rank of another
+ * machine writes its ring to a file each second. */
+enum { GONE_SECONDS = 5, FAR_SECONDS = 10, FAR_FRESH_SECONDS = 3 };
 
 typedef struct {
     const ql_sight     *rank;
@@ -194,13 +195,18 @@ static bool is_same_exchange(const ql_sight *a, const ql_sight *b) {
     return a->exchange == b->exchange && a->what == b->what && a->count == b->count;
 }
 
+/* A file that its rank no longer writes says where the rank was, not where it is. */
+static bool is_fresh(const ql_sight *s) {
+    return !s->host || s->still < FAR_FRESH_SECONDS;
+}
+
 /* Whether every other rank waits, too, and does not get on; *other: the first that waits for something else. */
 static bool all_wait(const court *c, const ql_sight **other) {
     *other = NULL;
     for (int r = 0; r < c->n; r++) {
         const ql_sight *s = &c->rank[r];
         if (!is_other(c, r)) continue;
-        if (!s->is_known || s->now.kind != QL_PULSE_WAIT || s->quiet < wait_limit(c)) return false;
+        if (!s->is_known || !is_fresh(s) || s->now.kind != QL_PULSE_WAIT || s->quiet < wait_limit(c)) return false;
         if (!*other && !is_same_exchange(s, c->me)) *other = s;
     }
     return true;

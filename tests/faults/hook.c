@@ -96,30 +96,10 @@ static void do_drift(double number, void *lent) {
     if (ql_bad(ql_upload(j->device, first, &bits))) abort();
 }
 
-/* Another number on the ballot than this rank computed (the numbers' order: worker/ballot.c). */
-static void spoil_ballot(void *lent, int at) {
+/* A number of the rank's own ballot is another than it computed (the enumeration in worker/ballot.c). */
+static void do_ballot(double number, void *lent) {
     int64_t *ballot = lent;
-    ballot[at]++;
-}
-
-static void do_vote_generation(double number, void *lent) {
-    (void)number;
-    spoil_ballot(lent, 0);
-}
-
-static void do_vote_step(double number, void *lent) {
-    (void)number;
-    spoil_ballot(lent, 1);
-}
-
-static void do_vote_config(double number, void *lent) {
-    (void)number;
-    spoil_ballot(lent, 2);
-}
-
-static void do_vote_rows(double number, void *lent) {
-    (void)number;
-    spoil_ballot(lent, 3);
+    ballot[(int)number]++;
 }
 
 /* One exchange more than the others: from here on, they would take what this rank says for something else. */
@@ -142,12 +122,6 @@ static void do_wait_for_save(double number, void *lent) {
 static void do_heal(double number, void *lent) {
     (void)number, (void)lent;
     shim_disarm();
-}
-
-/* A number of the rank's own ballot (the enumeration in worker/ballot.c). */
-static void do_ballot(double number, void *lent) {
-    int64_t *ballot = lent;
-    ballot[(int)number] ^= 1;
 }
 
 /* An exchange that no other rank takes part in. */
@@ -182,12 +156,11 @@ static const struct {
     {"nan", "loss", do_nan, NAN, true},
     {"inf", "gradient", do_gradient, INFINITY, true},
     {"drift", "step", do_drift, 0, true},
-    {"ballot", "vote", do_ballot, 1, true},
     {"barrier", "step", do_barrier, 0, true},
-    {"generation", "vote", do_vote_generation, 0, true},
-    {"cursor", "vote", do_vote_step, 0, true},
-    {"config", "vote", do_vote_config, 0, true},
-    {"data", "vote", do_vote_rows, 0, true},
+    {"generation", "vote", do_ballot, 0, true},
+    {"cursor", "vote", do_ballot, 1, true},
+    {"config", "vote", do_ballot, 2, true},
+    {"data", "vote", do_ballot, 3, true},
     {"seq", "step", do_exchange_more, 0, true},
 };
 

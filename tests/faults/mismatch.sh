@@ -54,7 +54,7 @@ record "8" "" vote_config "rank 0 has another configuration from step 15 on: the
 votes vote_data 1:15:data 65 'rows of this step are others on rank 1'
 record "8" "" vote_data "rank 1 has other rows in step 15: the same" "$figure"
 votes vote_generation 1:15:generation 75 'rank 0 belongs to start 1 of the run, rank 1 to another'
-record "8" "" vote_generation "rank 1 belongs to another start of the run: the same, 75" "$figure"
+record "8 15" "" vote_generation "rank 1 belongs to another start of the run: the same, 75" "$figure"
 # Nothing can be read off a ballot that has met another exchange: it ends at W.
 QLORA_STEP_TIMEOUT=3 limit=4 votes one_more 1:15:seq 75 'rank [01] .*exchange .*step 15'
 record "8" "" one_more "rank 1 makes an exchange more than the others: W = 3 s: nothing it says is taken for something else, 75 within W + 1 s" "$figure"

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Starting: several runs at once, starts that cannot work, a /dev/shm that is small or full.
 #   start.sh BIN_FOLDER [all]
+# The scratch folder stays on the disk: what is in /dev/shm is hidden from a run with one of its own.
+export TMPDIR=${TMPDIR:-/tmp}
 # shellcheck source=tests/faults/harness.sh
 . "$(dirname "$0")/harness.sh" "$1" "${2:-}"
 

@@ -76,23 +76,6 @@ goes_on frozen
 record "5" "" frozen "all processes of a run stand still for longer than W and are continued one after the other: no alarm, same bytes" "exit status $status"
 
 # ---- ranks that are not at the same place ----
-# differs NAME FAULT STATUS PATTERN
-differs() {
-  suffer "$1" 2 "$2"
-  exits "$1" "$3"
-  expect_line "$1: says what" "qlora: error: rank [01]: step 12: $4"
-  within "$1: down" "$down" 1
-  nothing_left "$1"
-  figure="exit status $status, down in $down s"
-}
-differs other_start 1:12:ballot=0 75 'rank 0 belongs to start 1 of the run, rank 1 to another one'
-record "15" "" other_start "a rank of another start of the run: refused before gradients are summed" "$figure"
-differs other_step 1:12:ballot=1 65 'rank 0 is in step 12, rank 1 in another one'
-record "8" "" other_step "a rank is in another step: the same" "$figure"
-differs other_config 1:12:ballot=2 65 'the configuration of rank 1 is not that of rank 0'
-record "8" "" other_config "a rank has another configuration: the same" "$figure"
-differs other_rows 1:12:ballot=3 65 'the rows of this step are others on rank 1 than on rank 0'
-record "8" "" other_rows "a rank computes other rows: the same" "$figure"
 QLORA_STEP_TIMEOUT=4 suffer other_exchange 2 1:12:barrier
 exits other_exchange 75
 expect_line "other_exchange: says what" 'qlora: error: rank . waits in exchange .* of step 12 .*the ranks are not at the same place of the program'

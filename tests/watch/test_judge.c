@@ -184,6 +184,17 @@ static void names_both_of_a_mismatch(void **state) {
     expect(three, 3, QL_JUDGED_WELL, "");
 }
 
+static void believes_no_old_file(void **state) {
+    (void)state;
+    ql_sight two[] = {waiting(0, 4), waiting(1, 4)};
+    two[1].host = "far";
+    two[1].exchange = 23;
+    two[1].still = 4; /* it waited there once, and has not written since */
+    expect(two, 2, QL_JUDGED_WELL, "");
+    two[1].still = 1;
+    expect(two, 2, QL_JUDGED_OVER, "the ranks are not at the same place");
+}
+
 /* ---- who cannot be seen, and who stands by ---- */
 
 static void time_decides_about_the_unseen(void **state) {
@@ -240,6 +251,7 @@ int main(void) {
         cmocka_unit_test(far_ranks_have_ten_seconds),
         cmocka_unit_test(names_the_network),
         cmocka_unit_test(names_both_of_a_mismatch),
+        cmocka_unit_test(believes_no_old_file),
         cmocka_unit_test(time_decides_about_the_unseen),
         cmocka_unit_test(nobody_waits_for_who_stands_by),
         cmocka_unit_test(reports_a_slow_disk),
