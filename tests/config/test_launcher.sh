@@ -9,6 +9,7 @@ mkdir "$folder/bin" "$folder/tools"
 cp "$1" "$folder/bin/qlora"
 cat > "$folder/bin/qlora-worker" <<'END'
 #!/bin/sh
+case $1 in --probe) echo '{"devices": []}'; exit 0 ;; esac
 printf 'worker'
 for word in "$@"; do printf ' <%s>' "$word"; done
 printf '\n'
@@ -65,21 +66,28 @@ expect 7 'worker <--do> <quantize> <--model> <a> <--out> <b>' quantize --model a
 expect 7 'worker <--do> <generate> <--model> <m> <--seed> <3> <load_in_4bit=no> <$(touch x); "y">' \
     generate --model m --seed 3 load_in_4bit=no '$(touch x); "y"'
 expect 7 'worker <--do> <generate> <--model> <m> <--> <-5 + 3 =>' generate --model m -- '-5 + 3 ='
-expect 7 'worker <good.yaml> <lora_r=4>' run good.yaml lora_r=4
-expect 7 'worker <--threads> <2> <good.yaml>' run -n 1 --threads 2 good.yaml
+expect 7 'worker <--check> <good.yaml> <lora_r=4>' run --check good.yaml lora_r=4
+expect 7 'worker <--threads> <2> <--check> <good.yaml>' run -n 1 --threads 2 --check good.yaml
 expect 64 "*bad.yaml:2: unknown key 'lora_rr'*bad.yaml: dataset is missing*" run bad.yaml
 expect 64 "*none.yaml: cannot be opened*" run none.yaml
 expect 64 "*command line: lora_r=0: lora_r is '0'*" run good.yaml lora_r=0
 expect 64 "*-n is '0'; expected N: *" run -n 0 good.yaml
-expect 0 'environment *OMPI_MCA_btl=self,vader *mpirun binding=none root=* <-np> <2> *<qlora-worker> <good.yaml> <seed=3>' run -n 2 --allow-root good.yaml seed=3
-expect 0 '*mpirun * <-np> <4000> <--map-by> <:OVERSUBSCRIBE> <qlora-worker> <good.yaml>' run -n 4000 --allow-root good.yaml
+expect 64 "*--jobs is '0'; expected N: *" run --jobs 0 good.yaml ./good.yaml
+expect 64 "*good.yaml and ./good.yaml have the same output_dir, o; give each its own" run good.yaml ./good.yaml
+expect 64 "*qlora run: 'seed=1' stands before a config file; KEY=VALUE comes after them" run seed=1 good.yaml
+expect 64 "*bad.yaml:2: unknown key*none.yaml: cannot be opened*" run good.yaml bad.yaml none.yaml
+expect 64 "*qlora run: the config file is missing*" run seed=1
+expect 64 "*qlora checkpoints: expected one folder; usage: *" checkpoints
+expect 7 'worker <--do> <checkpoints> <--newest> <o>' checkpoints o --newest
+expect 0 'environment *OMPI_MCA_btl=self,vader *mpirun binding=none root=* <-np> <2> *<qlora-worker> <--check> <good.yaml> <seed=3>' run -n 2 --allow-root --check good.yaml seed=3
+expect 0 '*mpirun * <-np> <4000> <--map-by> <:OVERSUBSCRIBE> <qlora-worker> <--check> <good.yaml>' run -n 4000 --allow-root --check good.yaml
 
 # What loads code is said, and what may be a secret is not.
 export HDF5_PLUGIN_PATH=/some/where NCCL_TUNER_PLUGIN=x.so NCCL_API_TOKEN=hush PMIX_MCA_psec=none
-expect 7 '*warning: environment: HDF5_PLUGIN_PATH=/some/where loads code into the workers*' run good.yaml
-expect 7 '*warning: environment: PMIX_MCA_psec=none loads code*' run good.yaml
-expect 0 '*warning: environment: NCCL_TUNER_PLUGIN=x.so loads code* NCCL_API_TOKEN=(not shown)*' run -n 2 --allow-root good.yaml
-if bin/qlora run -n 2 --allow-root good.yaml 2>&1 | grep -q hush; then
+expect 7 '*warning: environment: HDF5_PLUGIN_PATH=/some/where loads code into the workers*' run --check good.yaml
+expect 7 '*warning: environment: PMIX_MCA_psec=none loads code*' run --check good.yaml
+expect 0 '*warning: environment: NCCL_TUNER_PLUGIN=x.so loads code* NCCL_API_TOKEN=(not shown)*' run -n 2 --allow-root --check good.yaml
+if bin/qlora run -n 2 --allow-root --check good.yaml 2>&1 | grep -q hush; then
     echo 'a secret was shown'
     failures=$((failures + 1))
 fi
