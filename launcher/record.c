@@ -102,17 +102,19 @@ static int64_t good_step_in(const ql_str *answer) {
     return step;
 }
 
+static ql_err read_answer(const char *output_dir, const ql_answer *a, int64_t *step) {
+    QL_CHECK(!a->is_late, QL_IO, "%s: checkpoints cannot be examined: the disk stands still", output_dir);
+    QL_CHECK(a->status == 0, QL_IO, "%s: checkpoints cannot be examined: qlora-worker ended with status %d: %s", output_dir, a->status, a->errors.data);
+    *step = good_step_in(&a->text);
+    return ql_ok();
+}
+
 static ql_err newest_good(const char *output_dir, const char *worker, int64_t *step) {
     enum { SECONDS = 600 }; /* as long as a save may stand still */
     const char *argv[] = {worker, "--do", "checkpoints", "--newest", "--json", "--", output_dir, NULL};
     ql_answer   answer;
     ql_err      e = ql_child_ask(argv, SECONDS, &answer);
-    *step = QL_NO_STEP;
-    if (!ql_bad(e)) {
-        *step = good_step_in(&answer.text);
-        if (answer.is_late || answer.status != 0) e = ql_fail(QL_IO, "%s: the checkpoints cannot be examined: %s", output_dir,
-                                                              answer.is_late ? "the disk stands still" : answer.errors.data);
-    }
+    if (!ql_bad(e)) e = read_answer(output_dir, &answer, step);
     ql_answer_free(&answer);
     return e;
 }

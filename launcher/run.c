@@ -2,6 +2,7 @@
  * several by sweep.c, each by a `qlora run` of its own. */
 #include "launcher/run.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,7 +49,7 @@ static ql_err check_folders(const ql_recipe *r, size_t n) {
     return ql_ok();
 }
 
-ql_err ql_recipes_read(const ql_arguments *a, ql_recipe **out, size_t *n) {
+static ql_err read_recipes(const ql_arguments *a, ql_recipe **out, size_t *n) {
     char **rest = a->word + a->first_rest;
     size_t n_rest = a->count - a->first_rest, n_overrides = 0;
     while (n_overrides < n_rest && is_override(rest[n_rest - 1 - n_overrides])) n_overrides++;
@@ -63,7 +64,7 @@ ql_err ql_recipes_read(const ql_arguments *a, ql_recipe **out, size_t *n) {
     return check_folders(*out, *n);
 }
 
-void ql_recipes_free(ql_recipe *r, size_t n) {
+static void free_recipes(ql_recipe *r, size_t n) {
     for (size_t i = 0; i < n; i++) ql_config_free(&r[i].config);
     free(r);
 }
@@ -75,12 +76,13 @@ static bool may_use_devices(const ql_arguments *a, const ql_recipe *r) {
     return strcmp(device ? device : r->config.device, "cpu") != 0;
 }
 
-ql_err ql_choose_workers(const ql_arguments *a, const ql_recipe *r, const char *worker, int64_t *n_ranks) {
+/* -n, or the slots of all hosts, or one for each accelerator that works, or one. */
+static ql_err choose_workers(const ql_arguments *a, const ql_recipe *r, const char *worker, const ql_hosts *hosts, int64_t *n_ranks) {
     const char *given = ql_arguments_value(a, "-n");
     ql_devices  d;
-    *n_ranks = 1;
+    *n_ranks = hosts->count > 0 ? ql_hosts_slots(hosts) : 1;
     if (given) return ql_value_whole(given, n_ranks) ? ql_ok() : ql_fail(QL_USAGE, "qlora run: -n is '%s'", given);
-    if (!may_use_devices(a, r)) return ql_ok();
+    if (hosts->count > 0 || !may_use_devices(a, r)) return ql_ok();
     QL_TRY(ql_devices_look(worker, &d));
     if (d.problems) ql_warn("%s", d.problems);
     free(d.problems);
@@ -98,33 +100,21 @@ static ql_err allow_root(const ql_arguments *a) {
     return ql_ok();
 }
 
-/* What mpirun should do differently from its defaults; the user's own settings win. */
-static void set_environment(void) {
-    static const char *const settings[][2] = {
-        {"OMPI_MCA_hwloc_base_binding_policy", "none"}, /* else two ranks get one core each */
-        {"OMPI_MCA_btl", "self,vader"},                 /* one machine: no listening sockets */
-        {"OMPI_MCA_btl_vader_single_copy_mechanism", "none"},
-        {"OMPI_MCA_btl_base_warn_component_unused", "0"},
-        {"HDF5_USE_FILE_LOCKING", "FALSE"},
-        {"NCCL_DEBUG", "WARN"},
-    };
-    for (size_t i = 0; i < QL_LEN(settings); i++) setenv(settings[i][0], settings[i][1], 0);
-}
-
 /* ---- the start ---- */
 
 /* Those of ours, which no worker knows. Each has a value or not. */
 static bool is_for_us(const char *word) {
-    static const char *const names[] = {"-n", "--jobs", "--allow-root", "--json"};
+    static const char *const names[] = {"-n", "--hosts", "--hostfile", "--jobs", "--allow-root", "--json"};
     for (size_t i = 0; i < QL_LEN(names); i++)
         if (!strcmp(word, names[i])) return true;
     return false;
 }
 
-/* The words for a worker: options, one configuration, KEY=VALUEs. */
-static char **worker_words(const ql_arguments *a, const ql_recipe *r) {
-    char **words = QL_NEW_ARRAY(char *, a->count + 3);
+/* A worker, its options, one configuration, KEY=VALUEs. */
+static char **worker_words(const ql_arguments *a, const ql_recipe *r, const char *worker) {
+    char **words = QL_NEW_ARRAY(char *, a->count + 4);
     size_t n = 0;
+    words[n++] = (char *)(uintptr_t)worker;
     for (size_t i = 0; i < a->first_rest; i++) {
         bool ours = is_for_us(a->word[i]), valued = ql_option_has_value(a->command, a->word[i]);
         if (!ours) words[n++] = a->word[i];
@@ -136,33 +126,44 @@ static char **worker_words(const ql_arguments *a, const ql_recipe *r) {
     return words;
 }
 
-static ql_err prepare_environment(const ql_arguments *a, int64_t n_ranks) {
-    if (n_ranks > 1) {
-        QL_TRY(allow_root(a));
-        set_environment();
-    }
-    ql_environment_check(geteuid() == 0 && !ql_in_container());
-    if (n_ranks > 1) ql_environment_print();
-    if (ql_progress_is_bar()) setenv("QLORA_TERMINAL", "1", 1);
+static bool needs_mpirun(const ql_run *r) {
+    return r->n_ranks > 1 || r->hosts.count > 0;
+}
+
+static ql_err prepare_mpi(const char *worker, ql_run *r) {
+    QL_TRY(ql_mpi_find(worker, &r->mpi));
+    QL_TRY(ql_mpi_check(&r->mpi, r->n_ranks, &r->hosts));
+    ql_mpi_set_environment(&r->mpi, &r->hosts, NULL);
+    ql_environment_print();
     return ql_ok();
 }
 
-static ql_err run_one(const ql_arguments *a, const ql_recipe *r, const char *worker, ql_requests *requests, int *status) {
-    const ql_config *c = &r->config;
-    ql_run           run = {.worker = worker,
-                            .output_dir = c->output_dir,
-                            .max_restarts = (int)c->max_restarts,
-                            .on_devices = may_use_devices(a, r),
-                            .saves = !ql_arguments_value(a, "--check")};
-    QL_TRY(ql_choose_workers(a, r, worker, &run.n_ranks));
-    QL_CHECK(c->min_ranks <= run.n_ranks, QL_USAGE, "%s: min_ranks is %lld, and there are %lld workers", r->path, (long long)c->min_ranks,
-             (long long)run.n_ranks);
-    run.min_ranks = c->min_ranks > 0 ? c->min_ranks : run.n_ranks;
-    QL_TRY(prepare_environment(a, run.n_ranks));
+static ql_err prepare(const ql_arguments *a, const ql_recipe *recipe, const char *worker, ql_run *r) {
+    const ql_config *c = &recipe->config;
+    QL_TRY(ql_hosts_read(ql_arguments_value(a, "--hosts"), ql_arguments_value(a, "--hostfile"), &r->hosts));
+    QL_TRY(choose_workers(a, recipe, worker, &r->hosts, &r->n_ranks));
+    QL_CHECK(c->min_ranks <= r->n_ranks, QL_USAGE, "%s: min_ranks is %" PRId64 ", and there are %" PRId64 " workers", recipe->path, c->min_ranks,
+             r->n_ranks);
+    r->min_ranks = c->min_ranks > 0 ? c->min_ranks : r->n_ranks;
+    r->on_devices = may_use_devices(a, recipe) && r->hosts.count == 0; /* those of other machines are not ours to look at */
+    if (needs_mpirun(r)) QL_TRY(allow_root(a));
+    ql_environment_check(geteuid() == 0 && !ql_in_container());
+    if (ql_progress_is_bar()) setenv("QLORA_TERMINAL", "1", 1);
+    if (needs_mpirun(r)) QL_TRY(prepare_mpi(worker, r));
     ql_workers_mark();
-    char **words = worker_words(a, r);
-    run.words = words;
-    ql_err e = ql_supervise(&run, requests, status);
+    return ql_ok();
+}
+
+static ql_err run_one(const ql_arguments *a, const ql_recipe *recipe, const char *worker, ql_requests *requests, int *status) {
+    char **words = worker_words(a, recipe, worker);
+    ql_run r = {.words = words,
+                .output_dir = recipe->config.output_dir,
+                .max_restarts = (int)recipe->config.max_restarts,
+                .saves = !ql_arguments_value(a, "--check")};
+    ql_err e = prepare(a, recipe, worker, &r);
+    if (!ql_bad(e)) e = ql_supervise(&r, requests, status);
+    ql_mpi_free(&r.mpi);
+    ql_hosts_free(&r.hosts);
     free(words);
     return e;
 }
@@ -173,11 +174,11 @@ ql_err ql_start_run(const ql_arguments *a) {
     size_t      n;
     int         status = 0;
     char       *worker = NULL;
-    ql_err      e = ql_recipes_read(a, &recipes, &n);
+    ql_err      e = read_recipes(a, &recipes, &n);
     if (!ql_bad(e)) e = ql_requests_open(&requests);
     if (!ql_bad(e)) e = ql_worker_find(&worker);
     if (!ql_bad(e)) e = n == 1 ? run_one(a, recipes, worker, &requests, &status) : ql_sweep(a, recipes, n, worker, &requests);
-    ql_recipes_free(recipes, n);
+    free_recipes(recipes, n);
     free(worker);
     if (!ql_bad(e)) exit(status); /* whoever ended has said why */
     return e;

@@ -7,7 +7,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "launcher/attend.h"
-#include "launcher/command_line.h"
 #include "launcher/devices.h"
 #include "launcher/diagnosis.h"
 #include "launcher/policy.h"
@@ -26,13 +25,19 @@ typedef struct {
 
 /* ---- one start ---- */
 
+static bool uses_mpirun(const supervision *s) {
+    return s->n_ranks > 1 || s->run->hosts.count > 0;
+}
+
 static ql_err start_once(supervision *s, int *status) {
-    char   **argv = ql_command_line(s->run, s->n_ranks);
-    ql_start start = {argv, s->n_ranks > 1, s->run->saves};
+    const ql_run *r = s->run;
+    bool          several = uses_mpirun(s);
+    char        **command = several ? ql_mpi_command(&r->mpi, s->n_ranks, &r->hosts, r->words) : NULL;
+    ql_start      start = {several ? command : r->words, several, r->saves};
     ql_relay_free(&s->said);
     ql_err e = ql_attend(&start, s->requests, &s->said, status);
-    free(argv);
-    return s->n_ranks > 1 ? ql_err_prefix(e, "an MPI is needed for more than one worker (package openmpi-bin)") : e;
+    if (several) ql_mpi_command_free(command);
+    return e;
 }
 
 static bool is_clear(const ql_ending *e) {
@@ -43,7 +48,7 @@ static bool is_clear(const ql_ending *e) {
 static void judge(supervision *s, const ql_record *before, int status) {
     const ql_run *r = s->run;
     ql_record     now;
-    (void)!ql_bad(ql_record_read(r->output_dir, r->worker, false, &now));
+    (void)!ql_bad(ql_record_read(r->output_dir, r->words[0], false, &now));
     s->ending = (ql_ending){.status = status,
                             .is_done = now.done != before->done,
                             .was_asked = s->requests->asked != 0,
@@ -52,7 +57,7 @@ static void judge(supervision *s, const ql_record *before, int status) {
                             .checkpoint = QL_NO_STEP,
                             .words = s->said.n_words > 0 ? s->said.words[0] : ""};
     if (!is_clear(&s->ending)) {
-        if (ql_bad(ql_record_read(r->output_dir, r->worker, true, &now))) ql_warn("%s", ql_err_text());
+        if (ql_bad(ql_record_read(r->output_dir, r->words[0], true, &now))) ql_warn("%s", ql_err_text());
         s->ending.checkpoint = now.checkpoint;
     }
     s->decision = ql_policy_decide(&s->policy, &s->ending, &s->pause);
@@ -61,7 +66,7 @@ static void judge(supervision *s, const ql_record *before, int status) {
 static ql_err start_and_judge(supervision *s) {
     ql_record before;
     int       status;
-    QL_TRY(ql_record_read(s->run->output_dir, s->run->worker, false, &before));
+    QL_TRY(ql_record_read(s->run->output_dir, s->run->words[0], false, &before));
     QL_TRY(start_once(s, &status));
     judge(s, &before, status);
     return ql_ok();
@@ -94,7 +99,7 @@ static void say_restart(const supervision *s) {
 static ql_err choose_ranks(supervision *s) {
     ql_devices d;
     if (!s->run->on_devices) return ql_ok();
-    QL_TRY(ql_devices_look(s->run->worker, &d));
+    QL_TRY(ql_devices_look(s->run->words[0], &d));
     if (d.usable + d.unusable == 0) return ql_ok(); /* the CPU computes */
     s->n_ranks = ql_min(s->run->n_ranks, d.usable);
     bool few = s->n_ranks < s->run->n_ranks, enough = s->n_ranks >= s->run->min_ranks;
@@ -122,7 +127,7 @@ static int our_status(int status) {
 /* The workers have said why; behind the words of an mpirun, that has to be said again. */
 static ql_err end_as_said(const supervision *s, int code, int *status) {
     *status = code;
-    if (s->n_ranks == 1 || s->said.n_words == 0 || code == 0) return ql_ok();
+    if (!uses_mpirun(s) || s->said.n_words == 0 || code == 0) return ql_ok();
     return ql_fail((ql_code)code, "%s", s->said.words[0]);
 }
 

@@ -1,5 +1,6 @@
 /* Several configurations: one after the other, or side by side where there are more GPUs than each needs. */
 #pragma once
+#include "launcher/requests.h"
 #include "launcher/run.h"
 
 /* Each is a `qlora run` of its own, which watches and restarts its workers; one that fails keeps none of the others from running. A request

@@ -52,10 +52,13 @@ static bool has_word(const ql_str *environment, const char *word, bool as_prefix
 typedef enum { ALL = -1, RANKS = 0 } whom; /* else: the number of a process */
 
 /* mpirun carries the mark, too; only what it started has a rank. */
+static bool has_rank(const ql_str *environment) {
+    return has_word(environment, "OMPI_COMM_WORLD_RANK=", true) || has_word(environment, "PMI_RANK=", true);
+}
+
 static bool is_chosen(int pid, int who) {
     ql_str environment = read_all(pid, "environ");
-    bool   has_rank = has_word(&environment, "OMPI_COMM_WORLD_RANK=", true) || has_word(&environment, "PMI_RANK=", true);
-    bool   chosen = has_word(&environment, mark, false) && (who == ALL || pid == who || (who == RANKS && has_rank));
+    bool   chosen = has_word(&environment, mark, false) && (who == ALL || pid == who || (who == RANKS && has_rank(&environment)));
     ql_str_free(&environment);
     return chosen;
 }
