@@ -7,7 +7,7 @@ typedef struct {
     const char *name;
     int         hidden, layers, heads, kv_heads, ffn, vocab;
     bool        tied;
-    int         positions; /* that it was made for; 0: 2048 */
+    int         positions; /* that it was made for */
 } random_model;
 
 /* "135m" (SmolLM-135M), "1.1b" (TinyLlama-1.1B), "7b" (Llama-2-7B), "8b" and "70b" (Llama-3.1) and "256k" (the vocabulary of
