@@ -20,6 +20,7 @@ static const ql_option run_options[] = {
 };
 static const ql_option plan_options[] = {
     {"-n", "N", "number of workers to plan for; default 1", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
+    {"--gpu", "NAME", "for a card that is not there: T4, RTX3090, RTX4090, A100-40, A100-80, H100, H200", .kind = QL_ARG_TEXT},
     {"--json", NULL, "one JSON object instead of a table", .kind = QL_ARG_FLAG},
     {"--device", "auto|cuda|cpu", "where to compute", .kind = QL_ARG_CHOICE},
     {"--threads", "N", "threads of each worker", .kind = QL_ARG_WHOLE, .low = 1, .high = 1024},
@@ -101,7 +102,8 @@ static ql_err start_later(const ql_arguments *a) {
 const ql_command ql_commands[] = {
     {"run", "qlora run [-n N] [OPTIONS] CONFIG.yaml ... [KEY=VALUE ...]",
      "Starts the workers of a training run, watches them, and starts them again after faults.", QL_REST_CONFIGS, run_options, ql_start_run},
-    {"plan", "qlora plan [-n N] [--json] CONFIG.yaml [KEY=VALUE ...]", "Prints what a run will need of every rank's memory, reading headers only.",
+    {"plan", "qlora plan [-n N] [--gpu NAME] [--json] CONFIG.yaml [KEY=VALUE ...]",
+     "Prints what a run will need of every rank's memory, whether it fits and what else would, reading headers only.",
      QL_REST_CONFIG, plan_options, start_plan},
     {"inspect", "qlora inspect [--rows A:B] [--json] CONFIG.yaml [KEY=VALUE ...]",
      "Shows what will be trained on: rows, documents, tokens, which of them are targets.", QL_REST_CONFIG, inspect_options,

@@ -60,6 +60,8 @@ expect 64 '*doctor is not in version *; it comes with version *' doctor
 expect 64 '*submit is not in version *; it comes with version *' submit c.yaml --nodes 2
 
 expect 7 'worker <--plan> <--json> <good.yaml> <seed=1>' plan good.yaml seed=1 --json
+expect 7 'worker <--plan> <--gpu> <T4; x> <-n> <8> <good.yaml>' plan '--gpu=T4; x' -n 8 good.yaml
+expect 64 "*unknown option '--gpus'; did you mean --gpu?*" plan --gpus T4 good.yaml
 expect 7 'worker <--do> <inspect> <--rows> <2:5> <--json> <good.yaml>' inspect --rows=2:5 good.yaml --json
 expect 7 'worker <--do> <tokenize> <--model> <a b> <--no-special>' tokenize --model 'a b' --no-special
 expect 7 'worker <--do> <quantize> <--model> <a> <--out> <b>' quantize --model a --out b
