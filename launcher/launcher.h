@@ -24,9 +24,9 @@ typedef struct {
 
 struct ql_command {
     const char *name, *form, *summary;
-    /* What stands beside the options: a CONFIG and KEY=VALUEs; KEY=VALUEs and a text; nothing; or
+    /* What stands beside the options: a CONFIG and KEY=VALUEs; the same or nothing; KEY=VALUEs and a text; nothing; or
      * whatever it may be, options included. */
-    enum { QL_REST_NONE, QL_REST_CONFIG, QL_REST_PROMPT, QL_REST_ANY } rest;
+    enum { QL_REST_NONE, QL_REST_CONFIG, QL_REST_MAY_CONFIG, QL_REST_PROMPT, QL_REST_ANY } rest;
     const ql_option *options;
     /* Does not return when it could start something. */
     QL_RESULT (*start)(const ql_arguments *);
@@ -52,3 +52,4 @@ QL_RESULT ql_become(char **argv);
 QL_RESULT ql_attend(char **argv, bool saves, int *status);
 
 QL_RESULT ql_start_run(const ql_arguments *a);
+QL_RESULT ql_start_doctor(const ql_arguments *a);
