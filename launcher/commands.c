@@ -6,7 +6,9 @@
 #include "launcher/launcher.h"
 
 static const ql_option run_options[] = {
-    {"-n", "N", "number of workers; default 1", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
+    {"-n", "N", "number of workers; default 1, or the slots of all hosts", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
+    {"--hosts", "A,B:N", "hosts to run on, with the slots (workers) of each; default 1", .kind = QL_ARG_TEXT},
+    {"--hostfile", "FILE", "the same as lines: NAME slots=N", .kind = QL_ARG_TEXT},
     {"--device", "auto|cuda|cpu", "where to compute", .kind = QL_ARG_CHOICE},
     {"--threads", "N", "threads of each worker", .kind = QL_ARG_WHOLE, .low = 1, .high = 1024},
     {"--max-memory", "SIZE", "of each worker, such as 15GiB", .kind = QL_ARG_TEXT},

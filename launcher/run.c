@@ -2,7 +2,6 @@
  * then this process becomes the worker, or stands by while mpirun runs several. Restarting them
  * after a fault (distributed rules L12 to L14) will join the standing by. */
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include "base/mem.h"
 #include "base/private.h"
 #include "launcher/environment.h"
+#include "launcher/flavour.h"
 #include "launcher/launcher.h"
 #include "launcher/workers.h"
 
@@ -34,24 +34,12 @@ static ql_err allow_root(const ql_arguments *a) {
     return ql_ok();
 }
 
-/* What mpirun should do differently from its defaults; the user's own settings win. */
-static void set_environment(void) {
-    static const char *const settings[][2] = {
-        {"OMPI_MCA_hwloc_base_binding_policy", "none"}, /* else two ranks get one core each */
-        {"OMPI_MCA_btl", "self,vader"},                 /* one machine: no listening sockets */
-        {"OMPI_MCA_btl_vader_single_copy_mechanism", "none"},
-        {"OMPI_MCA_btl_base_warn_component_unused", "0"},
-        {"HDF5_USE_FILE_LOCKING", "FALSE"},
-        {"NCCL_DEBUG", "WARN"},
-    };
-    for (size_t i = 0; i < QL_LEN(settings); i++) setenv(settings[i][0], settings[i][1], 0);
-}
-
 /* The words for the worker: all but those that are ours. */
 static size_t put_worker_words(const ql_arguments *a, char **argv, size_t n) {
     for (size_t i = 0; i < a->count; i++) {
-        if (i < a->first_rest && !strcmp(a->word[i], "-n")) i++;
-        else if (i < a->first_rest && !strcmp(a->word[i], "--allow-root")) continue;
+        bool is_option = i < a->first_rest;
+        if (is_option && (!strcmp(a->word[i], "-n") || !strcmp(a->word[i], "--hosts") || !strcmp(a->word[i], "--hostfile"))) i++;
+        else if (is_option && !strcmp(a->word[i], "--allow-root")) continue;
         else argv[n++] = a->word[i];
     }
     return n;
@@ -69,46 +57,65 @@ static ql_err become_worker(char **argv) {
     return e;
 }
 
-static ql_err start_workers(const ql_arguments *a, int64_t n_ranks, char *worker) {
-    char **argv = QL_NEW_ARRAY(char *, a->count + 8);
-    char   count[32];
-    size_t n = 0;
-    snprintf(count, sizeof count, "%lld", (long long)n_ranks);
-    static char mpirun[] = "mpirun", np[] = "-np", map_by[] = "--map-by", oversubscribe[] = ":OVERSUBSCRIBE";
-    if (n_ranks > 1) {
-        argv[n++] = mpirun;
-        argv[n++] = np;
-        argv[n++] = count;
-        if (n_ranks > sysconf(_SC_NPROCESSORS_ONLN)) {
-            argv[n++] = map_by;
-            argv[n++] = oversubscribe;
-        }
-    }
-    argv[n++] = worker;
-    put_worker_words(a, argv, n);
+/* How the workers are started: by themselves, or by an mpirun on this machine or on hosts. */
+typedef struct {
+    int64_t  n_ranks;
+    ql_hosts hosts;
+    char    *worker;
+    ql_mpi   mpi;
+} plan;
+
+static bool needs_mpirun(const plan *p) {
+    return p->n_ranks > 1 || p->hosts.count > 0;
+}
+
+static ql_err start_several(const plan *p, char **words, bool saves) {
     int    status = 0;
-    bool   saves = !ql_arguments_value(a, "--check");
-    ql_workers_mark();
-    ql_err e = n_ranks > 1 ? ql_attend(argv, saves, &status) : become_worker(argv);
-    free(argv);
+    char **argv = ql_mpi_command(&p->mpi, p->n_ranks, &p->hosts, words);
+    ql_err e = ql_attend(argv, saves, &status);
+    ql_mpi_command_free(argv);
     if (!ql_bad(e)) exit(status); /* the workers have said why */
-    return n_ranks > 1 ? ql_err_prefix(e, "Open MPI is needed for more than one worker (package openmpi-bin)") : e;
+    return e;
+}
+
+static ql_err start_workers(const ql_arguments *a, const plan *p) {
+    char **words = QL_NEW_ARRAY(char *, a->count + 2);
+    words[0] = p->worker;
+    put_worker_words(a, words, 1);
+    ql_workers_mark();
+    ql_err e = needs_mpirun(p) ? start_several(p, words, !ql_arguments_value(a, "--check")) : become_worker(words);
+    free(words);
+    return e;
+}
+
+static ql_err read_places(const ql_arguments *a, plan *p) {
+    const char *given = ql_arguments_value(a, "-n");
+    QL_TRY(ql_hosts_read(ql_arguments_value(a, "--hosts"), ql_arguments_value(a, "--hostfile"), &p->hosts));
+    p->n_ranks = p->hosts.count > 0 ? ql_hosts_slots(&p->hosts) : 1;
+    if (given && !ql_value_whole(given, &p->n_ranks)) return ql_fail(QL_USAGE, "qlora run: -n is '%s'", given);
+    return ql_ok();
+}
+
+static ql_err prepare(const ql_arguments *a, plan *p) {
+    QL_TRY(read_places(a, p));
+    QL_TRY(check_config(a));
+    if (needs_mpirun(p)) QL_TRY(allow_root(a));
+    ql_environment_check(geteuid() == 0 && !ql_in_container());
+    QL_TRY(ql_worker_find(&p->worker));
+    if (!needs_mpirun(p)) return ql_ok();
+    QL_TRY(ql_mpi_find(p->worker, &p->mpi));
+    QL_TRY(ql_mpi_check(&p->mpi, p->n_ranks, &p->hosts));
+    ql_mpi_set_environment(&p->mpi, &p->hosts, NULL);
+    ql_environment_print();
+    return ql_ok();
 }
 
 ql_err ql_start_run(const ql_arguments *a) {
-    const char *given = ql_arguments_value(a, "-n");
-    int64_t     n_ranks = 1;
-    if (given && !ql_value_whole(given, &n_ranks)) return ql_fail(QL_USAGE, "qlora run: -n is '%s'", given);
-    QL_TRY(check_config(a));
-    if (n_ranks > 1) {
-        QL_TRY(allow_root(a));
-        set_environment();
-    }
-    ql_environment_check(geteuid() == 0 && !ql_in_container());
-    if (n_ranks > 1) ql_environment_print();
-    char *worker;
-    QL_TRY(ql_worker_find(&worker));
-    ql_err e = start_workers(a, n_ranks, worker);
-    free(worker);
+    plan   p = {0};
+    ql_err e = prepare(a, &p);
+    if (!ql_bad(e)) e = start_workers(a, &p);
+    ql_mpi_free(&p.mpi);
+    ql_hosts_free(&p.hosts);
+    free(p.worker);
     return e;
 }

@@ -49,9 +49,13 @@ static bool has_word(const ql_str *environment, const char *word, bool as_prefix
 }
 
 /* mpirun carries the mark, too; only what it started has a rank. */
+static bool has_rank(const ql_str *environment) {
+    return has_word(environment, "OMPI_COMM_WORLD_RANK=", true) || has_word(environment, "PMI_RANK=", true);
+}
+
 static bool is_ours(int pid, bool only_ranks) {
     ql_str environment = read_all(pid, "environ");
-    bool   ours = has_word(&environment, mark, false) && (!only_ranks || has_word(&environment, "OMPI_COMM_WORLD_RANK=", true));
+    bool   ours = has_word(&environment, mark, false) && (!only_ranks || has_rank(&environment));
     ql_str_free(&environment);
     return ours;
 }

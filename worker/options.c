@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/config/config.h"
+#include "collective/collective.h"
 
 static const char help[] =
     "qlora-worker fine-tunes a Hugging Face causal language model: QLoRA, one process per device.\n"
@@ -32,7 +33,9 @@ static const char help[] =
 
 ql_err ql_options_print(const ql_options *o) {
     if (!strcmp(o->text, "--version")) {
-        printf("qlora-worker %s\n", QL_VERSION);
+        char library[64];
+        ql_world_library(library);
+        printf("qlora-worker %s\n%s%s", QL_VERSION, library, library[0] ? "\n" : ""); /* the second line: launcher/flavour.c */
     } else if (!strcmp(o->text, "--help-config")) {
         ql_str text = {0};
         ql_config_help(&text, false);

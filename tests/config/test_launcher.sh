@@ -16,6 +16,7 @@ exit 7
 END
 cat > "$folder/tools/mpirun" <<'END'
 #!/bin/sh
+[ "$1" != --version ] || exec echo 'mpirun (Open MPI) 4.1.4'
 printf 'mpirun binding=%s root=%s' "$OMPI_MCA_hwloc_base_binding_policy" "$OMPI_ALLOW_RUN_AS_ROOT"
 for word in "$@"; do printf ' <%s>' "${word##*/}"; done
 printf '\n'
@@ -73,6 +74,38 @@ expect 64 "*command line: lora_r=0: lora_r is '0'*" run good.yaml lora_r=0
 expect 64 "*-n is '0'; expected N: *" run -n 0 good.yaml
 expect 0 'environment *OMPI_MCA_btl=self,vader *mpirun binding=none root=* <-np> <2> *<qlora-worker> <good.yaml> <seed=3>' run -n 2 --allow-root good.yaml seed=3
 expect 0 '*mpirun * <-np> <4000> <--map-by> <:OVERSUBSCRIBE> <qlora-worker> <good.yaml>' run -n 4000 --allow-root good.yaml
+
+# Hosts.
+expect 0 '*OMPI_MCA_btl=self,vader,tcp *mpirun * <-np> <4> <--host> <a:1,b.c:3> *<-x> <QLORA_RUN_ID> *<qlora-worker> <good.yaml>' \
+    run --hosts a,b.c:3 --allow-root good.yaml
+expect 0 '*<-np> <1> <--host> <a:1>*' run --hosts a --allow-root good.yaml
+expect 64 '*-n is 5, but the hosts have 4 slots; name more, as HOST:N' run -n 5 --hosts a,b:3 --allow-root good.yaml
+printf '# machines\n\n  one slots=2 max_slots=4   # the first\ntwo\r\n' > machines
+expect 0 '*<-np> <3> <--host> <one:2,two:1>*' run --hostfile machines --allow-root good.yaml
+expect 64 '*--hosts and --hostfile exclude each other' run --hostfile machines --hosts a good.yaml
+# shellcheck disable=SC2016 # nothing is to be expanded
+for name in 'a;touch x' '$(touch x)' 'a b' '-x' '' 'a,,b' 'a,' 'me@a' '`x`' 'a"b' "a'b" $'a\nb' 'ä'; do
+    expect 64 '*--hosts*' run --hosts="$name" good.yaml
+    printf 'ok\n%s slots=1\n' "$name" > machines
+    case $name in '' | 'a;touch x' | '$(touch x)' | 'a b' | *$'\n'*) ;; *) expect 64 '*machines:2: *is no name of a host; *' run --hostfile machines good.yaml ;; esac
+done
+expect 64 "*--hosts: '0' is no number of slots; expected 1 to 4096" run --hosts a:0 good.yaml
+expect 64 "*--hosts: '1e3' is no number of slots*" run --hosts a:1e3 good.yaml
+expect 64 "*--hosts: '99999999999999999999' is no number of slots*" run --hosts a:99999999999999999999 good.yaml
+expect 64 '*--hosts: the host A is there twice; *' run --hosts a,b,A good.yaml
+expect 64 '*--hosts: more than 4096 hosts or slots' run --hosts a:4000,b:4000 good.yaml
+printf 'a slots=1\nb slots=0\n' > machines
+expect 64 "*machines:2: '0' is no number of slots*" run --hostfile machines good.yaml
+printf 'a slots=1\nb slot=2\n' > machines
+expect 64 "*machines:2: 'slot=2' is not understood; expected: NAME slots=N" run --hostfile machines good.yaml
+printf 'a\n\na\n' > machines
+expect 64 '*machines:3: the host a is there twice*' run --hostfile machines good.yaml
+printf '# nobody\n' > machines
+expect 64 '*machines: names no host' run --hostfile machines good.yaml
+printf 'a\0b\n' > machines
+expect 64 '*machines: is no text' run --hostfile machines good.yaml
+expect 64 '*nowhere: *' run --hostfile nowhere good.yaml
+[[ ! -e x ]] || { echo 'a name of a host was run'; failures=$((failures + 1)); }
 
 # What loads code is said, and what may be a secret is not.
 export HDF5_PLUGIN_PATH=/some/where NCCL_TUNER_PLUGIN=x.so NCCL_API_TOKEN=hush PMIX_MCA_psec=none
