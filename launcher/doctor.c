@@ -16,18 +16,19 @@ static const ql_check checks[] = {
     {"memory", ql_check_memory, 20, false},
     {"limits", ql_check_limits, 20, false},
     {"/dev/shm", ql_check_shared_memory, 20, false},
+    {"tmp", ql_check_temporary, 20, false}, /* before mpirun makes what is missing */
     {"mpi", ql_check_mpi, 150, false},
     {"slurm", ql_check_slurm, 60, false},
     {"network", ql_check_network, 30, false},
     {"environment", ql_check_environment, 20, false},
     {"user", ql_check_user, 20, false},
-    {"tmp", ql_check_temporary, 20, false},
     {"cache", ql_check_cache, 20, false},
-    {"config", ql_check_config, 20, true},
     {"job", ql_check_job, 200, true},
     {"plan", ql_check_plan, 60, true},
     {"output", ql_check_output, 30, true},
 };
+
+static const ql_check configuration = {"config", ql_check_config, 20, true};
 
 /* One JSON object from the worker; NULL: whatever it said was none, which its check will tell. */
 static ql_json *ask_worker(const ql_patient *p, const char *what, bool with_config) {
@@ -48,13 +49,13 @@ static ql_json *ask_worker(const ql_patient *p, const char *what, bool with_conf
     return said;
 }
 
-/* By a check, so that a file system that does not answer is met there and not here. */
-static bool is_in_order(const char *check, const ql_findings *f) {
+static bool has_error(const ql_findings *f) {
     for (size_t i = 0; i < f->count; i++)
-        if (!strcmp(f->item[i].check, check) && f->item[i].severity == QL_ERROR) return false;
-    return true;
+        if (f->item[i].severity == QL_ERROR) return true;
+    return false;
 }
 
+/* After its check has read it: a file system that does not answer is met there and not here. */
 static void read_config(ql_patient *p) {
     char **overrides = (char **)(uintptr_t)(p->word + 1);
     p->has_config = !ql_bad(ql_config_read(p->word[0], overrides, p->words - 1, &p->config, NULL));
@@ -65,11 +66,8 @@ static void examine(ql_patient *p, ql_findings *f) {
     if (p->worker) p->probe = ask_worker(p, "--probe", false);
     p->ranks = ql_gpus(p) > 0 ? ql_gpus(p) : 1;
     if (p->words > 0) {
-        static const ql_check configuration = {"config", ql_check_config, 20, true};
-        ql_findings           before = {0};
-        ql_check_run(&configuration, p, &before);
-        if (is_in_order("config", &before)) read_config(p);
-        ql_findings_free(&before);
+        ql_check_run(&configuration, p, f);
+        if (!has_error(f)) read_config(p);
     }
     if (p->worker && p->has_config) p->plan = ask_worker(p, "--plan", true);
     for (size_t i = 0; i < QL_LEN(checks); i++)

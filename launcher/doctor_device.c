@@ -153,8 +153,7 @@ void ql_check_driver(const ql_patient *p) {
 static void check_visible(void) {
     static const char *const names[] = {"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"};
     const char              *value = getenv(names[0]), *of_container = getenv(names[1]);
-    bool                     hides_all;
-    const char              *fault = value ? ql_visible_devices_fault(value, &hides_all) : NULL;
+    const char              *fault = value ? ql_visible_devices_fault(value) : NULL;
     if (fault) ql_warning("unset it, or list numbers of GPUs with commas: 0,1", "%s=\"%s\" %s", names[0], value, fault);
     if (of_container && (!strcmp(of_container, "void") || !strcmp(of_container, "none")))
         ql_warning("start the container with --gpus all", "%s=%s: this container has no GPUs", names[1], of_container);

@@ -12,10 +12,21 @@ enum { ASKING = 9, LONGEST = 2000 };
 
 /* ---- in the check's process ---- */
 
-/* One line of printable text. */
+/* Bytes of one character of UTF-8; 0: it is none. */
+static size_t character(const char *p) {
+    unsigned char c = (unsigned char)p[0];
+    size_t        n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+    for (size_t i = 1; i < n; i++)
+        if (((unsigned char)p[i] & 0xc0) != 0x80) return 0;
+    return n;
+}
+
+/* One line of printable text: names of files may be anything, and JSON may not. */
 static void put_part(ql_str *line, const char *text) {
     char *copy = ql_strndup(text, LONGEST);
     ql_hide_controls(copy, true);
+    for (char *p = copy; *p; p += character(p))
+        if (!character(p)) *p = '?';
     ql_str_puts(line, copy);
     free(copy);
 }

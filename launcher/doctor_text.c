@@ -239,19 +239,17 @@ static bool comes_twice(const char *value, const char *word, size_t n) {
 }
 
 /* CUDA takes the words up to the first that it does not know. */
-const char *ql_visible_devices_fault(const char *value, bool *hides_all) {
-    *hides_all = true;
+const char *ql_visible_devices_fault(const char *value) {
     if (!*value) return "is empty, which hides all GPUs";
-    if (!strcmp(value, "-1")) return "hides all GPUs";
     for (const char *p = value; *p; p += *p == ',') {
         size_t n = strcspn(p, ",");
-        if (!is_device(p, n)) return *hides_all ? "begins with no number or name of a GPU, which hides all GPUs" : "holds a word that is no number or name of a GPU; what follows is ignored";
+        bool   known = is_device(p, n);
+        if (!known && p == value) return "begins with no number or name of a GPU, which hides all GPUs";
+        if (!known) return "holds a word that is no number or name of a GPU; what follows is ignored";
         if (comes_twice(value, p, n)) return "names a GPU twice, which hides all GPUs";
-        *hides_all = false;
         p += n;
     }
-    if (value[strlen(value) - 1] == ',') return "ends with a comma";
-    return NULL;
+    return value[strlen(value) - 1] == ',' ? "ends with a comma" : NULL;
 }
 
 const char *ql_interface_trap(const char *name) {

@@ -26,8 +26,8 @@ double ql_cgroup_cpus_v1(const char *quota, const char *period);
 
 /* Whether srun speaks PMIx, by what `srun --mpi=list` said on either output. */
 bool ql_srun_speaks_pmix(const char *text);
-/* What is odd about a value of CUDA_VISIBLE_DEVICES, as the end of a sentence; NULL: nothing. `hides_all`: no GPU is left. */
-const char *ql_visible_devices_fault(const char *value, bool *hides_all);
+/* What is odd about a value of CUDA_VISIBLE_DEVICES, as the end of a sentence; NULL: nothing. */
+const char *ql_visible_devices_fault(const char *value);
 /* What an interface of this name usually is, if it leads to no other machine: "Docker's bridge"; NULL: it may. */
 const char *ql_interface_trap(const char *name);
 /* "580.65" of /proc/driver/nvidia/version; NULL: not found. Caller frees. */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 
 /* Known to the handler of signals. */
 static char first[4096], second[4096];
@@ -50,7 +51,7 @@ static ql_err write_and_sync(const char *folder, int fd, ql_trial *out) {
     char bytes[64 << 10];
     memset(bytes, 'q', sizeof bytes);
     double start = ql_seconds();
-    if (write(fd, bytes, sizeof bytes) != (ssize_t)sizeof bytes) return ql_fail_errno("64 KiB cannot be written");
+    QL_TRY(ql_write_all(fd, bytes, sizeof bytes, "a file of 64 KiB"));
     if (fsync(fd) != 0) return ql_fail_errno("fsync fails");
     QL_TRY(sync_folder(folder));
     out->sync_seconds = ql_seconds() - start;

@@ -190,20 +190,25 @@ void ql_check_temporary(const ql_patient *p) {
 
 /* ---- Slurm ---- */
 
-static bool says_pmix(void) {
+static void check_pmix(void) {
     const char *argv[] = {"srun", "--mpi=list", NULL};
     ql_answer   a;
     ql_asking("srun --mpi=list");
-    bool yes = !ql_bad(ql_child_ask(argv, 20, &a)) && (ql_srun_speaks_pmix(a.text.data) || ql_srun_speaks_pmix(a.errors.data));
+    bool  asked = !ql_bad(ql_child_ask(argv, 10, &a)), speaks = asked && (ql_srun_speaks_pmix(a.text.data) || ql_srun_speaks_pmix(a.errors.data));
+    char *said = ql_answer_first_line(&a.errors);
+    if (speaks) ql_fine("srun speaks PMIx: srun --mpi=pmix starts workers");
+    else if (asked && a.is_late) ql_warning("see whether the controller answers: scontrol ping", "srun --mpi=list: no answer within 10 s");
+    else if (asked && a.status != 0) ql_remark("only for use with Slurm: this machine needs the cluster's slurm.conf (SLURM_CONF)", "srun is here, and Slurm is not set up: %s", said);
+    else ql_warning("start workers by mpirun inside the job; or ask for Slurm's PMIx plugin", "srun --mpi=list knows no pmix: workers that srun starts cannot find each other");
+    free(said);
     ql_answer_free(&a);
-    return yes;
 }
 
 static bool is_program(const char *name) {
     const char *argv[] = {name, "--version", NULL};
     ql_answer   a;
     ql_asking("%s --version", name);
-    bool there = !ql_bad(ql_child_ask(argv, 15, &a)) && a.status != QL_CHILD_ABSENT;
+    bool there = !ql_bad(ql_child_ask(argv, 10, &a)) && a.status != QL_CHILD_ABSENT;
     ql_answer_free(&a);
     return there;
 }
@@ -221,8 +226,7 @@ void ql_check_slurm(const ql_patient *p) {
         ql_fine("not here");
         return;
     }
-    if (says_pmix()) ql_fine("srun speaks PMIx: srun --mpi=pmix starts workers");
-    else ql_warning("start workers by mpirun inside the job; or ask for Slurm's PMIx plugin", "srun --mpi=list knows no pmix: workers that srun starts cannot find each other");
+    check_pmix();
     static const char *const others[] = {"sbatch", "scontrol", "scancel"};
     for (size_t i = 0; i < QL_LEN(others); i++)
         if (!is_program(others[i])) ql_warning("install Slurm's client programs", "%s is not here: %s", others[i], i == 1 ? "jobs cannot requeue themselves" : "jobs cannot be submitted or cancelled");
