@@ -6,6 +6,7 @@
 # shellcheck source=completion/qlora.bash
 . "$top/completion/qlora.bash"
 # shellcheck disable=SC2154 # bin: of tests/support/shell.sh
+bin=$(cd "$bin" && pwd)
 qlora=$bin/qlora
 
 # offers NAME WANTED WORD...: what is offered for the last word, with what stands before it, is exactly WANTED
