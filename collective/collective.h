@@ -50,6 +50,7 @@ void ql_world_dismiss(const ql_world *w, ql_code code);
 
 /* Local. */
 ql_place ql_world_place(const ql_world *w);
+void ql_world_library(char name[64]); /* "Open MPI 4.1.4", before any world; "": a build without MPI */
 const char *ql_world_kind(const ql_world *w); /* "single process", "Open MPI 4.1.4", ... */
 
 /* Collective. Element by element over all ranks, in place, in pieces of at most 32 MiB. Integers,

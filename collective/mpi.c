@@ -26,7 +26,7 @@ static ql_err verdict(int status, const char *doing) {
 }
 
 /* "Open MPI v4.1.4, package: ..." and "MPICH Version:\t4.0.2\n..." become "Open MPI 4.1.4" and "MPICH 4.0.2". */
-static void library_name(char kind[64]) {
+void ql_wire_library(char kind[64]) {
     char text[MPI_MAX_LIBRARY_VERSION_STRING] = "MPI";
     int n = 0;
     MPI_Get_library_version(text, &n);
@@ -81,7 +81,7 @@ ql_err ql_wire_open(int *argc, char ***argv, ql_launch launch, ql_place *place, 
     QL_TRY(verdict(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "at start"));
     QL_TRY(find_place(place));
     compare_with_launcher(place);
-    library_name(kind);
+    ql_wire_library(kind);
     QL_CHECK(launch.size == 0 || launch.size == place->size, QL_USAGE,
              "%d processes were started, but %s sees %d; use the mpirun that belongs to it", launch.size, kind,
              place->size);

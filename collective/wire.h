@@ -9,6 +9,8 @@ enum { QL_WIRE_PIECE = 32 << 20 }; /* bytes in one message at most */
 
 /* `kind` receives the name of the library. QL_USAGE when it cannot work with this launcher. */
 QL_RESULT ql_wire_open(int *argc, char ***argv, ql_launch launch, ql_place *place, char kind[64]);
+/* Local, at any time: the name of the library; "": this build has none. */
+void      ql_wire_library(char kind[64]);
 QL_RESULT ql_wire_close(void);
 /* From here on the calls below are among the ranks that bring `works`; a rank that does brings its place among all
  * and receives the one among them. */

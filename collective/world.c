@@ -47,6 +47,10 @@ const char *ql_world_kind(const ql_world *w) {
     return w->kind;
 }
 
+void ql_world_library(char name[64]) {
+    ql_wire_library(name);
+}
+
 /* ---- exchanges: everything that ranks do together goes through here, in the same order on all of them ---- */
 
 static ql_pulse_kind enter(ql_ring_what what, size_t count) {
