@@ -5,7 +5,14 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../support/slurm.sh" "$@"
 # shellcheck source=tests/faults/record.sh
 . "$top/tests/faults/record.sh"
-export PATH=$bin:$PATH
+# The worker with a hook (tests/faults/README.md): QLORA_FAULT makes ranks linger at a step until they are asked to stop, so that no test depends on
+# how fast this machine is.
+mkdir "$scratch/bin"
+cp "$bin/qlora" "$scratch/bin/qlora"
+ln -s "$bin/qlora-worker-faulty" "$scratch/bin/qlora-worker"
+[ -x "$bin/qlora-worker-faulty" ] || cluster_failed "qlora-worker-faulty is not built"
+export PATH=$scratch/bin:$PATH
+at_20='*:20:asked=55:step'
 export QLORA_SAVE_PATIENCE=600 OMPI_MCA_mpi_yield_when_idle=1
 bound=300 # seconds until something counts as never happening
 
@@ -42,7 +49,7 @@ digest() {
 undisturbed() {
   local folder=$1
   shift
-  (cd "$folder" && qlora-worker --threads 1 config.yaml output_dir=alone "$@" >alone.log 2>&1) || flunk "the run without Slurm: $(tail -n 3 "$folder/alone.log")"
+  (cd "$folder" && QLORA_FAULT='' "$bin/qlora-worker" --threads 1 config.yaml output_dir=alone "$@" >alone.log 2>&1) || flunk "the run without Slurm: $(tail -n 3 "$folder/alone.log")"
   wanted=$(digest "$folder/alone")
   [ -n "$wanted" ] || flunk "the run without Slurm made no adapter"
   rm -rf "$folder/alone"
@@ -91,7 +98,9 @@ until_requeued() {
   else
     flunk "$1: is not put back into the queue ($(state_of "$2"), $(restarts_of "$2") restarts): $(tail -n 3 "$log")"
   fi
-  wait_until "$bound" machines_are_quiet # a step's PMIx server is in the way of its successor
+  # A step's PMIx server is in the way of its successor, and slurmd takes no job in the second in which it has ended its predecessor.
+  wait_until "$bound" machines_are_quiet
+  sleep 1.5
   scontrol update "jobid=$2" StartTime=now
 }
 

@@ -7,15 +7,16 @@
 grace_time=4
 cluster_up 2
 folder="$scratch/a run"
-write_config "$folder" 600
+write_config "$folder" 40
 undisturbed "$folder"
+export QLORA_FAULT=$at_20
 
 # preempted NAME TEMPLATE SBATCH-OPTION...
 preempted() {
   local name=$1 template=$2 urgent
   shift 2
   submit "$folder" "$template" "$@"
-  until_step "$folder/out" 10
+  until_step "$folder/out" 19
   urgent=$(sbatch --parsable --output=/dev/null -p urgent -N 2 --exclusive --wrap 'sleep 1')
   until_requeued "$name" "$job" 1
   until_over "$name: the urgent job" "$urgent" COMPLETED
@@ -26,11 +27,12 @@ preempted() {
 
 preempted "srun, two machines" srun --nodes=2 --ntasks-per-node=2
 exact "srun, two machines"
-record "13" "T40" srun "preempted under srun: saved as the grace begins, requeued, no step lost" "2 machines x 2 ranks: stopped at $(stopped_at), on from $(resumed_at)"
+figure="2 machines x 2 ranks: stopped at $(stopped_at), on from $(resumed_at)"
 preempted "srun, one machine" srun --nodes=1
 exact "srun, one machine"
-for nodes in 2 1; do
-  preempted "mpirun, $nodes" mpirun --nodes="$nodes" --ntasks-per-node=2
-  record "13" "T40" "mpirun_$nodes" "preempted under mpirun on $nodes: requeued, goes on from the last checkpoint" "stopped at '$(stopped_at)', on from '$(resumed_at)'"
-done
+record "13" "T40" preempted_srun "preempted under srun: saved as the grace begins, requeued, no step lost" "$figure; 1 x 1: $(stopped_at), $(resumed_at)"
+preempted "mpirun, two machines" mpirun --nodes=2 --ntasks-per-node=2
+figure="2 machines: stopped at '$(stopped_at)', on from $(resumed_at)"
+preempted "mpirun, one machine" mpirun --nodes=1 --ntasks-per-node=2
+record "13" "T40" preempted_mpirun "preempted under mpirun: requeued, goes on from the last checkpoint" "$figure; 1 machine: '$(stopped_at)', $(resumed_at)"
 finish

@@ -32,19 +32,23 @@ export SLURM_CONF=$cluster/slurm.conf
 network=10.77.0
 slurmd_of=() # process ids
 
-# Of a node, what a machine has for itself.
-start_node() {
-  local i=$1
-  ip netns add "n$i"
-  ip link add "v$i" type veth peer name eth0 netns "n$i"
-  ip link set "v$i" master hub up
-  ip -n "n$i" addr add "$network.$((10 + i))/24" dev eth0
-  ip -n "n$i" link set eth0 up
-  ip -n "n$i" link set lo up
+# start_slurmd NODE: in the node's network, with a /dev/shm of its own
+start_slurmd() {
   # Not `ip netns exec`, which mounts a /sys in which slurmd misses its control groups.
-  nsenter --net="/run/netns/n$i" unshare --mount --uts sh -c "mount -t tmpfs -o mode=1777 shared /dev/shm &&
-    hostname n$i && exec slurmd -D -N n$i" >"$cluster/log/slurmd-n$i.out" 2>&1 &
-  slurmd_of[i]=$!
+  nsenter --net="/run/netns/n$1" unshare --mount --uts sh -c "mount -t tmpfs -o mode=1777 shared /dev/shm &&
+    hostname n$1 && exec slurmd -D -N n$1" >>"$cluster/log/slurmd-n$1.out" 2>&1 &
+  # shellcheck disable=SC2034 # for tests
+  slurmd_of[$1]=$!
+}
+
+start_node() {
+  ip netns add "n$1"
+  ip link add "v$1" type veth peer name eth0 netns "n$1"
+  ip link set "v$1" master hub up
+  ip -n "n$1" addr add "$network.$((10 + $1))/24" dev eth0
+  ip -n "n$1" link set eth0 up
+  ip -n "n$1" link set lo up
+  start_slurmd "$1"
 }
 
 write_configuration() {
@@ -129,6 +133,7 @@ cluster_up() {
     --log-file "$cluster/log/munge" --socket "$cluster/munge.socket" >"$cluster/log/munged.out" 2>&1 &
   wait_until 30 test -S "$cluster/munge.socket" || cluster_failed "munged does not start"
   slurmctld -D -i >"$cluster/log/slurmctld.out" 2>&1 &
+  # shellcheck disable=SC2034 # for tests
   slurmctld=$!
   for ((i = 0; i < nodes; i++)); do start_node "$i"; done
   wait_until 120 nodes_are_idle "$nodes" || cluster_failed "the machines do not come up"
