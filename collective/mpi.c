@@ -143,6 +143,13 @@ ql_err ql_wire_send(const ql_place *place, int from, const void *data, void *rec
     return ql_ok();
 }
 
+ql_err ql_wire_move(const ql_place *place, int from, int to, void *data, size_t n) {
+    static const char doing[] = "between two ranks";
+    if (place->rank == from) return verdict(MPI_Send(data, (int)n, MPI_BYTE, to, TAG_PIECE, together), doing);
+    if (place->rank == to) return verdict(MPI_Recv(data, (int)n, MPI_BYTE, from, TAG_PIECE, together, MPI_STATUS_IGNORE), doing);
+    return ql_ok();
+}
+
 ql_err ql_wire_share(const void *mine, size_t n, void *all) {
     return verdict(MPI_Allgather(mine, (int)n, MPI_BYTE, all, (int)n, MPI_BYTE, together), "in a vote");
 }
