@@ -53,6 +53,11 @@ size_t ql_interfaces(ql_interface *out, size_t most) {
     return n;
 }
 
+void ql_interfaces_cure(ql_str *out) {
+    ql_str_puts(out, "name the interface that connects the hosts in OMPI_MCA_btl_tcp_if_include and NCCL_SOCKET_IFNAME; here: ");
+    ql_interfaces_text(out);
+}
+
 void ql_interfaces_text(ql_str *out) {
     ql_interface list[64];
     size_t       n = ql_interfaces(list, QL_LEN(list)), listed = 0;

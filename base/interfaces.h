@@ -13,3 +13,5 @@ typedef struct {
 size_t ql_interfaces(ql_interface *out, size_t most);
 /* "eth0 10.0.0.3, docker0 172.17.0.1 (leads to containers)": those that are up, without the loopback. */
 void   ql_interfaces_text(ql_str *out);
+/* What to do when hosts do not reach each other, or slowly: the variables that choose an interface, and those there are. */
+void   ql_interfaces_cure(ql_str *out);

@@ -23,6 +23,8 @@ typedef struct {
  * nobody behind, and what Open MPI leaves then is marked for the next start to remove. One that a shell started lives on, as
  * users of nohup and of daemons count on. */
 void ql_world_tie(void);
+/* Local, at any time: whether ranks are on other machines, too, as whoever started us says. */
+bool ql_world_spans_hosts(void);
 /* Collective. Starts MPI only when the environment says that there are several processes
  * (mpirun, srun --mpi=pmix, mpiexec of MPICH). QL_USAGE when there are but they cannot find each
  * other: srun without PMIx, a build without MPI, the mpirun of another MPI. */

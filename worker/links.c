@@ -132,14 +132,13 @@ static void put_link(const ql_link *l, ql_str *out) {
 }
 
 static void warn(const ql_link *l, const char *name, const far_end *end, size_t exchange) {
-    ql_str link = {0}, here = {0};
+    ql_str link = {0}, cure = {0};
     put_link(l, &link);
-    ql_interfaces_text(&here);
-    ql_warn("the link to %s is slow, %s: the gradients of a step, %.3g MB, take at least %.2g s; if another interface is faster, name it in "
-            "OMPI_MCA_btl_tcp_if_include and NCCL_SOCKET_IFNAME; here: %s; on %s: %s",
-            name, link.data, (double)exchange / 1e6, 2 * (double)exchange / l->bytes_per_second, here.data, name, end->all);
+    ql_interfaces_cure(&cure);
+    ql_warn("the link to %s is slow, %s: the gradients of a step, %.3g MB, take at least %.2g s; if there is a better way, %s; on %s: %s", name,
+            link.data, (double)exchange / 1e6, 2 * (double)exchange / l->bytes_per_second, cure.data, name, end->all);
     ql_str_free(&link);
-    ql_str_free(&here);
+    ql_str_free(&cure);
 }
 
 static void say(const ql_machines *m, const ql_link *links, const far_end *ends, int n, size_t exchange) {

@@ -69,7 +69,8 @@ hosts_up() {
     number=$((number + 1)) full=ql-$name-$$
     printf -v "host_$name" %s "$full"
     start_host "$name" "$full"
-    plug "$name" "$number"
+    plug "$name" "$number" eth0 "10.78.0.$number"
+    on "$name" ip link set lo up
   done
   start_exchange
 }
@@ -86,12 +87,12 @@ in_switch() {
   nsenter --net="/proc/$switch_pid/ns/net" "$@"
 }
 
-plug() { # NAME NUMBER
-  in_switch ip link add "port$2" type veth peer name eth0 netns "${host_pid[$1]}"
+# plug NAME PORT INTERFACE ADDRESS: one more cable
+plug() {
+  in_switch ip link add "port$2" type veth peer name "$3" netns "${host_pid[$1]}"
   in_switch ip link set "port$2" master br0 up
-  on "$1" ip address add "10.78.0.$2/24" dev eth0
-  on "$1" ip link set eth0 up
-  on "$1" ip link set lo up
+  on "$1" ip address add "$4/24" dev "$3"
+  on "$1" ip link set "$3" up
 }
 
 on() {
