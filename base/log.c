@@ -53,7 +53,8 @@ int ql_log_file(void) {
 
 bool ql_progress_is_bar(void) {
     const char *term = getenv("TERM");
-    return isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
+    bool        is_relayed = getenv("QLORA_TERMINAL") != NULL; /* qlora run passes on what we say, to a terminal */
+    return (is_relayed || isatty(STDERR_FILENO)) && term && strcmp(term, "dumb") != 0;
 }
 
 /* One write per line, so that the lines of several ranks do not mix. Nobody may be reading. False: only part of it was written. */

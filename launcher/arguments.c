@@ -88,7 +88,11 @@ static ql_err check_rest(const ql_arguments *a) {
     const ql_command *c = a->command;
     size_t            n = a->count - a->first_rest;
     char            **rest = a->word + a->first_rest;
-    if (c->rest == QL_REST_ANY) return ql_ok();
+    if (c->rest == QL_REST_ANY || c->rest == QL_REST_CONFIGS) return ql_ok();
+    if (c->rest == QL_REST_FOLDER) {
+        QL_CHECK(n == 1, QL_USAGE, "qlora %s: expected one folder; usage: %s", c->name, c->form);
+        return ql_ok();
+    }
     if (c->rest == QL_REST_NONE) {
         QL_CHECK(n == 0, QL_USAGE, "qlora %s: '%s' is one word too many; usage: %s", c->name, rest[0], c->form);
         return ql_ok();
@@ -142,6 +146,11 @@ void ql_arguments_free(ql_arguments *a) {
     *a = (ql_arguments){0};
 }
 
+bool ql_option_has_value(const ql_command *c, const char *option) {
+    const ql_option *o = option_named(c, option, strlen(option));
+    return o && o->kind != QL_ARG_FLAG;
+}
+
 const char *ql_arguments_value(const ql_arguments *a, const char *option) {
     const char *value = NULL;
     for (size_t i = 0; i < a->first_rest; i++) {
@@ -160,5 +169,5 @@ void ql_command_help(const ql_command *c) {
         printf("  %-22s %s\n", left, o->meaning);
         free(left);
     }
-    if (c->rest == QL_REST_CONFIG || c->rest == QL_REST_PROMPT) printf("\nKEY=VALUE sets a key of the configuration; qlora-worker --help-config lists them.\n");
+    if (c->rest == QL_REST_CONFIG || c->rest == QL_REST_CONFIGS || c->rest == QL_REST_PROMPT) printf("\nKEY=VALUE sets a key of the configuration; qlora-worker --help-config lists them.\n");
 }

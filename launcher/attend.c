@@ -1,110 +1,128 @@
-/* Standing by while mpirun runs the workers. mpirun itself gives them a second when it is asked to end, which is less than a step of a
- * real model takes, and a request that comes before it is ready ends it. So requests to stop go straight to the workers, once they
- * listen: the step is finished, saved, and 85 comes back. Nobody outlives us, or is left when we return. */
+/* mpirun itself gives workers a second when it is asked to end, which is less than a step of a real model takes, and a request
+ * that comes before it is ready ends it. So requests to stop go straight to the workers, once they listen: the step is finished,
+ * saved, and 85 comes back. Nobody outlives us, or is left when we return. */
+#include "launcher/attend.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "launcher/launcher.h"
+#include "base/log.h"
+#include "launcher/child.h"
 #include "launcher/workers.h"
 
+enum { ANSWER_SECONDS = 5 };
+
 typedef struct {
-    pid_t    mpirun;
-    int      how;        /* it ended, as waitpid says     */
-    bool     ended;
-    bool     saves;      /* the workers have something to save when they are asked to stop */
-    int      asked;      /* the request not yet passed on */
-    int      interrupts;
-    double   patience;   /* when mpirun is killed, seconds; 0: never */
-    sigset_t heard, before;
+    const ql_start *start;
+    ql_requests    *requests;
+    ql_relay       *said;
+    pid_t           child;
+    int             how;      /* it ended, as waitpid says     */
+    bool            ended;
+    int             asked;    /* the request not yet passed on */
+    double          patience; /* when the child is killed, seconds; 0: never */
 } attendance;
 
-/* Everything that happens is a signal that waits for us to fetch it, so nothing happens in between. */
-static void listen_to_signals(attendance *a) {
-    const int        requests[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2};
-    struct sigaction hang_up;
-    sigemptyset(&a->heard);
-    sigaddset(&a->heard, SIGCHLD);
-    for (size_t i = 0; i < QL_LEN(requests); i++) sigaddset(&a->heard, requests[i]);
-    sigaction(SIGHUP, NULL, &hang_up);
-    if (hang_up.sa_handler != SIG_IGN) sigaddset(&a->heard, SIGHUP); /* not under nohup */
-    signal(SIGCHLD, SIG_DFL);
-    sigprocmask(SIG_BLOCK, &a->heard, &a->before);
-}
-
 /* In a group of its own, so that Ctrl-C on the terminal reaches only us; gone when we are. */
-static QL_NORETURN void become(char **argv, pid_t parent, const sigset_t *mask) {
+static QL_NORETURN void become(char *const *argv, pid_t parent, const sigset_t *mask, int errors) {
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(QL_TEMP);
     int nothing = open("/dev/null", O_RDONLY);
     if (nothing >= 0) dup2(nothing, STDIN_FILENO);
+    if (dup2(errors, STDERR_FILENO) < 0) _exit(QL_TEMP);
+    signal(SIGPIPE, SIG_DFL);
     sigprocmask(SIG_SETMASK, mask, NULL);
     execvp(argv[0], argv);
-    _exit(errno == ENOENT ? 127 : 126);
+    _exit(errno == ENOENT ? QL_CHILD_ABSENT : 126);
 }
 
-/* mpirun, and whoever lost the parent below us. */
+static ql_err begin(attendance *a) {
+    int   both[2];
+    pid_t self = getpid();
+    if (pipe2(both, O_CLOEXEC) != 0) return ql_fail_errno("no pipe");
+    fcntl(both[0], F_SETFL, O_NONBLOCK); /* the workers' end stays as programs expect it */
+    ql_relay_begin(a->said, both[0], NULL);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    a->child = fork();
+    if (a->child == 0) become(a->start->argv, self, &a->requests->before, both[1]);
+    ql_err e = a->child < 0 ? ql_fail_errno("%s: cannot be started", a->start->argv[0]) : ql_ok();
+    close(both[1]);
+    return e;
+}
+
+/* The child, and whoever lost the parent below us. */
 static void reap(attendance *a) {
     int how;
     for (pid_t pid; (pid = waitpid(-1, &how, WNOHANG)) > 0;) {
-        if (pid != a->mpirun) continue;
+        if (pid != a->child) continue;
         a->ended = true;
         a->how = how;
     }
 }
 
 /* mpirun ends the workers, unless it has lost touch with them. */
-static void end_mpirun(attendance *a) {
-    enum { SECONDS = 5 };
-    kill(a->mpirun, SIGTERM);
-    a->patience = ql_seconds() + SECONDS;
+static void end_child(attendance *a) {
+    kill(a->child, SIGTERM);
+    a->patience = ql_seconds() + ANSWER_SECONDS;
+}
+
+static int tell(attendance *a, int sig) {
+    return ql_workers_tell(sig, a->start->is_mpirun ? 0 : a->child);
 }
 
 /* The second Ctrl-C: workers that had the first one leave at once. */
 static void hurry(attendance *a) {
-    bool had_first = !a->asked && ql_workers_tell(SIGINT) > 0;
-    if (!had_first) end_mpirun(a);
+    bool had_first = !a->asked && tell(a, SIGINT) > 0;
+    if (!had_first) end_child(a);
     a->asked = 0;
 }
 
-static void take(attendance *a, int sig) {
-    if (sig == SIGCHLD) reap(a);
-    else if (!a->saves) end_mpirun(a);
-    else if (sig == SIGINT && ++a->interrupts > 1) hurry(a);
-    else a->asked = sig;
-}
-
-/* One worker that knows is enough: the next vote tells all. */
-static void attend(attendance *a) {
-    const struct timespec moment = {0, 20 * 1000 * 1000}, long_time = {3600, 0};
-    while (!a->ended) {
-        int sig = sigtimedwait(&a->heard, NULL, a->asked || a->patience > 0 ? &moment : &long_time);
-        if (sig > 0) take(a, sig);
-        if (a->asked && ql_workers_tell(a->asked) > 0) a->asked = 0;
-        if (a->patience > 0 && ql_seconds() > a->patience) kill(a->mpirun, SIGKILL);
+static void hear(attendance *a) {
+    for (int sig; (sig = ql_requests_next(a->requests));) {
+        if (sig == SIGCHLD) reap(a);
+        else if (!a->start->saves) end_child(a);
+        else if (sig == SIGINT && a->requests->interrupts > 1) hurry(a);
+        else a->asked = sig;
     }
 }
 
-ql_err ql_attend(char **argv, bool saves, int *status) {
-    attendance a = {.saves = saves};
-    pid_t      self = getpid();
-    listen_to_signals(&a);
-    prctl(PR_SET_CHILD_SUBREAPER, 1);
-    a.mpirun = fork();
-    if (a.mpirun < 0) return ql_fail_errno("%s: cannot be started", argv[0]);
-    if (a.mpirun == 0) become(argv, self, &a.before);
+/* One worker that knows is enough: the next vote tells all. */
+static void act(attendance *a) {
+    if (a->asked && tell(a, a->asked) > 0) a->asked = 0;
+    if (a->patience > 0 && ql_seconds() > a->patience) kill(a->child, SIGKILL);
+}
+
+static void attend(attendance *a) {
+    while (!a->ended) {
+        bool          hurries = a->asked || a->patience > 0;
+        struct pollfd ready[] = {{.fd = a->requests->fd, .events = POLLIN},
+                                 {.fd = ql_relay_reads(a->said) ? a->said->from : -1, .events = POLLIN},
+                                 {.fd = ql_relay_writes(a->said) ? STDERR_FILENO : -1, .events = POLLOUT}};
+        poll(ready, QL_LEN(ready), hurries ? 20 : 1000);
+        if (ready[1].revents) ql_relay_take(a->said);
+        if (ready[2].revents) ql_relay_pass(a->said);
+        hear(a);
+        act(a);
+    }
+}
+
+ql_err ql_attend(const ql_start *s, ql_requests *requests, ql_relay *said, int *status) {
+    attendance a = {.start = s, .requests = requests, .said = said, .asked = requests->asked};
+    ql_relay_begin(said, -1, NULL);
+    QL_TRY(begin(&a));
     attend(&a);
     ql_workers_end();
     reap(&a);
-    QL_CHECK(!WIFEXITED(a.how) || WEXITSTATUS(a.how) != 127, QL_USAGE, "%s: is not there; install it", argv[0]);
-    *status = WIFEXITED(a.how) ? WEXITSTATUS(a.how) : QL_TEMP;
+    ql_relay_finish(said, ANSWER_SECONDS);
+    *status = WIFEXITED(a.how) ? WEXITSTATUS(a.how) : 128 + WTERMSIG(a.how);
+    QL_CHECK(*status != QL_CHILD_ABSENT, QL_USAGE, "%s: is not there; install it", s->argv[0]);
     return ql_ok();
 }

@@ -6,22 +6,30 @@
 #include "launcher/launcher.h"
 
 static const ql_option run_options[] = {
-    {"-n", "N", "number of workers; default 1, or the slots of all hosts", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
+    {"-n", "N", "number of workers; default: the slots of all hosts, else the GPUs that work, else 1", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
     {"--hosts", "A,B:N", "hosts to run on, with the slots (workers) of each; default 1", .kind = QL_ARG_TEXT},
     {"--hostfile", "FILE", "the same as lines: NAME slots=N", .kind = QL_ARG_TEXT},
     {"--device", "auto|cuda|cpu", "where to compute", .kind = QL_ARG_CHOICE},
     {"--threads", "N", "threads of each worker", .kind = QL_ARG_WHOLE, .low = 1, .high = 1024},
     {"--max-memory", "SIZE", "of each worker, such as 15GiB", .kind = QL_ARG_TEXT},
+    {"--jobs", "N", "of several CONFIGs, so many at a time; default: as many as there are GPUs for", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
+    {"--json", NULL, "of several CONFIGs, the table at the end as JSON lines", .kind = QL_ARG_FLAG},
     {"--check", NULL, "everything up to the first step, then stop", .kind = QL_ARG_FLAG},
     {"--allow-root", NULL, "start more than one worker as root outside a container", .kind = QL_ARG_FLAG},
     {0},
 };
 static const ql_option plan_options[] = {
     {"-n", "N", "number of workers to plan for; default 1", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
+    {"--gpu", "NAME", "for a card that is not there: T4, RTX3090, RTX4090, A100-40, A100-80, H100, H200", .kind = QL_ARG_TEXT},
     {"--json", NULL, "one JSON object instead of a table", .kind = QL_ARG_FLAG},
     {"--device", "auto|cuda|cpu", "where to compute", .kind = QL_ARG_CHOICE},
     {"--threads", "N", "threads of each worker", .kind = QL_ARG_WHOLE, .low = 1, .high = 1024},
     {"--max-memory", "SIZE", "of each worker, such as 15GiB", .kind = QL_ARG_TEXT},
+    {0},
+};
+static const ql_option checkpoints_options[] = {
+    {"--json", NULL, "one JSON object per checkpoint", .kind = QL_ARG_FLAG},
+    {"--newest", NULL, "stop at the first good one", .kind = QL_ARG_FLAG},
     {0},
 };
 static const ql_option inspect_options[] = {
@@ -92,15 +100,19 @@ static ql_err start_later(const ql_arguments *a) {
 }
 
 const ql_command ql_commands[] = {
-    {"run", "qlora run [-n N] [OPTIONS] CONFIG.yaml [KEY=VALUE ...]", "Starts the workers of a training run.", QL_REST_CONFIG,
-     run_options, ql_start_run},
-    {"plan", "qlora plan [-n N] [--json] CONFIG.yaml [KEY=VALUE ...]", "Prints what a run will need of every rank's memory, reading headers only.",
+    {"run", "qlora run [-n N] [OPTIONS] CONFIG.yaml ... [KEY=VALUE ...]",
+     "Starts the workers of a training run, watches them, and starts them again after faults.", QL_REST_CONFIGS, run_options, ql_start_run},
+    {"plan", "qlora plan [-n N] [--gpu NAME] [--json] CONFIG.yaml [KEY=VALUE ...]",
+     "Prints what a run will need of every rank's memory, whether it fits and what else would, reading headers only.",
      QL_REST_CONFIG, plan_options, start_plan},
     {"inspect", "qlora inspect [--rows A:B] [--json] CONFIG.yaml [KEY=VALUE ...]",
      "Shows what will be trained on: rows, documents, tokens, which of them are targets.", QL_REST_CONFIG, inspect_options,
      start_worker_tool},
     {"prepare", "qlora prepare CONFIG.yaml [KEY=VALUE ...]", "Tokenises and packs the data once, ahead of the run.", QL_REST_CONFIG,
      NULL, start_worker_tool},
+    {"checkpoints", "qlora checkpoints [--newest] [--json] OUTPUT_DIR",
+     "Lists a run's checkpoints, newest first, their digests verified: good, or bad and why.", QL_REST_FOLDER, checkpoints_options,
+     start_worker_tool},
     {"tokenize", "qlora tokenize --model DIR [--no-special]",
      "Standard input: one JSON string per line. Standard output: one JSON array of ids per line.", QL_REST_NONE, tokenize_options,
      start_worker_tool},

@@ -24,9 +24,9 @@ typedef struct {
 
 struct ql_command {
     const char *name, *form, *summary;
-    /* What stands beside the options: a CONFIG and KEY=VALUEs; KEY=VALUEs and a text; nothing; or
-     * whatever it may be, options included. */
-    enum { QL_REST_NONE, QL_REST_CONFIG, QL_REST_PROMPT, QL_REST_ANY } rest;
+    /* What stands beside the options: a CONFIG and KEY=VALUEs; KEY=VALUEs and a text; a folder; nothing; CONFIGs and KEY=VALUEs, which the
+     * command checks; or whatever it may be, options included. */
+    enum { QL_REST_NONE, QL_REST_CONFIG, QL_REST_PROMPT, QL_REST_FOLDER, QL_REST_CONFIGS, QL_REST_ANY } rest;
     const ql_option *options;
     /* Does not return when it could start something. */
     QL_RESULT (*start)(const ql_arguments *);
@@ -40,15 +40,12 @@ QL_RESULT ql_arguments_read(const ql_command *command, char **words, size_t n, q
 void      ql_arguments_free(ql_arguments *a);
 /* The value of an option, or NULL. */
 const char *ql_arguments_value(const ql_arguments *a, const char *option);
+bool        ql_option_has_value(const ql_command *c, const char *option);
 void        ql_command_help(const ql_command *command);
 
 /* The path of qlora-worker: beside this program, else in PATH. Caller frees. */
 QL_RESULT ql_worker_find(char **path);
 /* Becomes `argv[0]` (a path, or a name looked up in PATH); returns only on failure. */
 QL_RESULT ql_become(char **argv);
-
-/* Runs `argv`, an mpirun, as a child and waits for it. Requests to stop are passed on to the workers when they have something to
- * save, else the child is ended. `status`: its exit status, QL_TEMP when a signal ended it. */
-QL_RESULT ql_attend(char **argv, bool saves, int *status);
 
 QL_RESULT ql_start_run(const ql_arguments *a);

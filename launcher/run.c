@@ -1,26 +1,92 @@
-/* `qlora run`: the configuration is read first, so that its mistakes are said once and at once;
- * then this process becomes the worker, or stands by while mpirun runs several. Restarting them
- * after a fault (distributed rules L12 to L14) will join the standing by. */
-#include <signal.h>
+/* `qlora run`: every configuration is read first, so that mistakes are said once and at once; then one of them is supervised here, or
+ * several by sweep.c, each by a `qlora run` of its own. */
+#include "launcher/run.h"
+
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/config/config.h"
 #include "base/config/value.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/private.h"
+#include "launcher/devices.h"
 #include "launcher/environment.h"
-#include "launcher/flavour.h"
-#include "launcher/launcher.h"
+#include "launcher/supervise.h"
+#include "launcher/sweep.h"
 #include "launcher/workers.h"
 
-static ql_err check_config(const ql_arguments *a) {
-    char    **rest = a->word + a->first_rest;
-    ql_config config;
-    QL_TRY(ql_config_read(rest[0], rest + 1, a->count - a->first_rest - 1, &config, NULL));
-    ql_config_free(&config);
+/* ---- what is to be run ---- */
+
+/* KEY=VALUE, and no path: "lr=1e-4.yaml" is one, "./lr=1e-4.yaml" is not. */
+static bool is_override(const char *word) {
+    size_t n = strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+    return n > 0 && word[n] == '=';
+}
+
+static ql_err read_recipe(ql_recipe *r) {
+    return ql_config_read(r->path, r->overrides, r->n_overrides, &r->config, NULL);
+}
+
+static ql_err read_all(ql_recipe *r, size_t n) {
+    ql_str mistakes = {0};
+    for (size_t i = 0; i < n; i++) {
+        if (!ql_bad(read_recipe(&r[i]))) continue;
+        ql_str_printf(&mistakes, "%s%s", mistakes.size ? "\n" : "", ql_err_text());
+        memset(&r[i].config, 0, sizeof r[i].config);
+    }
+    ql_err e = mistakes.size ? ql_fail(QL_USAGE, "%s", mistakes.data) : ql_ok();
+    ql_str_free(&mistakes);
+    return e;
+}
+
+static ql_err check_folders(const ql_recipe *r, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < i; j++)
+            QL_CHECK(strcmp(r[i].config.output_dir, r[j].config.output_dir), QL_USAGE,
+                     "%s and %s have the same output_dir, %s; give each its own", r[j].path, r[i].path, r[i].config.output_dir);
+    return ql_ok();
+}
+
+static ql_err read_recipes(const ql_arguments *a, ql_recipe **out, size_t *n) {
+    char **rest = a->word + a->first_rest;
+    size_t n_rest = a->count - a->first_rest, n_overrides = 0;
+    while (n_overrides < n_rest && is_override(rest[n_rest - 1 - n_overrides])) n_overrides++;
+    *n = n_rest - n_overrides;
+    *out = QL_NEW_ARRAY(ql_recipe, *n + 1);
+    QL_CHECK(*n > 0, QL_USAGE, "qlora run: the config file is missing; usage: %s", a->command->form);
+    for (size_t i = 0; i < *n; i++) {
+        QL_CHECK(!is_override(rest[i]), QL_USAGE, "qlora run: '%s' stands before a config file; KEY=VALUE comes after them", rest[i]);
+        (*out)[i] = (ql_recipe){.path = rest[i], .overrides = rest + *n, .n_overrides = n_overrides};
+    }
+    QL_TRY(read_all(*out, *n));
+    return check_folders(*out, *n);
+}
+
+static void free_recipes(ql_recipe *r, size_t n) {
+    for (size_t i = 0; i < n; i++) ql_config_free(&r[i].config);
+    free(r);
+}
+
+/* ---- with how many workers ---- */
+
+static bool may_use_devices(const ql_arguments *a, const ql_recipe *r) {
+    const char *device = ql_arguments_value(a, "--device");
+    return strcmp(device ? device : r->config.device, "cpu") != 0;
+}
+
+/* -n, or the slots of all hosts, or one for each accelerator that works, or one. */
+static ql_err choose_workers(const ql_arguments *a, const ql_recipe *r, const char *worker, const ql_hosts *hosts, int64_t *n_ranks) {
+    const char *given = ql_arguments_value(a, "-n");
+    ql_devices  d;
+    *n_ranks = hosts->count > 0 ? ql_hosts_slots(hosts) : 1;
+    if (given) return ql_value_whole(given, n_ranks) ? ql_ok() : ql_fail(QL_USAGE, "qlora run: -n is '%s'", given);
+    if (hosts->count > 0 || !may_use_devices(a, r)) return ql_ok();
+    QL_TRY(ql_devices_look(worker, &d));
+    if (d.problems) ql_warn("%s", d.problems);
+    free(d.problems);
+    *n_ranks = ql_max(d.usable, 1);
     return ql_ok();
 }
 
@@ -34,88 +100,86 @@ static ql_err allow_root(const ql_arguments *a) {
     return ql_ok();
 }
 
-/* The words for the worker: all but those that are ours. */
-static size_t put_worker_words(const ql_arguments *a, char **argv, size_t n) {
-    for (size_t i = 0; i < a->count; i++) {
-        bool is_option = i < a->first_rest;
-        if (is_option && (!strcmp(a->word[i], "-n") || !strcmp(a->word[i], "--hosts") || !strcmp(a->word[i], "--hostfile"))) i++;
-        else if (is_option && !strcmp(a->word[i], "--allow-root")) continue;
-        else argv[n++] = a->word[i];
+/* ---- the start ---- */
+
+/* Those of ours, which no worker knows. Each has a value or not. */
+static bool is_for_us(const char *word) {
+    static const char *const names[] = {"-n", "--hosts", "--hostfile", "--jobs", "--allow-root", "--json"};
+    for (size_t i = 0; i < QL_LEN(names); i++)
+        if (!strcmp(word, names[i])) return true;
+    return false;
+}
+
+/* A worker, its options, one configuration, KEY=VALUEs. */
+static char **worker_words(const ql_arguments *a, const ql_recipe *r, const char *worker) {
+    char **words = QL_NEW_ARRAY(char *, a->count + 4);
+    size_t n = 0;
+    words[n++] = (char *)(uintptr_t)worker;
+    for (size_t i = 0; i < a->first_rest; i++) {
+        bool ours = is_for_us(a->word[i]), valued = ql_option_has_value(a->command, a->word[i]);
+        if (!ours) words[n++] = a->word[i];
+        if (valued && !ours) words[n++] = a->word[i + 1];
+        i += valued;
     }
-    return n;
+    words[n++] = (char *)(uintptr_t)r->path;
+    for (size_t i = 0; i < r->n_overrides; i++) words[n++] = r->overrides[i];
+    return words;
 }
 
-/* Requests to stop that come while one program becomes the other wait for it. */
-static ql_err become_worker(char **argv) {
-    sigset_t requests, before;
-    sigemptyset(&requests);
-    const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
-    for (size_t i = 0; i < QL_LEN(numbers); i++) sigaddset(&requests, numbers[i]);
-    sigprocmask(SIG_BLOCK, &requests, &before);
-    ql_err e = ql_become(argv);
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    return e;
+static bool needs_mpirun(const ql_run *r) {
+    return r->n_ranks > 1 || r->hosts.count > 0;
 }
 
-/* How the workers are started: by themselves, or by an mpirun on this machine or on hosts. */
-typedef struct {
-    int64_t  n_ranks;
-    ql_hosts hosts;
-    char    *worker;
-    ql_mpi   mpi;
-} plan;
-
-static bool needs_mpirun(const plan *p) {
-    return p->n_ranks > 1 || p->hosts.count > 0;
-}
-
-static ql_err start_several(const plan *p, char **words, bool saves) {
-    int    status = 0;
-    char **argv = ql_mpi_command(&p->mpi, p->n_ranks, &p->hosts, words);
-    ql_err e = ql_attend(argv, saves, &status);
-    ql_mpi_command_free(argv);
-    if (!ql_bad(e)) exit(status); /* the workers have said why */
-    return e;
-}
-
-static ql_err start_workers(const ql_arguments *a, const plan *p) {
-    char **words = QL_NEW_ARRAY(char *, a->count + 2);
-    words[0] = p->worker;
-    put_worker_words(a, words, 1);
-    ql_workers_mark();
-    ql_err e = needs_mpirun(p) ? start_several(p, words, !ql_arguments_value(a, "--check")) : become_worker(words);
-    free(words);
-    return e;
-}
-
-static ql_err read_places(const ql_arguments *a, plan *p) {
-    const char *given = ql_arguments_value(a, "-n");
-    QL_TRY(ql_hosts_read(ql_arguments_value(a, "--hosts"), ql_arguments_value(a, "--hostfile"), &p->hosts));
-    p->n_ranks = p->hosts.count > 0 ? ql_hosts_slots(&p->hosts) : 1;
-    if (given && !ql_value_whole(given, &p->n_ranks)) return ql_fail(QL_USAGE, "qlora run: -n is '%s'", given);
-    return ql_ok();
-}
-
-static ql_err prepare(const ql_arguments *a, plan *p) {
-    QL_TRY(read_places(a, p));
-    QL_TRY(check_config(a));
-    if (needs_mpirun(p)) QL_TRY(allow_root(a));
-    ql_environment_check(geteuid() == 0 && !ql_in_container());
-    QL_TRY(ql_worker_find(&p->worker));
-    if (!needs_mpirun(p)) return ql_ok();
-    QL_TRY(ql_mpi_find(p->worker, &p->mpi));
-    QL_TRY(ql_mpi_check(&p->mpi, p->n_ranks, &p->hosts));
-    ql_mpi_set_environment(&p->mpi, &p->hosts, NULL);
+static ql_err prepare_mpi(const char *worker, ql_run *r) {
+    QL_TRY(ql_mpi_find(worker, &r->mpi));
+    QL_TRY(ql_mpi_check(&r->mpi, r->n_ranks, &r->hosts));
+    ql_mpi_set_environment(&r->mpi, &r->hosts, NULL);
     ql_environment_print();
     return ql_ok();
 }
 
+static ql_err prepare(const ql_arguments *a, const ql_recipe *recipe, const char *worker, ql_run *r) {
+    const ql_config *c = &recipe->config;
+    QL_TRY(ql_hosts_read(ql_arguments_value(a, "--hosts"), ql_arguments_value(a, "--hostfile"), &r->hosts));
+    QL_TRY(choose_workers(a, recipe, worker, &r->hosts, &r->n_ranks));
+    QL_CHECK(c->min_ranks <= r->n_ranks, QL_USAGE, "%s: min_ranks is %" PRId64 ", and there are %" PRId64 " workers", recipe->path, c->min_ranks,
+             r->n_ranks);
+    r->min_ranks = c->min_ranks > 0 ? c->min_ranks : r->n_ranks;
+    r->on_devices = may_use_devices(a, recipe) && r->hosts.count == 0; /* those of other machines are not ours to look at */
+    if (needs_mpirun(r)) QL_TRY(allow_root(a));
+    ql_environment_check(geteuid() == 0 && !ql_in_container());
+    if (ql_progress_is_bar()) setenv("QLORA_TERMINAL", "1", 1);
+    if (needs_mpirun(r)) QL_TRY(prepare_mpi(worker, r));
+    ql_workers_mark();
+    return ql_ok();
+}
+
+static ql_err run_one(const ql_arguments *a, const ql_recipe *recipe, const char *worker, ql_requests *requests, int *status) {
+    char **words = worker_words(a, recipe, worker);
+    ql_run r = {.words = words,
+                .output_dir = recipe->config.output_dir,
+                .max_restarts = (int)recipe->config.max_restarts,
+                .saves = !ql_arguments_value(a, "--check")};
+    ql_err e = prepare(a, recipe, worker, &r);
+    if (!ql_bad(e)) e = ql_supervise(&r, requests, status);
+    ql_mpi_free(&r.mpi);
+    ql_hosts_free(&r.hosts);
+    free(words);
+    return e;
+}
+
 ql_err ql_start_run(const ql_arguments *a) {
-    plan   p = {0};
-    ql_err e = prepare(a, &p);
-    if (!ql_bad(e)) e = start_workers(a, &p);
-    ql_mpi_free(&p.mpi);
-    ql_hosts_free(&p.hosts);
-    free(p.worker);
+    ql_requests requests;
+    ql_recipe  *recipes;
+    size_t      n;
+    int         status = 0;
+    char       *worker = NULL;
+    ql_err      e = read_recipes(a, &recipes, &n);
+    if (!ql_bad(e)) e = ql_requests_open(&requests);
+    if (!ql_bad(e)) e = ql_worker_find(&worker);
+    if (!ql_bad(e)) e = n == 1 ? run_one(a, recipes, worker, &requests, &status) : ql_sweep(a, recipes, n, worker, &requests);
+    free_recipes(recipes, n);
+    free(worker);
+    if (!ql_bad(e)) exit(status); /* whoever ended has said why */
     return e;
 }

@@ -48,16 +48,19 @@ static bool has_word(const ql_str *environment, const char *word, bool as_prefix
     return false;
 }
 
+/* Whom to look for. */
+typedef enum { ALL = -1, RANKS = 0 } whom; /* else: the number of a process */
+
 /* mpirun carries the mark, too; only what it started has a rank. */
 static bool has_rank(const ql_str *environment) {
     return has_word(environment, "OMPI_COMM_WORLD_RANK=", true) || has_word(environment, "PMI_RANK=", true);
 }
 
-static bool is_ours(int pid, bool only_ranks) {
+static bool is_chosen(int pid, int who) {
     ql_str environment = read_all(pid, "environ");
-    bool   ours = has_word(&environment, mark, false) && (!only_ranks || has_rank(&environment));
+    bool   chosen = has_word(&environment, mark, false) && (who == ALL || pid == who || (who == RANKS && has_rank(&environment)));
     ql_str_free(&environment);
-    return ours;
+    return chosen;
 }
 
 static bool listens(int pid, int sig) {
@@ -74,34 +77,34 @@ static bool listens(int pid, int sig) {
 }
 
 /* The number of a process may be another's by the time we use it; what we hold open cannot. */
-static bool send_to(int pid, int sig, bool only_ranks) {
+static bool send_to(int pid, int sig, int who) {
     int  fd = pidfd_open(pid, 0);
-    bool chosen = is_ours(pid, only_ranks) && (!only_ranks || listens(pid, sig));
+    bool chosen = is_chosen(pid, who) && (who == ALL || listens(pid, sig));
     int  done = -1;
     if (chosen) done = fd >= 0 ? pidfd_send_signal(fd, sig, NULL, 0) : errno == ENOSYS ? kill(pid, sig) : -1;
     if (fd >= 0) close(fd);
     return done == 0;
 }
 
-static int send_to_all(int sig, bool only_ranks) {
+static int send_to_all(int sig, int who) {
     DIR *proc = opendir("/proc");
     int  count = 0;
     for (struct dirent *entry; proc && (entry = readdir(proc));) {
         int pid = atoi(entry->d_name);
-        if (pid > 0 && pid != getpid()) count += send_to(pid, sig, only_ranks);
+        if (pid > 0 && pid != getpid()) count += send_to(pid, sig, who);
     }
     if (proc) closedir(proc);
     return count;
 }
 
-int ql_workers_tell(int sig) {
-    return mark ? send_to_all(sig, true) : 0;
+int ql_workers_tell(int sig, pid_t lone) {
+    return mark ? send_to_all(sig, lone > 0 ? (int)lone : RANKS) : 0;
 }
 
 void ql_workers_end(void) {
     const struct timespec moment = {0, 10 * 1000 * 1000};
     double                until = ql_seconds() + 2;
-    while (mark && send_to_all(SIGKILL, false) > 0 && ql_seconds() < until) {
+    while (mark && send_to_all(SIGKILL, ALL) > 0 && ql_seconds() < until) {
         nanosleep(&moment, NULL);
         while (waitpid(-1, NULL, WNOHANG) > 0) {}
     }

@@ -32,16 +32,20 @@ static bool is_built(const char *wanted) {
 }
 
 /* Tensor cores know bf16 since compute capability 8.0. */
-static ql_err operands_on_gpu(ql_job *j) {
-    const char    *wanted = j->config.bnb_4bit_compute_dtype;
-    ql_device_info info = {.capability = 90}; /* of a card that is not there */
-    if (j->device) QL_TRY(ql_device_describe(j->device, &info));
-    bool has_bf16 = info.capability >= 80;
-    j->operands = !strcmp(wanted, "float32") ? QL_F32 : has_bf16 && strcmp(wanted, "float16") ? QL_BF16 : QL_F16;
+ql_err ql_operands_on(const ql_device_info *info, const char *wanted, ql_dtype *out) {
+    bool has_bf16 = info->capability >= 80;
+    *out = !strcmp(wanted, "float32") ? QL_F32 : has_bf16 && strcmp(wanted, "float16") ? QL_BF16 : QL_F16;
     QL_CHECK(has_bf16 || strcmp(wanted, "bfloat16"), QL_USAGE,
              "bnb_4bit_compute_dtype: bfloat16: %s has no arithmetic for it (compute capability %d.%d); use float16 or auto",
-             info.name, info.capability / 10, info.capability % 10);
+             info->name, info->capability / 10, info->capability % 10);
     return ql_ok();
+}
+
+static ql_err operands_on_gpu(ql_job *j) {
+    ql_device_info info = {.capability = 90}; /* of a card that nobody named */
+    if (j->card) info = ql_card_info(j->card, 0);
+    if (j->device) QL_TRY(ql_device_describe(j->device, &info));
+    return ql_operands_on(&info, j->config.bnb_4bit_compute_dtype, &j->operands);
 }
 
 /* auto means the same on every CPU, whatever it is good at: the choice decides bits. */
@@ -89,7 +93,7 @@ ql_err ql_choose_device(ql_job *j, const char *kind, int threads, bool only_plan
     j->device_kind = kind;
     j->threads = threads;
     /* A plan for so much memory may be one for another card. */
-    bool asks = !only_planning || ((automatic || n > 0) && j->config.max_memory == 0);
+    bool asks = !only_planning || ((automatic || n > 0) && j->config.max_memory == 0 && !j->card);
     if (asks) QL_TRY(ql_device_open(kind, j->ordinal, threads, &j->device));
     if (strcmp(kind, "cpu")) return operands_on_gpu(j);
     j->operands = operands_on_cpu(j->config.bnb_4bit_compute_dtype);
@@ -159,6 +163,7 @@ ql_err ql_share_devices(ql_job *j, const char *kind, bool only_planning, bool *w
     *works = true;
     ql_err e = look_around(&kind, only_planning, &count, mine.why);
     bool   is_host = !strcmp(kind, "cpu") && !automatic; /* every rank has one */
+    if (j->card) count = 0; /* whatever there is, it is not planned for */
     if (!ql_bad(e) && !is_host) e = make_offer(kind, count, &mine);
     QL_TRY(ql_agree(j->world, e, "looking for devices"));
     QL_TRY(ql_same_everywhere(j->world, ql_hash64(kind, strlen(kind), automatic), "the key device"));

@@ -10,3 +10,5 @@ QL_RESULT ql_share_devices(ql_job *j, const char *kind, bool only_planning, bool
  * device_kind, threads and operands. `only_planning`: a device that is not there is no failure, and
  * j->device stays NULL. */
 QL_RESULT ql_choose_device(ql_job *j, const char *kind, int threads, bool only_planning);
+/* Local. What products on an accelerator compute in; `wanted`: the key bnb_4bit_compute_dtype. */
+QL_RESULT ql_operands_on(const ql_device_info *info, const char *wanted, ql_dtype *out);

@@ -97,7 +97,7 @@ static uint64_t share_of_host(const ql_job *j, const ql_device_info *host) {
 
 /* An accelerator has one rank, and its driver has taken already part of what the plan counts as outside of our
  * buffers. Something is left for what is larger than estimated and cannot be cut to fit. */
-static uint64_t limit_of_accelerator(const ql_job *j, const ql_device_info *info) {
+uint64_t ql_job_limit(const ql_job *j, const ql_device_info *info) {
     enum { LEFT = 512 << 20, LEFT_SHARE = 50 };
     uint64_t there = info->bytes_free + j->question.needs.outside, left = LEFT + info->bytes_total / LEFT_SHARE;
     uint64_t wanted = (uint64_t)j->config.max_memory;
@@ -119,8 +119,13 @@ static ql_err host_limit(const ql_job *j, uint64_t *limit) {
 static ql_err memory_limits(const ql_job *j, uint64_t *limit, uint64_t *on_host) {
     *limit = (uint64_t)j->config.max_memory;
     *on_host = UINT64_MAX;
+    if (j->card) {
+        ql_device_info absent = ql_card_info(j->card, j->question.needs.outside);
+        *limit = ql_job_limit(j, &absent);
+        return ql_ok();
+    }
     QL_CHECK(j->device || *limit > 0, QL_USAGE,
-             "device: %s: there is none here to be asked for its memory; say what to plan for, as in --max-memory 16GiB",
+             "device: %s: there is none here to be asked for its memory; say what to plan for, as in --gpu A100-80 or --max-memory 16GiB",
              j->device_kind);
     if (!j->device) return ql_ok();
     ql_device_info info;
@@ -129,7 +134,7 @@ static ql_err memory_limits(const ql_job *j, uint64_t *limit, uint64_t *on_host)
         if (*limit == 0) *limit = share_of_host(j, &info);
         return ql_ok();
     }
-    *limit = limit_of_accelerator(j, &info);
+    *limit = ql_job_limit(j, &info);
     return host_limit(j, on_host);
 }
 
@@ -165,7 +170,7 @@ static void ask_about_data(const ql_job *j, ql_memory_question *q) {
     q->data_detail = "tokens and rows";
 }
 
-ql_err ql_job_plan(ql_job *j, ql_job_purpose purpose) {
+ql_err ql_job_ask_memory(ql_job *j, ql_job_purpose purpose) {
     bool training = purpose == QL_JOB_TRAIN;
     warn_of_length(j);
     if (j->global_batch == 0) j->global_batch = ql_config_rows_per_step(&j->config, j->place.size);
@@ -185,6 +190,11 @@ ql_err ql_job_plan(ql_job *j, ql_job_purpose purpose) {
     QL_TRY(ql_device_needs_of(j->device_kind, j->threads, j->operands, largest_frozen(&j->model), &j->question.needs));
     QL_TRY(memory_limits(j, &j->question.limit, &j->question.host_limit));
     ask_about_data(j, &j->question);
+    return ql_ok();
+}
+
+ql_err ql_job_plan(ql_job *j, ql_job_purpose purpose) {
+    QL_TRY(ql_job_ask_memory(j, purpose));
     return ql_memory_plan_make(&j->question, &j->plan);
 }
 

@@ -4,6 +4,7 @@
 #include "collective/collective.h"
 #include "worker/batch.h"
 #include "worker/best.h"
+#include "worker/cards.h"
 #include "worker/claim.h"
 #include "worker/deal.h"
 #include "worker/exchange.h"
@@ -32,6 +33,7 @@ typedef struct {
     ql_machines   machines;    /* that the working ranks are on */
     ql_device    *device;      /* NULL while planning for a device that is not there */
     const char   *device_kind;
+    const ql_card *card;       /* planned for, and not there; NULL: none             */
     int           ordinal;     /* of the device among those that this process sees   */
     int           threads;     /* of this rank, where it computes on the CPU         */
     ql_dtype      operands;    /* of all products; ql_choose_device                  */
@@ -78,7 +80,11 @@ typedef enum { QL_JOB_TRAIN, QL_JOB_EVAL } ql_job_purpose;
  * the caller, who also owns the world. */
 QL_RESULT ql_job_read_data(ql_job *j, ql_job_purpose purpose);
 QL_RESULT ql_job_describe_model(ql_job *j, ql_job_purpose purpose);
+/* j->question, and then its answer j->plan. */
+QL_RESULT ql_job_ask_memory(ql_job *j, ql_job_purpose purpose);
 QL_RESULT ql_job_plan(ql_job *j, ql_job_purpose purpose);
+/* Of a device that is there (not of a CPU): what this run may take of its memory. */
+uint64_t  ql_job_limit(const ql_job *j, const ql_device_info *info);
 QL_RESULT ql_job_load(ql_job *j, ql_job_purpose purpose);
 void      ql_job_close(ql_job *j);
 

@@ -28,6 +28,7 @@
 #include "worker/links.h"
 #include "worker/options.h"
 #include "worker/output_folder.h"
+#include "worker/planned.h"
 #include "worker/probe.h"
 #include "worker/stop.h"
 #include "worker/tool/tool.h"
@@ -146,15 +147,6 @@ static ql_err compare_ranks(ql_job *j) {
     return ql_same_everywhere(j->world, (uint64_t)j->total_steps, "the number of steps");
 }
 
-static ql_err print_plan(const ql_job *j, bool json) {
-    ql_str text = {0};
-    if (json) ql_memory_plan_json(&j->question, &j->plan, &text);
-    else ql_memory_plan_text(&j->question, &j->plan, &text);
-    if (j->place.rank == 0) fwrite(text.data, 1, text.size, stdout);
-    ql_str_free(&text);
-    return ql_ok();
-}
-
 static void print_record(int64_t record, int64_t loss, int64_t targets) {
     ql_str line = {0};
     ql_str_printf(&line, "{\"record\": %lld, \"nll\": ", (long long)record);
@@ -206,7 +198,8 @@ static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
     ql_at("data", 0, j);
     if (o->mode != QL_MODE_PLAN) QL_TRY(agree(j, ql_job_read_data(j, purpose), "reading the data"));
     QL_TRY(compare_ranks(j));
-    QL_TRY(agree(j, ql_job_plan(j, purpose), "planning memory"));
+    ql_err planned = o->mode == QL_MODE_PLAN ? ql_job_ask_memory(j, purpose) : ql_job_plan(j, purpose);
+    QL_TRY(agree(j, planned, "planning memory"));
     /* Only now: a run that was refused leaves nothing behind. */
     ql_pulse_what(j->config.output_dir);
     if (writes) QL_TRY(open_output(j));
@@ -232,7 +225,7 @@ static ql_err part_world(ql_job *j, const ql_options *o, bool *works) {
 static ql_err work(ql_job *j, const ql_options *o) {
     ql_job_purpose purpose = o->mode == QL_MODE_EVAL ? QL_JOB_EVAL : QL_JOB_TRAIN;
     QL_TRY(prepare(j, o, purpose));
-    if (o->mode == QL_MODE_PLAN) return print_plan(j, o->json);
+    if (o->mode == QL_MODE_PLAN) return agree(j, ql_print_plan(j, o->json), "printing the plan");
     if (o->mode == QL_MODE_CHECK) {
         ql_info("check: everything up to the first step is in order");
         return ql_ok();
@@ -248,6 +241,7 @@ static ql_err work(ql_job *j, const ql_options *o) {
 }
 
 static ql_err run_job(ql_job *j, const ql_options *o) {
+    j->card = o->card;
     if (o->ranks) j->place = (ql_place){.size = o->ranks, .local_size = o->ranks};
     bool works;
     (void)ql_pulse_begin(QL_PULSE_LOAD, o->config);

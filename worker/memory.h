@@ -64,7 +64,16 @@ typedef struct {
 /* The first rung that fits; what it leaves of an accelerator's memory is used for decoded copies of weights.
  * QL_USAGE when even the last rung does not fit: names the smallest memory that would do. */
 QL_RESULT ql_memory_plan_make(const ql_memory_question *q, ql_memory_plan *out);
-void      ql_memory_plan_free(ql_memory_plan *p);
+/* The same for somebody who wants to see it even if it does not fit: false, and the plan of the last rung. */
+bool ql_memory_plan_try(const ql_memory_question *q, ql_memory_plan *out);
+/* Of a plan that does not fit: what is needed and what is there, of the device or of the host; and the same as QL_USAGE. */
+void ql_memory_shortage(const ql_memory_question *q, const ql_memory_plan *p, char need[32], char have[32], bool *on_host);
+QL_RESULT ql_memory_refusal(const ql_memory_question *q, const ql_memory_plan *p);
+/* What ql_memory_plan_make would come to, found with less work: whether there is a plan; whether there is one with
+ * q->micro_rows at a time, and no fewer. */
+bool ql_memory_fits(const ql_memory_question *q);
+bool ql_memory_keeps_rows(const ql_memory_question *q);
+void ql_memory_plan_free(ql_memory_plan *p);
 /* The plan of one choice, whatever the limit. */
 void ql_memory_evaluate(const ql_memory_question *q, const ql_memory_choice *c, ql_memory_plan *out);
 
@@ -80,7 +89,10 @@ typedef struct {
  * are left out; they are never taken. */
 int ql_memory_ladder(const ql_memory_question *q, ql_rung rung[QL_RUNGS_MAX]);
 
-/* As a table for people, with the ladder, or as one line of JSON. */
+/* Of the rung that a plan has taken. */
+void ql_memory_rung_name(const ql_memory_question *q, int number, char name[64]);
+
+/* As a table for people, with the ladder, or as the members of an object of JSON, without its braces. */
 void ql_memory_plan_text(const ql_memory_question *q, const ql_memory_plan *p, ql_str *out);
 void ql_memory_plan_json(const ql_memory_question *q, const ql_memory_plan *p, ql_str *out);
 /* "2 rows (2048 tokens) at a time, nothing recomputed" */

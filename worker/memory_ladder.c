@@ -167,18 +167,22 @@ static uint64_t last_digit(uint64_t bytes) {
 }
 
 /* What is needed is rounded up, since it will be asked for, and what is allowed down. */
-static ql_err refuse(const ql_memory_question *q, ql_memory_plan *p) {
-    char     need[32], have[32];
-    bool     host = p->total <= q->limit;
-    uint64_t bytes = host ? p->host_total : p->total, allowed = host ? q->host_limit : q->limit;
+void ql_memory_shortage(const ql_memory_question *q, const ql_memory_plan *p, char need[32], char have[32], bool *on_host) {
+    *on_host = p->total <= q->limit;
+    uint64_t bytes = *on_host ? p->host_total : p->total, allowed = *on_host ? q->host_limit : q->limit;
     ql_text_bytes(need, ql_align(bytes, last_digit(bytes)));
     ql_text_bytes(have, allowed - allowed % last_digit(allowed));
-    ql_memory_plan_free(p);
+}
+
+ql_err ql_memory_refusal(const ql_memory_question *q, const ql_memory_plan *p) {
+    char need[32], have[32];
+    bool host;
+    ql_memory_shortage(q, p, need, have, &host);
     return ql_fail(QL_USAGE, "memory: at least %s is needed%s and %s is allowed; raise max_memory, shorten max_length (longest row: %lld tokens) or lower lora_r",
                    need, host ? " on the host" : "", have, (long long)q->longest_row);
 }
 
-ql_err ql_memory_plan_make(const ql_memory_question *q, ql_memory_plan *out) {
+bool ql_memory_plan_try(const ql_memory_question *q, ql_memory_plan *out) {
     ql_rung rung[QL_RUNGS_MAX];
     int     n = list_rungs(q, rung);
     for (int i = 0; i < n; i++) {
@@ -187,11 +191,49 @@ ql_err ql_memory_plan_make(const ql_memory_question *q, ql_memory_plan *out) {
         if (fits(q, out)) {
             if (i > 0 && rung[i].choice.recompute > rung[i - 1].choice.recompute) take_fewest_layers(q, out);
             use_what_is_left(q, out);
-            return ql_ok();
+            return true;
         }
         if (i + 1 < n) ql_memory_plan_free(out);
     }
-    return refuse(q, out);
+    return false;
+}
+
+ql_err ql_memory_plan_make(const ql_memory_question *q, ql_memory_plan *out) {
+    if (ql_memory_plan_try(q, out)) return ql_ok();
+    ql_err e = ql_memory_refusal(q, out);
+    ql_memory_plan_free(out);
+    return e;
+}
+
+bool ql_memory_fits(const ql_memory_question *q) {
+    ql_rung rung[QL_RUNGS_MAX];
+    bool    good = false;
+    for (int i = list_rungs(q, rung) - 1; i >= 0 && !good; i--) {
+        ql_memory_plan p;
+        ql_memory_evaluate(q, &rung[i].choice, &p);
+        good = fits(q, &p);
+        ql_memory_plan_free(&p);
+    }
+    return good;
+}
+
+bool ql_memory_keeps_rows(const ql_memory_question *q) {
+    ql_rung rung[QL_RUNGS_MAX];
+    bool    good = false;
+    int     n = list_rungs(q, rung);
+    for (int i = 0; i < n && rung[i].choice.micro_rows == q->micro_rows && !good; i++) {
+        ql_memory_plan p;
+        ql_memory_evaluate(q, &rung[i].choice, &p);
+        good = fits(q, &p);
+        ql_memory_plan_free(&p);
+    }
+    return good;
+}
+
+void ql_memory_rung_name(const ql_memory_question *q, int number, char name[64]) {
+    ql_rung rung[QL_RUNGS_MAX];
+    int     n = list_rungs(q, rung);
+    snprintf(name, 64, "%s", number < n ? rung[number].name : "");
 }
 
 /* As a share of a step: what the link cannot do beside the work. */

@@ -70,7 +70,6 @@ static void put_ladder(const ql_memory_question *q, const ql_memory_plan *p, ql_
 
 void ql_memory_plan_text(const ql_memory_question *q, const ql_memory_plan *p, ql_str *out) {
     char a[32], b[32];
-    ql_str_printf(out, "memory of a rank, %d rank%s, %s\n", q->ranks, q->ranks == 1 ? "" : "s", q->device);
     put_parts(p, false, out);
     if (q->needs.is_host) put_parts(p, true, out);
     ql_str_printf(out, "  %-15s %12s  of %s allowed\n", "total", ql_text_bytes(a, p->total), ql_text_bytes(b, p->limit));
@@ -114,7 +113,7 @@ static void put_json_ladder(const ql_memory_question *q, ql_str *out) {
 
 void ql_memory_plan_json(const ql_memory_question *q, const ql_memory_plan *p, ql_str *out) {
     const ql_memory_choice *c = &p->choice;
-    ql_str_printf(out, "{\"device\": \"%s\", \"ranks\": %d, ", q->device, q->ranks);
+    ql_str_printf(out, "\"device\": \"%s\", \"ranks\": %d, ", q->device, q->ranks);
     put_json_parts(p, "parts", false, out);
     put_json_parts(p, "host_parts", true, out);
     ql_str_printf(out, "\"total_bytes\": %llu, \"limit_bytes\": %llu, \"host_bytes\": %llu, \"arena_bytes\": %llu, ",
@@ -129,5 +128,4 @@ void ql_memory_plan_json(const ql_memory_question *q, const ql_memory_plan *p, q
                   c->paged_moments ? "true" : "false", c->host_borders ? "true" : "false", decoder_layers(q, c->shadow_layers),
                   p->rung);
     put_json_ladder(q, out);
-    ql_str_puts(out, "}\n");
 }

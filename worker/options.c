@@ -13,9 +13,11 @@ static const char help[] =
     "usage: qlora-worker [OPTIONS] CONFIG.yaml [KEY=VALUE ...]\n"
     "       mpirun -np N qlora-worker [OPTIONS] CONFIG.yaml [KEY=VALUE ...]\n"
     "\n"
-    "  --plan [--json]      print the memory plan of a rank and stop; reads headers only. With\n"
-    "                       --device cuda --max-memory 16GiB: for a card that is not there\n"
+    "  --plan [--json]      print the memory plan of each rank, whether it fits, and what else\n"
+    "                       would, and stop; reads headers only\n"
     "    -n N               plan for N ranks, on this machine\n"
+    "    --gpu NAME         for a card that is not there: T4, RTX3090, RTX4090, A100-40,\n"
+    "                       A100-80, H100, H200; or --device cuda --max-memory 16GiB\n"
     "  --check              do everything up to the first step, then stop\n"
     "  --eval               score eval_dataset (or dataset) and stop\n"
     "    --per-record       one line of JSON per record: {\"record\", \"nll\", \"tokens\"}\n"
@@ -74,6 +76,7 @@ static ql_err read_value(ql_options *o, const char *option, const char *value) {
     if (!strcmp(option, "--threads")) return read_count(option, value, 1024, &o->threads);
     if (!strcmp(option, "-n")) return read_count(option, value, 4096, &o->ranks);
     if (!strcmp(option, "--max-memory")) return set_max_memory(o, value);
+    if (!strcmp(option, "--gpu")) return ql_card_find(value, &o->card);
     if (!strcmp(option, "--adapter")) o->adapter = value;
     else o->device = value;
     return ql_ok();
@@ -81,7 +84,7 @@ static ql_err read_value(ql_options *o, const char *option, const char *value) {
 
 static bool takes_value(const char *option) {
     return !strcmp(option, "--adapter") || !strcmp(option, "--device") || !strcmp(option, "--threads") ||
-           !strcmp(option, "--max-memory") || !strcmp(option, "-n");
+           !strcmp(option, "--max-memory") || !strcmp(option, "--gpu") || !strcmp(option, "-n");
 }
 
 static bool prints_text(const char *option) {
@@ -113,6 +116,8 @@ static ql_err check_together(const ql_options *o) {
     if (o->mode == QL_MODE_TEXT || o->mode == QL_MODE_PROBE || o->mode == QL_MODE_TOOL) return ql_ok();
     QL_CHECK(o->config, QL_USAGE, "a configuration file is missing; usage: qlora-worker [OPTIONS] CONFIG.yaml [KEY=VALUE ...]");
     QL_CHECK(!o->ranks || o->mode == QL_MODE_PLAN, QL_USAGE, "-n: only with --plan; qlora run -n N starts several ranks");
+    QL_CHECK(!o->card || o->mode == QL_MODE_PLAN, QL_USAGE, "--gpu: only with --plan; a run computes on the devices that there are");
+    QL_CHECK(!o->card || !o->device || strcmp(o->device, "cpu"), QL_USAGE, "--gpu: does not go with --device cpu; leave one out");
     QL_CHECK(!o->per_record || o->mode == QL_MODE_EVAL, QL_USAGE, "--per-record: only with --eval");
     QL_CHECK(!o->adapter || o->mode == QL_MODE_EVAL, QL_USAGE,
              "--adapter: only with --eval; to continue training set adapter_name_or_path");
@@ -145,7 +150,9 @@ ql_err ql_options_read(int argc, char **argv, ql_options *out) {
             QL_TRY(read_word(out, word));
         }
     }
-    return check_together(out);
+    QL_TRY(check_together(out));
+    if (out->card) out->device = "cuda";
+    return ql_ok();
 }
 
 void ql_options_free(ql_options *o) {

@@ -1,6 +1,6 @@
 /* The command line of qlora-worker. */
 #pragma once
-#include "base/err.h"
+#include "worker/cards.h"
 
 typedef enum { QL_MODE_TRAIN, QL_MODE_PLAN, QL_MODE_CHECK, QL_MODE_EVAL, QL_MODE_PROBE, QL_MODE_TOOL, QL_MODE_TEXT } ql_mode;
 typedef struct {
@@ -9,6 +9,7 @@ typedef struct {
     const char *adapter, *device, *config; /* borrowed from argv; NULL: not given */
     int         threads;                   /* 0: not given                        */
     int         ranks;                     /* to plan for; 0: those that there are */
+    const ql_card *card;                   /* to plan for; NULL: the devices that there are */
     char       *max_memory;                /* the override that --max-memory stands for */
     char      **overrides;                 /* KEY=VALUE; borrowed                 */
     size_t      n_overrides;

@@ -84,6 +84,8 @@ typedef struct {
     double  loss_spike_zscore;   /* 0: no guard                                   */
     int64_t step_timeout;        /* seconds without progress; 0: auto             */
     int64_t load_timeout, save_timeout; /* the same while reading and while writing */
+    int64_t max_restarts;        /* by qlora run, in a row without a newer checkpoint */
+    int64_t min_ranks;           /* 0: auto, as many as were started              */
 } ql_config;
 
 /* Reads `path` and then the overrides ("KEY=VALUE", the value in YAML). All mistakes are

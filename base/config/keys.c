@@ -179,6 +179,11 @@ const ql_key ql_keys[] = {
      .meaning = "The same while model and data are read."},
     {"faults", "save_timeout", QL_KEY_INT, AT(save_timeout), .low = 1, .initial = "600",
      .meaning = "The same while something is written."},
+    {"faults", "max_restarts", QL_KEY_INT, AT(max_restarts), .low = 0, .high = 1000, .initial = "3",
+     .meaning = "How often qlora run starts the workers again after a fault, in a row without a newer checkpoint. Changes no result."},
+    {"faults", "min_ranks", QL_KEY_INT, AT(min_ranks), .low = 1, .automatic = true,
+     .meaning = "qlora run goes on with fewer workers, down to this many, when devices do not work any more; auto: as many as there were. "
+                "Changes no result."},
 };
 const size_t ql_n_keys = QL_LEN(ql_keys);
 

@@ -17,8 +17,8 @@
 #include "worker/model/model.h"
 
 static const random_model shapes[] = {
-    {"135m", 576, 30, 9, 3, 1536, 49152, true}, /* SmolLM-135M    */
-    {"1.1b", 2048, 22, 32, 4, 5632, 32000, false}, /* TinyLlama-1.1B */
+    {"135m", 576, 30, 9, 3, 1536, 49152, true, 2048}, /* SmolLM-135M    */
+    {"1.1b", 2048, 22, 32, 4, 5632, 32000, false, 2048}, /* TinyLlama-1.1B */
 };
 static char model_folder[] = "/var/tmp/qlora-bench.XXXXXX", cache_folder[] = "/var/tmp/qlora-bench.XXXXXX";
 static int  threads;

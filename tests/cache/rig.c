@@ -8,7 +8,7 @@
 
 #include "tests/support/random_model.h"
 
-static const random_model small = {"small", 64, 2, 4, 2, 160, 256, true};
+static const random_model small = {"small", 64, 2, 4, 2, 160, 256, true, 2048};
 static double ahead = 60;
 static int    threads = 1;
 static char   caches[512];

@@ -9,6 +9,7 @@ mkdir "$folder/bin" "$folder/tools"
 cp "$1" "$folder/bin/qlora"
 cat > "$folder/bin/qlora-worker" <<'END'
 #!/bin/sh
+case $1 in --probe) echo '{"devices": []}'; exit 0 ;; esac
 printf 'worker'
 for word in "$@"; do printf ' <%s>' "$word"; done
 printf '\n'
@@ -59,6 +60,8 @@ expect 64 '*doctor is not in version *; it comes with version *' doctor
 expect 64 '*submit is not in version *; it comes with version *' submit c.yaml --nodes 2
 
 expect 7 'worker <--plan> <--json> <good.yaml> <seed=1>' plan good.yaml seed=1 --json
+expect 7 'worker <--plan> <--gpu> <T4; x> <-n> <8> <good.yaml>' plan '--gpu=T4; x' -n 8 good.yaml
+expect 64 "*unknown option '--gpus'; did you mean --gpu?*" plan --gpus T4 good.yaml
 expect 7 'worker <--do> <inspect> <--rows> <2:5> <--json> <good.yaml>' inspect --rows=2:5 good.yaml --json
 expect 7 'worker <--do> <tokenize> <--model> <a b> <--no-special>' tokenize --model 'a b' --no-special
 expect 7 'worker <--do> <quantize> <--model> <a> <--out> <b>' quantize --model a --out b
@@ -66,53 +69,60 @@ expect 7 'worker <--do> <quantize> <--model> <a> <--out> <b>' quantize --model a
 expect 7 'worker <--do> <generate> <--model> <m> <--seed> <3> <load_in_4bit=no> <$(touch x); "y">' \
     generate --model m --seed 3 load_in_4bit=no '$(touch x); "y"'
 expect 7 'worker <--do> <generate> <--model> <m> <--> <-5 + 3 =>' generate --model m -- '-5 + 3 ='
-expect 7 'worker <good.yaml> <lora_r=4>' run good.yaml lora_r=4
-expect 7 'worker <--threads> <2> <good.yaml>' run -n 1 --threads 2 good.yaml
+expect 7 'worker <--check> <good.yaml> <lora_r=4>' run --check good.yaml lora_r=4
+expect 7 'worker <--threads> <2> <--check> <good.yaml>' run -n 1 --threads 2 --check good.yaml
 expect 64 "*bad.yaml:2: unknown key 'lora_rr'*bad.yaml: dataset is missing*" run bad.yaml
 expect 64 "*none.yaml: cannot be opened*" run none.yaml
 expect 64 "*command line: lora_r=0: lora_r is '0'*" run good.yaml lora_r=0
 expect 64 "*-n is '0'; expected N: *" run -n 0 good.yaml
-expect 0 'environment *OMPI_MCA_btl=self,vader *mpirun binding=none root=* <-np> <2> *<qlora-worker> <good.yaml> <seed=3>' run -n 2 --allow-root good.yaml seed=3
-expect 0 '*mpirun * <-np> <4000> <--map-by> <:OVERSUBSCRIBE> <qlora-worker> <good.yaml>' run -n 4000 --allow-root good.yaml
+expect 64 "*--jobs is '0'; expected N: *" run --jobs 0 good.yaml ./good.yaml
+expect 64 "*good.yaml and ./good.yaml have the same output_dir, o; give each its own" run good.yaml ./good.yaml
+expect 64 "*qlora run: 'seed=1' stands before a config file; KEY=VALUE comes after them" run seed=1 good.yaml
+expect 64 "*bad.yaml:2: unknown key*none.yaml: cannot be opened*" run good.yaml bad.yaml none.yaml
+expect 64 "*qlora run: the config file is missing*" run seed=1
+expect 64 "*qlora checkpoints: expected one folder; usage: *" checkpoints
+expect 7 'worker <--do> <checkpoints> <--newest> <o>' checkpoints o --newest
+expect 0 'environment *OMPI_MCA_btl=self,vader *mpirun binding=none root=* <-np> <2> *<qlora-worker> <--check> <good.yaml> <seed=3>' run -n 2 --allow-root --check good.yaml seed=3
+expect 0 '*mpirun * <-np> <4000> <--map-by> <:OVERSUBSCRIBE> <qlora-worker> <--check> <good.yaml>' run -n 4000 --allow-root --check good.yaml
 
 # Hosts.
-expect 0 '*OMPI_MCA_btl=self,vader,tcp *mpirun * <-np> <4> <--host> <a:1,b.c:3> *<-x> <QLORA_RUN_ID> *<qlora-worker> <good.yaml>' \
-    run --hosts a,b.c:3 --allow-root good.yaml
-expect 0 '*<-np> <1> <--host> <a:1>*' run --hosts a --allow-root good.yaml
-expect 64 '*-n is 5, but the hosts have 4 slots; name more, as HOST:N' run -n 5 --hosts a,b:3 --allow-root good.yaml
+expect 0 '*OMPI_MCA_btl=self,vader,tcp *mpirun * <-np> <4> <--host> <a:1,b.c:3> *<-x> <QLORA_RUN_ID> *<qlora-worker> <--check> <good.yaml>' \
+    run --check --hosts a,b.c:3 --allow-root good.yaml
+expect 0 '*<-np> <1> <--host> <a:1>*' run --check --hosts a --allow-root good.yaml
+expect 64 '*-n is 5, but the hosts have 4 slots; name more, as HOST:N' run --check -n 5 --hosts a,b:3 --allow-root good.yaml
 printf '# machines\n\n  one slots=2 max_slots=4   # the first\ntwo\r\n' > machines
-expect 0 '*<-np> <3> <--host> <one:2,two:1>*' run --hostfile machines --allow-root good.yaml
-expect 64 '*--hosts and --hostfile exclude each other' run --hostfile machines --hosts a good.yaml
+expect 0 '*<-np> <3> <--host> <one:2,two:1>*' run --check --hostfile machines --allow-root good.yaml
+expect 64 '*--hosts and --hostfile exclude each other' run --check --hostfile machines --hosts a good.yaml
 # shellcheck disable=SC2016 # nothing is to be expanded
 for name in 'a;touch x' '$(touch x)' 'a b' '-x' '' 'a,,b' 'a,' 'me@a' '`x`' 'a"b' "a'b" $'a\nb' 'ä'; do
     expect 64 '*--hosts*' run --hosts="$name" good.yaml
     printf 'ok\n%s slots=1\n' "$name" > machines
     case $name in '' | 'a;touch x' | '$(touch x)' | 'a b' | *$'\n'*) ;; *) expect 64 '*machines:2: *is no name of a host; *' run --hostfile machines good.yaml ;; esac
 done
-expect 64 "*--hosts: '0' is no number of slots; expected 1 to 4096" run --hosts a:0 good.yaml
-expect 64 "*--hosts: '1e3' is no number of slots*" run --hosts a:1e3 good.yaml
-expect 64 "*--hosts: '99999999999999999999' is no number of slots*" run --hosts a:99999999999999999999 good.yaml
-expect 64 '*--hosts: the host A is there twice; *' run --hosts a,b,A good.yaml
-expect 64 '*--hosts: more than 4096 hosts or slots' run --hosts a:4000,b:4000 good.yaml
+expect 64 "*--hosts: '0' is no number of slots; expected 1 to 4096" run --check --hosts a:0 good.yaml
+expect 64 "*--hosts: '1e3' is no number of slots*" run --check --hosts a:1e3 good.yaml
+expect 64 "*--hosts: '99999999999999999999' is no number of slots*" run --check --hosts a:99999999999999999999 good.yaml
+expect 64 '*--hosts: the host A is there twice; *' run --check --hosts a,b,A good.yaml
+expect 64 '*--hosts: more than 4096 hosts or slots' run --check --hosts a:4000,b:4000 good.yaml
 printf 'a slots=1\nb slots=0\n' > machines
-expect 64 "*machines:2: '0' is no number of slots*" run --hostfile machines good.yaml
+expect 64 "*machines:2: '0' is no number of slots*" run --check --hostfile machines good.yaml
 printf 'a slots=1\nb slot=2\n' > machines
-expect 64 "*machines:2: 'slot=2' is not understood; expected: NAME slots=N" run --hostfile machines good.yaml
+expect 64 "*machines:2: 'slot=2' is not understood; expected: NAME slots=N" run --check --hostfile machines good.yaml
 printf 'a\n\na\n' > machines
-expect 64 '*machines:3: the host a is there twice*' run --hostfile machines good.yaml
+expect 64 '*machines:3: the host a is there twice*' run --check --hostfile machines good.yaml
 printf '# nobody\n' > machines
-expect 64 '*machines: names no host' run --hostfile machines good.yaml
+expect 64 '*machines: names no host' run --check --hostfile machines good.yaml
 printf 'a\0b\n' > machines
-expect 64 '*machines: is no text' run --hostfile machines good.yaml
-expect 64 '*nowhere: *' run --hostfile nowhere good.yaml
+expect 64 '*machines: is no text' run --check --hostfile machines good.yaml
+expect 64 '*nowhere: *' run --check --hostfile nowhere good.yaml
 [[ ! -e x ]] || { echo 'a name of a host was run'; failures=$((failures + 1)); }
 
 # What loads code is said, and what may be a secret is not.
 export HDF5_PLUGIN_PATH=/some/where NCCL_TUNER_PLUGIN=x.so NCCL_API_TOKEN=hush PMIX_MCA_psec=none
-expect 7 '*warning: environment: HDF5_PLUGIN_PATH=/some/where loads code into the workers*' run good.yaml
-expect 7 '*warning: environment: PMIX_MCA_psec=none loads code*' run good.yaml
-expect 0 '*warning: environment: NCCL_TUNER_PLUGIN=x.so loads code* NCCL_API_TOKEN=(not shown)*' run -n 2 --allow-root good.yaml
-if bin/qlora run -n 2 --allow-root good.yaml 2>&1 | grep -q hush; then
+expect 7 '*warning: environment: HDF5_PLUGIN_PATH=/some/where loads code into the workers*' run --check good.yaml
+expect 7 '*warning: environment: PMIX_MCA_psec=none loads code*' run --check good.yaml
+expect 0 '*warning: environment: NCCL_TUNER_PLUGIN=x.so loads code* NCCL_API_TOKEN=(not shown)*' run -n 2 --allow-root --check good.yaml
+if bin/qlora run -n 2 --allow-root --check good.yaml 2>&1 | grep -q hush; then
     echo 'a secret was shown'
     failures=$((failures + 1))
 fi

@@ -255,7 +255,7 @@ facts() {
 # is there. Of runs that save after every step.
 checkpoints_are_there() {
   local step listed
-  listed=$("$bin/list_checkpoints" "$1")
+  listed=$("$worker" --do checkpoints "$1")
   if grep -q bad <<<"$listed"; then return 1; fi
   for ((step = $2; step > 0 && step > $2 - $3; step--)); do
     grep -q "^$step good" <<<"$listed" || return 1

@@ -52,7 +52,7 @@ expect_status "plan as JSON" 0 "$worker" --plan --json examples/demo.yaml
 has "plan JSON" '"total_bytes": [0-9]+' "$scratch/out"
 has "plan JSON has the ladder" '"ladder": \[\{"rung": 0, "name": ".*"total_bytes": [0-9]+.*"extra_time": ' "$scratch/out"
 expect_status "plan for a card that is not there" 0 "$qlora" plan --device cuda --max-memory 16GiB -n 8 examples/demo.yaml
-has "plan says for what" '^memory of a rank, 8 ranks, cuda$' "$scratch/out"
+has "plan says for what" '^memory of each of 8 ranks, cuda, products in bfloat16$' "$scratch/out"
 has "what lies on the host" '^on the host$' "$scratch/out"
 has "decoded weights take what is left" '^  decoded weights ' "$scratch/out"
 has "moments may go to the host" "AdamW's moments on the host" "$scratch/out"

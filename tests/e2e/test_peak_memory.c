@@ -24,11 +24,11 @@ typedef struct {
 } subject;
 
 static const subject subjects[] = {
-    {{"wide vocabulary", 256, 4, 4, 2, 768, 49152, true}, {"max_length=512", "gradient_checkpointing=false"}},
-    {{"deep", 320, 24, 5, 5, 864, 2048, false}, {"max_length=1024", "gradient_checkpointing=true"}},
-    {{"wide layers", 1024, 3, 16, 4, 4096, 4096, false}, {"max_length=256", "lora_dropout=0", "lora_r=64"}},
-    {{"short of memory", 512, 8, 8, 2, 1536, 4096, false}, {"max_length=512", "max_memory=350MiB", "load_in_4bit=false"}},
-    {{"large tokenizer", 64, 2, 2, 1, 128, 400000, true}, {"max_length=256"}},
+    {{"wide vocabulary", 256, 4, 4, 2, 768, 49152, true, 2048}, {"max_length=512", "gradient_checkpointing=false"}},
+    {{"deep", 320, 24, 5, 5, 864, 2048, false, 2048}, {"max_length=1024", "gradient_checkpointing=true"}},
+    {{"wide layers", 1024, 3, 16, 4, 4096, 4096, false, 2048}, {"max_length=256", "lora_dropout=0", "lora_r=64"}},
+    {{"short of memory", 512, 8, 8, 2, 1536, 4096, false, 2048}, {"max_length=512", "max_memory=350MiB", "load_in_4bit=false"}},
+    {{"large tokenizer", 64, 2, 2, 1, 128, 400000, true, 2048}, {"max_length=256"}},
 };
 
 static void copy_file(const char *name, const char *folder) {

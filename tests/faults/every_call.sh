@@ -43,7 +43,7 @@ kill_at() {
     pass "$2 at call $what on $3 ranks: ${newest:-no} checkpoints published, none lost"
   else
     lost=$((lost + 1))
-    flunk "$2 at call $what on $3 ranks: checkpoint $newest was published; there are: $("$bin/list_checkpoints" "$out" | tr '\n' ',')"
+    flunk "$2 at call $what on $3 ranks: checkpoint $newest was published; there are: $("$worker" --do checkpoints "$out" | tr '\n' ',')"
   fi
   the_way "$4" 1 "${processors[-1]}"
   run "$out" || flunk "$2 at call $what on $3 ranks, then $4: $(grep -m 2 "error:" "$log" || tail -n 2 "$log")"

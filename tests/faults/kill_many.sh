@@ -20,7 +20,7 @@ out=$scratch/run
 
 # newest: the step of the newest checkpoint, in `newest`; 0: none
 find_newest() {
-  newest=$("$bin/list_checkpoints" "$out" | head -n 1 | cut -d' ' -f1)
+  newest=$("$worker" --do checkpoints "$out" | head -n 1 | cut -d' ' -f1)
   newest=${newest:-0}
 }
 
@@ -74,7 +74,7 @@ while [ "$kills" -lt "$wanted_kills" ]; do
   [ "$newest" -gt "$published" ] || in_start=$((in_start + 1))
   if [ "$newest" -lt "$published" ] || ! checkpoints_are_there "$out" "$newest" "$limit"; then
     lost=$((lost + 1))
-    flunk "kill $kills ($ending, $way): step $published was published; there are: $("$bin/list_checkpoints" "$out" | tr '\n' ',')"
+    flunk "kill $kills ($ending, $way): step $published was published; there are: $("$worker" --do checkpoints "$out" | tr '\n' ',')"
   fi
   published=$newest
 done

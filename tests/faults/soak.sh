@@ -91,7 +91,7 @@ damaged() {
 # ---- what must be true ----
 
 good_checkpoints() {
-  "$bin/list_checkpoints" "$out" 2>/dev/null | sed -n 's/ good$//p'
+  "$worker" --do checkpoints "$out" 2>/dev/null | sed -n 's/ good$//p'
 }
 
 # The newest good checkpoint never gets older.

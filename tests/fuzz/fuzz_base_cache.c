@@ -11,7 +11,7 @@
 #include "tests/support/random_model.h"
 #include "worker/model/model.h"
 
-static const random_model small = {"small", 32, 1, 2, 1, 64, 64, true};
+static const random_model small = {"small", 32, 1, 2, 1, 64, 64, true, 2048};
 
 /* The model was just written, and would not be cached. */
 double __real_ql_wall_seconds(void);

@@ -13,7 +13,7 @@
 #include "tests/support/random_model.h"
 #include "worker/model/model.h"
 
-static const random_model big = {"big", 1024, 12, 16, 4, 4096, 8000, false};
+static const random_model big = {"big", 1024, 12, 16, 4, 4096, 8000, false, 2048};
 
 typedef struct {
     long     before_kib, peak_kib;

@@ -386,7 +386,9 @@ static void test_texts(void **state) {
     open_subject("llama3-rope", true, &s);
     ok(ql_memory_plan_make(&s.q, &p));
     ql_memory_plan_text(&s.q, &p, &text);
+    ql_str_puts(&json, "{");
     ql_memory_plan_json(&s.q, &p, &json);
+    ql_str_puts(&json, "}");
     ok(ql_json_parse(json.data, json.size, "plan", 1, &v));
     assert_int_equal(ql_json_int(ql_json_get(v, "total_bytes"), 0), p.total);
     assert_int_equal(ql_json_int(ql_json_get(v, "rows_at_a_time"), 0), p.choice.micro_rows);

@@ -33,7 +33,7 @@ static void clear_row(int fd, const ql_stored *t) {
 }
 
 int main(int argc, char **argv) {
-    const random_model small = {"loud", 32, 2, 2, 1, 64, 2048, false};
+    const random_model small = {"loud", 32, 2, 2, 1, 64, 2048, false, 2048};
     if (argc != 4) return 64;
     int64_t token = atoll(argv[2]);
     must(ql_dir_make(argv[1]));

@@ -17,10 +17,12 @@ void must(ql_err e) {
 }
 
 static const random_model known[] = {
-    {"135m", 576, 30, 9, 3, 1536, 49152, true},    /* SmolLM-135M    */
-    {"1.1b", 2048, 22, 32, 4, 5632, 32000, false}, /* TinyLlama-1.1B */
-    {"7b", 4096, 32, 32, 32, 11008, 32000, false}, /* Llama-2-7B     */
-    {"8b", 4096, 32, 32, 8, 14336, 128256, false}, /* Llama-3-8B     */
+    {"135m", 576, 30, 9, 3, 1536, 49152, true, 2048},       /* SmolLM-135M    */
+    {"1.1b", 2048, 22, 32, 4, 5632, 32000, false, 2048},    /* TinyLlama-1.1B */
+    {"7b", 4096, 32, 32, 32, 11008, 32000, false, 4096},    /* Llama-2-7B     */
+    {"8b", 4096, 32, 32, 8, 14336, 128256, false, 131072},  /* Llama-3.1-8B   */
+    {"70b", 8192, 80, 64, 8, 28672, 128256, false, 131072}, /* Llama-3.1-70B  */
+    {"256k", 2048, 18, 8, 1, 16384, 256000, true, 8192},    /* as Gemma-2B    */
 };
 
 const random_model *random_model_named(const char *name) {
@@ -35,8 +37,9 @@ static void write_config(const random_model *s, const char *folder) {
     ql_str_printf(&text,
                   "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"hidden_size\": %d, \"num_hidden_layers\": %d, "
                   "\"num_attention_heads\": %d, \"num_key_value_heads\": %d, \"intermediate_size\": %d, \"vocab_size\": %d, "
-                  "\"max_position_embeddings\": 2048, \"tie_word_embeddings\": %s}",
-                  s->hidden, s->layers, s->heads, s->kv_heads, s->ffn, s->vocab, s->tied ? "true" : "false");
+                  "\"max_position_embeddings\": %d, \"tie_word_embeddings\": %s}",
+                  s->hidden, s->layers, s->heads, s->kv_heads, s->ffn, s->vocab, s->positions,
+                  s->tied ? "true" : "false");
     must(ql_file_replace(path, text.data, text.size));
     ql_str_free(&text);
     free(path);

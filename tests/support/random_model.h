@@ -7,10 +7,11 @@ typedef struct {
     const char *name;
     int         hidden, layers, heads, kv_heads, ffn, vocab;
     bool        tied;
+    int         positions; /* that it was made for */
 } random_model;
 
-/* The shapes of the benchmarks: "135m" (SmolLM-135M), "1.1b" (TinyLlama-1.1B), "7b" (Llama-2-7B) and "8b"
- * (Llama-3-8B); others are NULL. */
+/* "135m" (SmolLM-135M), "1.1b" (TinyLlama-1.1B), "7b" (Llama-2-7B), "8b" and "70b" (Llama-3.1) and "256k" (the vocabulary of
+ * Gemma); others are NULL. */
 const random_model *random_model_named(const char *name);
 /* config.json and model.safetensors (Llama) into an existing folder. With one thread the caller may fork
  * afterwards: OpenMP's threads do not follow. */
