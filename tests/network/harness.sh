@@ -7,7 +7,6 @@
 need_hosts
 hosts_up a b
 trap 'hosts_down; rm -rf "$shared"' EXIT
-export PATH=$yard/path:$PATH
 # What qlora run sets by itself is what is tested; hosts have a /dev/shm of their own.
 unset OMPI_MCA_rmaps_base_oversubscribe PRTE_MCA_rmaps_default_mapping_policy OMPI_MCA_hwloc_base_binding_policy OMPI_MCA_odls_base_sigkill_timeout
 unset OMPI_MCA_btl_vader_single_copy_mechanism OMPI_MCA_btl_vader_backing_directory

@@ -29,7 +29,19 @@ job=("${job[0]}" run --hostfile "$scratch/hostfile" "${job[@]:4}")
 run_bounded on a "${job[@]}"
 exits file 0
 same_bytes file
-record "" "" far "all ranks on another host; hosts from a file" "same bytes"
+# A request to stop finds them there.
+as_hosts asked max_steps=400
+job[3]=$host_b
+run_id=$scratch/$((runs += 1))
+QLORA_RUN_ID=$run_id timeout -k 5 "$bound" on a setsid -w sh -c 'echo $$ >"$0"; exec "$@"' "$scratch/pid" "${job[@]}" >"$scratch/out" 2>"$scratch/err" </dev/null &
+running=$!
+until [ -s "$scratch/asked/metrics.jsonl" ] || ! kill -0 "$running" 2>/dev/null; do sleep 0.05; done
+kill -TERM "$(cat "$scratch/pid")"
+wait "$running"
+status=$?
+exits asked 85
+no_one_left asked
+record "" "T20" far "all ranks on another host; hosts from a file" "same bytes"
 
 # ---- what is not there on the other host ----
 # hide FOLDER: b sees an empty one in its place
@@ -87,6 +99,7 @@ expect_line "none: the variable and the interfaces" "do not reach each other: .*
 record "25" "" no_interface "an interface that is not there: 75 at once, with the list" "down in $seconds s"
 
 # A second network beside the first, which is slow: the self test says so, and what to name; named, it is fast.
+cables=0
 for host in a b; do
   plug "$host" "$((++cables + 10))" eth1 "10.79.0.$cables"
   slow "$host" 100mbit

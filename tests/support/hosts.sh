@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash disable=SC2034,SC2154
 # Several hosts on one machine, for shell tests (after shell.sh): each has its own name, network, /dev/shm, processes and loopback, and an
 # eth0 on a switch that is in no other host's network either. Files are shared. Needs root; everything is gone with the test.
 #   hosts_up NAME...         names become ql-NAME-PID ($host_NAME), addresses 10.78.0.1, 10.78.0.2, ...
@@ -46,11 +46,13 @@ start_host() { # NAME ADDRESS...
     echo ready >"$yard/ready-$name"
     while :; do sleep 1000 & wait; done' host "$yard" "$full" </dev/null >/dev/null 2>&1 &
   host_top+=($!)
+  disown
   for ((i = 0; i < 1000; i++)); do
     [ ! -e "$yard/ready-$full" ] || break
     sleep 0.02
   done
-  host_pid[$name]=$(cat "/proc/$!/task/$!/children" | cut -d' ' -f1)
+  host_pid[$name]=$(cut -d' ' -f1 "/proc/$!/task/$!/children")
+  echo "${host_pid[$name]}" >"$yard/pid-$name"
 }
 host_top=()
 
@@ -64,6 +66,7 @@ hosts_up() {
     printf '10.78.0.%d ql-%s-%d\n' "$number" "$name" "$$" >>"$yard/names"
   done
   start_switch
+  write_on
   number=0
   for name; do
     number=$((number + 1)) full=ql-$name-$$
@@ -78,6 +81,7 @@ hosts_up() {
 start_switch() {
   unshare --net --fork --kill-child sleep infinity </dev/null >/dev/null 2>&1 &
   host_top+=($!)
+  disown
   until switch_pid=$(cut -d' ' -f1 "/proc/$!/task/$!/children" 2>/dev/null) && [ -n "$switch_pid" ]; do sleep 0.02; done
   in_switch ip link add br0 type bridge
   in_switch ip link set br0 up
@@ -95,15 +99,22 @@ plug() {
   on "$1" ip link set "$3" up
 }
 
-on() {
-  local name=$1
-  shift
-  nsenter --target "${host_pid[$name]}" --net --uts --mount --pid sh -c 'cd "$0" && exec "$@"' "$PWD" "$@"
+# A program, so that timeout and others can start it.
+write_on() {
+  mkdir -p "$yard/path"
+  cat >"$yard/path/on" <<'END'
+#!/bin/sh
+pid=$(cat "$(dirname "$(dirname "$0")")/pid-$1")
+shift
+exec nsenter --target "$pid" --net --uts --mount --pid sh -c 'cd "$0" && exec "$@"' "$PWD" "$@"
+END
+  chmod +x "$yard/path/on"
+  export PATH=$yard/path:$PATH
 }
 
 # Behind `ssh` there is somebody outside of all hosts who can enter each: no host sees the others' processes.
 start_exchange() {
-  mkdir -p "$yard/path" "$yard/calls"
+  mkdir -p "$yard/calls"
   mkfifo "$yard/exchange"
   cat >"$yard/path/ssh" <<'END'
 #!/usr/bin/env bash
@@ -123,6 +134,7 @@ END
   chmod +x "$yard/path/ssh"
   serve_calls >/dev/null 2>&1 &
   host_top+=($!)
+  disown
 }
 
 serve_calls() {
@@ -131,18 +143,24 @@ serve_calls() {
   while read -r call <&3; do
     name=$(sed 's/^ql-\(.*\)-[0-9]*$/\1/' "$call/host")
     (
-      exec 3<&-
+      exec 3<&- >"$call/out" 2>"$call/err"
       if [ -n "${host_pid[$name]:-}" ] && [ ! -e "$yard/off-$name" ] && [ ! -e "$yard/down-$name" ]; then
-        on "$name" env -i PATH=/usr/local/bin:/usr/bin:/bin HOME=/root sh -c "cd; $(cat "$call/command")" </dev/null >"$call/out" 2>"$call/err"
-        echo $? >"$call/status.new"
-        mv "$call/status.new" "$call/status"
+        on "$name" env -i PATH=/usr/local/bin:/usr/bin:/bin HOME=/root sh -c "cd; $(cat "$call/command")" </dev/null
+        echo $? >"$call/status"
+        linger "$name"
       else
+        echo "ssh: connect to host $name: No route to host" >&2
         echo 255 >"$call/status"
-        : >"$call/out"
-        echo "ssh: connect to host $name: No route to host" >"$call/err"
       fi
     ) &
   done
+}
+
+# Whoever calls a host that loses its power waits for ever.
+linger() {
+  [ -e "$yard/off-$1" ] || return 0
+  echo $BASHPID >>"$yard/lingering"
+  exec sleep infinity
 }
 
 link() {
@@ -174,6 +192,7 @@ switch_off() {
 hosts_down() {
   local pid
   for pid in "${host_pid[@]}" "${host_top[@]}"; do kill -KILL "$pid" 2>/dev/null; done
-  wait 2>/dev/null
-  rm -rf "$scratch"
+  [ ! -e "$yard/lingering" ] || xargs -r kill -KILL <"$yard/lingering" 2>/dev/null
+  for pid in "${host_top[@]}"; do while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done; done
+  rm -rf "$scratch" /tmp/ompi.ql-[a-z]*-$$.* # what a host without power cannot remove itself
 }
