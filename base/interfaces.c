@@ -27,7 +27,7 @@ static bool read_counters(const char *line, ql_interface *out) {
 
 static void take_address(const struct ifaddrs *a, ql_interface *i) {
     int family = a->ifa_addr ? a->ifa_addr->sa_family : AF_UNSPEC;
-    i->is_up = (a->ifa_flags & IFF_UP) && (a->ifa_flags & IFF_RUNNING);
+    i->is_up = a->ifa_flags & IFF_UP;
     bool has_better = i->address[0] && (family != AF_INET || !strchr(i->address, ':'));
     if (has_better) return;
     if (family == AF_INET) inet_ntop(family, &((const struct sockaddr_in *)(const void *)a->ifa_addr)->sin_addr, i->address, sizeof i->address);

@@ -12,7 +12,7 @@
 enum { MOST_LINKS = 64, SMALL = 64, MIDDLE = 64 << 10, LARGE = 1 << 20, SMALL_ONES = 5, LARGE_ONES = 3, INTERFACES = 64 };
 /* Half of what 1 Gbit carries, and what no network within a house takes. A middle message that takes longer than it should makes the
  * large ones wait too long. */
-static const double slow_rate = 60e6, slow_answer = 0.01, too_long = 0.1;
+static const double slow_rate = 60e6, slow_answer = 0.01, too_long = 0.1, all_in_all = 3;
 
 /* What the other end tells of itself. */
 typedef struct {
@@ -47,60 +47,73 @@ static void find_carrier(const counters *before, uint64_t sent, char name[16]) {
 
 /* ---- one link, seen from both ends: `far` is the rank beyond ---- */
 
+typedef struct {
+    ql_world *world;
+    int       far;
+    char     *data;
+    double    until; /* nothing large is sent after that */
+} trial;
+
 /* There and back, begun by rank 0. */
-static ql_err bounce(ql_world *w, int far, void *data, size_t n, double *seconds) {
+static ql_err bounce(const trial *t, size_t n, double *seconds) {
     double start = ql_seconds();
-    QL_TRY(ql_move_bytes(w, 0, far, data, n));
-    QL_TRY(ql_move_bytes(w, far, 0, data, n));
+    QL_TRY(ql_move_bytes(t->world, 0, t->far, t->data, n));
+    QL_TRY(ql_move_bytes(t->world, t->far, 0, t->data, n));
     *seconds = ql_seconds() - start;
     return ql_ok();
 }
 
+/* What rank 0 thinks of it, both do. */
+static ql_err ask_whether_more(const trial *t, double seconds, bool *more) {
+    char go_on = seconds < too_long && ql_seconds() < t->until;
+    QL_TRY(ql_move_bytes(t->world, 0, t->far, &go_on, 1));
+    *more = go_on;
+    return ql_ok();
+}
+
 /* The best of several, as far as rank 0 finds them worth the time. */
-static ql_err bounce_often(ql_world *w, int far, void *data, size_t n, int times, double *best) {
+static ql_err bounce_often(const trial *t, size_t n, int times, double *best) {
     double seconds;
-    char   go_on = 1;
-    for (int i = 0; i < times && go_on; i++) {
-        QL_TRY(bounce(w, far, data, n, &seconds));
+    bool   more = true;
+    for (int i = 0; i < times && more; i++) {
+        QL_TRY(bounce(t, n, &seconds));
         if (i == 0 || seconds < *best) *best = seconds;
-        go_on = seconds < too_long;
-        QL_TRY(ql_move_bytes(w, 0, far, &go_on, 1));
+        QL_TRY(ask_whether_more(t, seconds, &more));
     }
     return ql_ok();
 }
 
-static ql_err measure_rate(ql_world *w, int far, void *data, ql_link *out, uint64_t *sent) {
+static ql_err measure_rate(const trial *t, ql_link *out, uint64_t *sent) {
     double seconds = 0;
-    char   go_on;
-    QL_TRY(bounce(w, far, data, MIDDLE, &seconds));
+    bool   more;
+    QL_TRY(bounce(t, MIDDLE, &seconds));
     out->bytes_per_second = 2 * MIDDLE / seconds;
     *sent = 2 * MIDDLE;
-    go_on = seconds < too_long;
-    QL_TRY(ql_move_bytes(w, 0, far, &go_on, 1));
-    if (!go_on) return ql_ok();
-    QL_TRY(bounce_often(w, far, data, LARGE, LARGE_ONES, &seconds));
+    QL_TRY(ask_whether_more(t, seconds, &more));
+    if (!more) return ql_ok();
+    QL_TRY(bounce_often(t, LARGE, LARGE_ONES, &seconds));
     out->bytes_per_second = 2 * LARGE / seconds;
     *sent += 2 * LARGE;
     return ql_ok();
 }
 
-static ql_err measure(ql_world *w, int far, void *data, ql_link *out, far_end *end) {
-    bool     is_far = ql_world_place(w).rank == far;
+static ql_err measure(const trial *t, ql_link *out, far_end *end) {
+    bool     is_far = ql_world_place(t->world).rank == t->far;
     uint64_t sent;
     double   first;
     ql_str   all = {0};
-    QL_TRY(bounce(w, far, data, SMALL, &first)); /* connects */
-    QL_TRY(bounce_often(w, far, data, SMALL, SMALL_ONES, &out->seconds));
+    QL_TRY(bounce(t, SMALL, &first)); /* connects */
+    QL_TRY(bounce_often(t, SMALL, SMALL_ONES, &out->seconds));
     counters before;
     count(&before);
-    QL_TRY(measure_rate(w, far, data, out, &sent));
+    QL_TRY(measure_rate(t, out, &sent));
     find_carrier(&before, sent, is_far ? end->interface : out->here);
     if (is_far) {
         ql_interfaces_text(&all);
         snprintf(end->all, sizeof end->all, "%s", all.data);
         ql_str_free(&all);
     }
-    QL_TRY(ql_move_bytes(w, far, 0, end, sizeof *end));
+    QL_TRY(ql_move_bytes(t->world, t->far, 0, end, sizeof *end));
     memcpy(out->there, end->interface, sizeof out->there);
     return ql_ok();
 }
@@ -165,10 +178,12 @@ ql_err ql_links_examine(ql_world *w, const ql_machines *m, size_t exchange) {
     if (n < 1) return e;
     ql_link *links = QL_NEW_ARRAY(ql_link, (size_t)n);
     far_end *ends = QL_NEW_ARRAY(far_end, (size_t)n);
-    char    *data = ql_alloc(LARGE);
-    for (int i = 0; i < n && !ql_bad(e); i++)
-        if (rank == 0 || rank == m->first[i + 1]) e = measure(w, m->first[i + 1], data, &links[i], &ends[i]);
+    trial    t = {.world = w, .data = ql_alloc(LARGE), .until = ql_seconds() + all_in_all};
+    for (int i = 0; i < n && !ql_bad(e); i++) {
+        t.far = m->first[i + 1];
+        if (rank == 0 || rank == t.far) e = measure(&t, &links[i], &ends[i]);
+    }
     if (!ql_bad(e) && rank == 0) say(m, links, ends, n, exchange);
-    free(data), free(ends), free(links);
+    free(t.data), free(ends), free(links);
     return ql_agree(w, e, "trying the links between hosts");
 }

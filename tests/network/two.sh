@@ -36,7 +36,7 @@ run_id=$scratch/$((runs += 1))
 QLORA_RUN_ID=$run_id timeout -k 5 "$bound" on a setsid -w sh -c 'echo $$ >"$0"; exec "$@"' "$scratch/pid" "${job[@]}" >"$scratch/out" 2>"$scratch/err" </dev/null &
 running=$!
 until [ -s "$scratch/asked/metrics.jsonl" ] || ! kill -0 "$running" 2>/dev/null; do sleep 0.05; done
-kill -TERM "$(cat "$scratch/pid")"
+on a kill -TERM "$(cat "$scratch/pid")"
 wait "$running"
 status=$?
 exits asked 85
