@@ -66,6 +66,11 @@ static const ql_option generate_options[] = {
     {0},
 };
 
+static const ql_option doctor_options[] = {
+    {"--json", NULL, "one JSON object instead of lines", .kind = QL_ARG_FLAG},
+    {0},
+};
+
 /* Becomes: qlora-worker HEAD... word... */
 static ql_err become_worker(const char *const *head, size_t n_head, const ql_arguments *a) {
     char *worker;
@@ -124,7 +129,9 @@ const ql_command ql_commands[] = {
      quantize_options, start_worker_tool},
     {"generate", "qlora generate --model DIR [--adapter DIR] [OPTIONS] [KEY=VALUE ...] PROMPT", "Continues a text.", QL_REST_PROMPT,
      generate_options, start_worker_tool},
-    {"doctor", "qlora doctor [CONFIG.yaml]", "Explains this machine. Comes with version 0.5.", QL_REST_ANY, NULL, start_later},
+    {"doctor", "qlora doctor [--json] [CONFIG.yaml [KEY=VALUE ...]]",
+     "Examines this machine, and a configuration on it: what is wrong or will go wrong, each with its cure.", QL_REST_MAY_CONFIG, doctor_options,
+     ql_start_doctor},
     {"submit", "qlora submit CONFIG.yaml", "Writes and submits a batch script. Comes with version 0.5.", QL_REST_ANY, NULL, start_later},
 };
 const size_t ql_n_commands = QL_LEN(ql_commands);

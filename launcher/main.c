@@ -31,12 +31,13 @@ static ql_err unknown_command(const char *word) {
                    nearest ? nearest : "", nearest ? "?" : "");
 }
 
-/* A sentence may hold several lines, one mistake each. */
+/* A sentence may hold several lines, one mistake each. To have stopped on request is none. */
 static int report(ql_err e) {
     if (!ql_bad(e)) return 0;
     for (const char *p = ql_err_text(); *p; p += *p == '\n') {
         size_t n = strcspn(p, "\n");
-        ql_error("%.*s", (int)n, p);
+        if (e.code == QL_STOPPED) ql_info("%.*s", (int)n, p);
+        else ql_error("%.*s", (int)n, p);
         p += n;
     }
     return (int)e.code;

@@ -40,6 +40,7 @@ static void keep(ql_relay *r) {
     const char *text = start_of(r->line.data);
     bool        is_error = !strncmp(text, ours, strlen(ours));
     if (is_error) text += strlen(ours);
+    if (!r->stopped && strstr(text, ": stopped after step ")) r->stopped = ql_strdup(text);
     if ((is_error || strstr(text, " exited on signal ")) && r->n_words < QL_RELAY_WORDS && !is_kept(r, text))
         r->words[r->n_words++] = ql_strdup(text);
 }
@@ -111,6 +112,7 @@ void ql_relay_finish(ql_relay *r, double seconds) {
 void ql_relay_free(ql_relay *r) {
     if (r->from >= 0) close(r->from);
     for (size_t i = 0; i < r->n_words; i++) free(r->words[i]);
+    free(r->stopped);
     ql_str_free(&r->line);
     ql_str_free(&r->out);
     *r = (ql_relay){.from = -1};

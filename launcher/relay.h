@@ -16,6 +16,7 @@ typedef struct {
     ql_str      line;                  /* its beginning                                       */
     char       *words[QL_RELAY_WORDS]; /* the first of its errors, and of what mpirun says of an end; "qlora: error: " left out */
     size_t      n_words;
+    char       *stopped;               /* the sentence of a run that stopped on request; NULL: none was said */
 } ql_relay;
 
 /* `from`: non-blocking. `label` may be NULL. */

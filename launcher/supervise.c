@@ -127,8 +127,9 @@ static int our_status(int status) {
 /* The workers have said why; behind the words of an mpirun, that has to be said again. */
 static ql_err end_as_said(const supervision *s, int code, int *status) {
     *status = code;
-    if (!uses_mpirun(s) || s->said.n_words == 0 || code == 0) return ql_ok();
-    return ql_fail((ql_code)code, "%s", s->said.words[0]);
+    const char *sentence = code == QL_STOPPED ? s->said.stopped : s->said.n_words > 0 ? s->said.words[0] : NULL;
+    if (!uses_mpirun(s) || !sentence || code == 0) return ql_ok();
+    return ql_fail((ql_code)code, "%s", sentence);
 }
 
 static ql_err give_up(const supervision *s) {

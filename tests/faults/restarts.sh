@@ -139,10 +139,12 @@ for signal in INT USR1; do
   status=$?
   wait_for_all
   exits "between, $signal" 85
-  expect_line "between, $signal: says so" 'qlora: error: stopped on request between two starts, with a verified checkpoint of step 10'
+  expect_line "between, $signal: says so" '^stopped on request between two starts, with a verified checkpoint of step 10'
   nothing_left between
 done
 printf '' >"$QL_FAULTS"
 go_on between 2
+launch stopped-alone 2 0:17:signal=15
+gives_up stopped-alone 85 0 '^SIGTERM: stopped after step 17 of 40 with a verified checkpoint'
 record "12" "T20" between_starts "a request while the launcher waits to start again: 85, on by hand, same bytes" "85, on from $resumed_at"
 finish
