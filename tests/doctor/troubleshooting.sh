@@ -8,23 +8,25 @@ page=$top/docs/troubleshooting.md
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/qlora-test.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 
-# Texts that are written in pieces are put together, conversions become "…".
+# A text of the sources a line: those that are written in pieces are put together.
 find "$top/base" "$top/kernels" "$top/collective" "$top/checkpoint" "$top/worker" "$top/launcher" -name '*.c' -exec cat {} + |
-  tr '\n' ' ' | sed -E 's/" *(PRI[diu]64|CURE) *"/…/g; s/([^\\])" *"/\1/g; s/\\"/"/g' >"$scratch/ours"
-cat /usr/share/openmpi/help-*.txt 2>/dev/null | tr '\n' ' ' >"$scratch/mpirun" || true
+  tr '\n' ' ' | sed -E "s/\\\\\\\\/\\x02/g; s/'\\\\?\"'//g" | # no quotes but those of texts
+  sed -E 's:/\*([^*]|\*[^/])*\*/::g; s/\\"/\x01/g; s/" *(PRI[diu]64|CURE) *"/…/g; s/([^\\])" *"/\1/g' |
+  grep -oE '"[^"]*"' | tr '\001' '"' >"$scratch/ours"
+cat /usr/share/openmpi/help-*.txt >"$scratch/mpirun" 2>/dev/null || true
 
 quoted=0 missing=0
-# look FILE HEADING: each piece of it, between what is filled in, has to be there
+# look FILE HEADING: each part of it, up to what is to be done, has to be there; what is filled in may be anything
 look() {
-  local file=$1 heading=$2 piece
+  local file=$1 heading=$2 part pattern
   quoted=$((quoted + 1))
-  while IFS= read -r piece; do
-    piece=$(sed -E 's/^ +//; s/ +$//' <<<"$piece")
-    if [ "${#piece}" -ge 8 ] && ! grep -qF -- "$piece" "$file"; then
-      printf 'docs/troubleshooting.md: "%s": nothing says "%s" any more\n' "$heading" "$piece"
+  while IFS= read -r part; do
+    pattern=$(sed -E 's/^ +//; s/ +$//; s/[][(){}.*+?^$|\\]/\\&/g; s/ *… */.*/g' <<<"$part")
+    if [ "${#part}" -ge 8 ] && ! grep -qE -- "$pattern" "$file"; then
+      printf 'docs/troubleshooting.md: "%s": nothing says "%s" any more\n' "$heading" "$part"
       missing=$((missing + 1))
     fi
-  done < <(sed 's/…/\n/g; s/; /\n/g' <<<"$heading") # the cure may be put together apart
+  done < <(sed 's/; /\n/g' <<<"$heading") # the cure may be put together apart
 }
 
 while IFS= read -r heading; do look "$scratch/ours" "$heading"; done < <(sed -n '/^## What qlora says/,/^## What others say/ s/^#### `\(.*\)`$/\1/p' "$page")
