@@ -47,7 +47,10 @@ void        ql_command_help(const ql_command *command);
 QL_RESULT ql_worker_find(char **path);
 /* Becomes `argv[0]` (a path, or a name looked up in PATH); returns only on failure. */
 QL_RESULT ql_become(char **argv);
+/* Becomes qlora-worker HEAD... and all words of `a`. */
+QL_RESULT ql_become_worker(const char *const *head, size_t n_head, const ql_arguments *a);
 
 QL_RESULT ql_start_run(const ql_arguments *a);
+QL_RESULT ql_start_plan(const ql_arguments *a);
 QL_RESULT ql_start_doctor(const ql_arguments *a);
 QL_RESULT ql_start_submit(const ql_arguments *a);

@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "worker/largest.h"
 
-enum { MOST_LENGTH = 1 << 24, MOST_ROWS = 1 << 20 }; /* that the keys allow */
+enum { LEAST_LENGTH = 2, MOST_LENGTH = 1 << 24, MOST_ROWS = 1 << 20 }; /* that the keys allow */
 
 typedef struct {
     const ql_model      *model;
@@ -85,7 +85,8 @@ static ql_most_of most_rows(search *s, ql_tristate recompute) {
 ql_most ql_most_find(const ql_model *model, const ql_rank_group *group, size_t groups) {
     const ql_memory_question *q = &group[0].question;
     search                    s = {.model = model, .group = group, .groups = groups};
-    ql_most                   most = {.length = look_closer(&s, with_length, ql_largest(q->longest_row, MOST_LENGTH, length_fits, &s))};
+    int64_t                   length = ql_largest(q->longest_row, MOST_LENGTH, length_fits, &s);
+    ql_most                   most = {.length = look_closer(&s, with_length, length < LEAST_LENGTH ? 0 : length)};
     most.rows = most_rows(&s, q->recompute);
     if (q->recompute == QL_AUTO) most.rows_recomputed = most_rows(&s, QL_TRUE);
     return most;

@@ -137,6 +137,27 @@ doctor 0
 finds "the build" "^ok +worker .*/qlora-worker $version: "
 if command -v mpirun >/dev/null; then finds "two workers meet" '^ok +mpi +.* started two workers that found each other'; fi
 
+# ---- the worker with GPUs that are emulated ----
+if [ -x "$bin/qlora-worker-emulated" ]; then
+  ln -sf "$bin/qlora-worker-emulated" "$home/bin/qlora-worker"
+  export QL_EMU_DEVICES=2 QL_EMU_CAPABILITY=90,60 QL_EMU_MEMORY=8GiB,8GiB QL_EMU_MEMORY_TAKEN=3GiB,0
+  doctor 0
+  finds "what is used of one" '^warning +gpus +GPU 0: only 5.00 GiB of its 8.00 GiB are free'
+  finds "one that is too old" '^warning +gpus +GPU 1 cannot be used: device: cuda: GPU 1 .* has compute capability 6.0; 7.5'
+  finds "NCCL of a build" '^ok +gpus +NCCL 2'
+  finds "CUDA of a build" '^ok +worker .* CUDA 13'
+  CUDA_VISIBLE_DEVICES=-1 doctor 0
+  finds "none that is visible" '^warning +gpus +CUDA_VISIBLE_DEVICES="-1" begins with no number'
+  for driver in old none; do
+    QL_EMU_DRIVER=$driver doctor 0
+    finds "a driver: $driver" '^(note|warning) +driver +'
+    finds "and no GPU" 'no NVIDIA GPU|NVIDIA driver'
+  done
+  unset QL_EMU_DEVICES QL_EMU_CAPABILITY QL_EMU_MEMORY QL_EMU_MEMORY_TAKEN
+else
+  echo "left out: qlora-worker-emulated is not built"
+fi
+
 # ---- what takes a namespace of our own ----
 inside() { # COMMANDS...: in namespaces of mounts and network, with the fakes
   PATH=$fakes:/usr/bin:/bin:/usr/sbin:/sbin unshare -mn sh -c "$1; exec \"\$0\" doctor" "$home/bin/qlora" >"$scratch/out" 2>"$scratch/err"
