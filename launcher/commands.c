@@ -70,7 +70,7 @@ static const ql_option doctor_options[] = {
 static const ql_option submit_options[] = {
     {"--nodes", "N", "machines; default 1", .kind = QL_ARG_WHOLE, .low = 1, .high = 65536},
     {"--gpus-per-node", "G", "GPUs of each, and ranks; default 1; 0: none, and one rank each", .kind = QL_ARG_WHOLE, .low = 0, .high = 1024},
-    {"--time", "LIMIT", "how long a start may take, such as 4:00:00, the default, or 2-12", .kind = QL_ARG_TEXT},
+    {"--time", "LIMIT", "how long a start may take, such as 4:00:00 or 2-12; default: what the partition gives", .kind = QL_ARG_TEXT},
     {"--partition", "P", "where to; several with commas", .kind = QL_ARG_TEXT},
     {"--account", "A", "on whose account", .kind = QL_ARG_TEXT},
     {"--qos", "Q", "quality of service", .kind = QL_ARG_TEXT},

@@ -106,7 +106,7 @@ static ql_err judge_refusal(ql_answer *answer) {
     for (size_t i = 0; i < QL_LEN(passing); i++)
         if (strstr(answer->errors.data, passing[i])) code = QL_TEMP;
     char  *said = answer->is_late ? ql_strdup("it did not answer for two minutes") : sentence_of(answer);
-    ql_err e = ql_fail(code, "sbatch: %s; %s", said, code == QL_TEMP ? "try again when Slurm answers (sinfo)" : "nothing was submitted; sinfo shows what there is");
+    ql_err e = ql_fail(code, "sbatch: %s; %s", said, code == QL_TEMP ? "try again when Slurm answers (sinfo)" : "nothing was submitted; sinfo -o '%P %l %D %G' shows partitions, limits, machines and GPUs");
     free(said);
     return e;
 }

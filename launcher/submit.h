@@ -26,7 +26,7 @@ typedef struct {
 QL_RESULT ql_submit_check(const ql_arguments *a);
 /* The same for a text that is not an option's value; `what` names it. */
 QL_RESULT ql_submit_check_text(const char *what, const char *text);
-/* The value of --time, or its default, in seconds; 0: no limit. */
+/* The value of --time in seconds; 0: not given, or no limit. */
 int64_t ql_submit_seconds(const ql_arguments *a);
 /* The value that counts, given or not; NULL where there is none. */
 const char *ql_submit_value(const ql_arguments *a, const char *option);

@@ -21,7 +21,7 @@ static const rule rules[] = {
     {"--qos", NULL, WORD, WORD_SAY},
     {"--constraint", NULL, "^[A-Za-z0-9_([][]A-Za-z0-9._&|*,():[-]{0,250}$", "features of machines, with & | , * ( ) [ ] between them"},
     {"--mem", NULL, "^[0-9]{1,9}[KMGT]?$", "a number of MiB, or with K, M, G or T behind it"},
-    {"--time", "4:00:00", "^([0-9]{1,4}-[0-9]{1,2}|[0-9]{1,7})(:[0-9]{1,2}){0,2}$", "minutes, hours:minutes:seconds or days-hours:minutes:seconds"},
+    {"--time", NULL, "^([0-9]{1,4}-[0-9]{1,2}|[0-9]{1,7})(:[0-9]{1,2}){0,2}$", "minutes, hours:minutes:seconds or days-hours:minutes:seconds"},
     {"--mail-user", NULL, "^[A-Za-z0-9][A-Za-z0-9._%+-]*@?[A-Za-z0-9.-]*$", "an address"},
     {"--nodes", "1", "^[0-9]{1,5}$", "a number"},
     {"--gpus-per-node", "1", "^[0-9]{1,4}$", "a number"},
@@ -80,7 +80,9 @@ ql_err ql_submit_check_text(const char *what, const char *text) {
 
 /* [days-]a[:b[:c]]: after days a counts hours; else one number is minutes, two are minutes and seconds. */
 int64_t ql_submit_seconds(const ql_arguments *a) {
-    const char *text = ql_submit_value(a, "--time"), *dash = strchr(text, '-');
+    const char *text = ql_arguments_value(a, "--time");
+    if (!text) return 0;
+    const char *dash = strchr(text, '-');
     int         part[3] = {0}, n = sscanf(dash ? dash + 1 : text, "%d:%d:%d", &part[0], &part[1], &part[2]);
     if (dash) return atoi(text) * INT64_C(86400) + part[0] * INT64_C(3600) + part[1] * INT64_C(60) + part[2];
     if (n == 3) return part[0] * INT64_C(3600) + part[1] * INT64_C(60) + part[2];

@@ -76,17 +76,10 @@ record "7" "T41" refused "a run that is refused (64) is not tried again" "$(fact
 # ---- a sweep ----
 printf '# three runs\nlearning_rate=1e-3 lora_r=2\n\nlearning_rate=5e-3\tlora_r=4\nlora_alpha=16' >"$folder/sweep.txt"
 rm -rf "$folder/sweep"
-export QLORA_FAULT=$at_20
+export QLORA_FAULT='*:20:signal=10:step' # USR1, to itself
 submit "$folder" sweep --array=1-4%2
-until_step "$folder/sweep/2" 19
-scancel -s USR1 "${job}_2"
-until_requeued "sweep: 2" "${job}_2" 1
+for i in 1 2 3; do until_requeued "sweep: $i" "${job}_$i" 1; done
 settings=("learning_rate=1e-3 lora_r=2" "learning_rate=5e-3 lora_r=4" "lora_alpha=16")
-scancel -s USR1 "${job}_1"
-until_requeued "sweep: 1" "${job}_1" 1
-until_step "$folder/sweep/3" 19
-scancel -s USR1 "${job}_3"
-until_requeued "sweep: 3" "${job}_3" 1
 for i in 1 2 3; do
   until_over "sweep: $i" "${job}_$i" COMPLETED
   read -ra words <<<"${settings[i - 1]}"

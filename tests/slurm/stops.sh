@@ -43,6 +43,8 @@ record "29" "T39" usr1_script "USR1 to the batch script, both templates: saved, 
 asked "srun: to the steps" srun "$at_20" "--nodes=1 --ntasks-per-node=2" scancel -s USR1
 record "29" "T39" usr1_steps "USR1 to the job's steps under srun: the same" "saved after $took s, at step $(stopped_at)"
 
+asked "requeued by hand" srun "$at_20" "--nodes=1 --ntasks-per-node=2" scontrol requeue
+record "29" "T39" by_hand "scontrol requeue while it runs: the ranks get TERM and save; the same" "saved after $took s, at step $(stopped_at)"
 asked "during a save" srun "0:20:asked=55:save" "--nodes=1 --ntasks-per-node=2" scancel -b -s USR1
 figure="in the save of 20: stopped at $(stopped_at)"
 asked "before MPI_Init" srun "*:0:asked=55:init" "--nodes=1 --ntasks-per-node=2" scancel -b -s USR1
