@@ -15,6 +15,7 @@ static const ql_option run_options[] = {
     {"--jobs", "N", "of several CONFIGs, so many at a time; default: as many as there are GPUs for", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
     {"--json", NULL, "of several CONFIGs, the table at the end as JSON lines", .kind = QL_ARG_FLAG},
     {"--check", NULL, "everything up to the first step, then stop", .kind = QL_ARG_FLAG},
+    {"--dry-run", NULL, "print the command that would start the workers, and what its environment has, and stop", .kind = QL_ARG_FLAG},
     {"--allow-root", NULL, "start more than one worker as root outside a container", .kind = QL_ARG_FLAG},
     {0},
 };
