@@ -10,6 +10,7 @@ ql_needs     ql_cpu_needs, ql_cuda_needs;
 typedef struct {
     int (*count)(char why[256]);
     ql_err (*look)(int ordinal, ql_device_info *out);
+    void (*library)(char name[64]); /* that it was built with; NULL: none */
     ql_err (*open)(int ordinal, int threads, void **state);
     void (*close)(void *state);
     ql_err (*describe)(void *state, ql_device_info *out);

@@ -81,6 +81,12 @@ ql_err ql_device_look(const char *kind, int ordinal, ql_device_info *out) {
     return backend->memory.look(ordinal, out);
 }
 
+void ql_device_library(const char *kind, char name[64]) {
+    const ql_backend *backend = NULL;
+    name[0] = 0;
+    if (!ql_bad(find_backend(kind, &backend)) && backend->memory.library) backend->memory.library(name);
+}
+
 ql_err ql_device_open(const char *kind, int ordinal, int threads, ql_device **out) {
     const ql_backend *backend = NULL;
     QL_TRY(find_backend(kind, &backend));

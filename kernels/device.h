@@ -53,6 +53,8 @@ const char *ql_device_preferred(void);
 QL_RESULT ql_device_count(const char *kind, int *count, char why[256]);
 /* What is known of a device that is not open, since opening takes memory on it: all but bytes_free and threads. */
 QL_RESULT ql_device_look(const char *kind, int ordinal, ql_device_info *out);
+/* The library that devices of this kind are driven by, as it was when this program was built: "CUDA 13.0"; "": none. */
+void      ql_device_library(const char *kind, char name[64]);
 /* `kind`: "cpu" or another compiled-in back end. `threads` 0: as many as allowed CPUs.
  * QL_USAGE when the kind is unknown or not compiled in, or the device is absent. */
 QL_RESULT ql_device_open(const char *kind, int ordinal, int threads, ql_device **out);

@@ -97,8 +97,10 @@ static ql_err check_rest(const ql_arguments *a) {
         QL_CHECK(n == 0, QL_USAGE, "qlora %s: '%s' is one word too many; usage: %s", c->name, rest[0], c->form);
         return ql_ok();
     }
+    if (c->rest == QL_REST_MAY_CONFIG && n == 0) return ql_ok();
     QL_CHECK(n > 0, QL_USAGE, "qlora %s: %s is missing; usage: %s", c->name, c->rest == QL_REST_CONFIG ? "the config file" : "the prompt", c->form);
-    size_t from = c->rest == QL_REST_CONFIG, to = c->rest == QL_REST_CONFIG ? n : n - 1;
+    bool   config_first = c->rest != QL_REST_PROMPT;
+    size_t from = config_first, to = config_first ? n : n - 1;
     for (size_t i = from; i < to; i++) {
         const char *equals = strchr(rest[i], '=');
         QL_CHECK(equals && equals != rest[i], QL_USAGE, "qlora %s: '%s' is not KEY=VALUE; usage: %s", c->name, rest[i], c->form);
@@ -169,5 +171,6 @@ void ql_command_help(const ql_command *c) {
         printf("  %-22s %s\n", left, o->meaning);
         free(left);
     }
-    if (c->rest == QL_REST_CONFIG || c->rest == QL_REST_CONFIGS || c->rest == QL_REST_PROMPT) printf("\nKEY=VALUE sets a key of the configuration; qlora-worker --help-config lists them.\n");
+    bool takes_keys = c->rest == QL_REST_CONFIG || c->rest == QL_REST_MAY_CONFIG || c->rest == QL_REST_CONFIGS || c->rest == QL_REST_PROMPT;
+    if (takes_keys) printf("\nKEY=VALUE sets a key of the configuration; qlora-worker --help-config lists them.\n");
 }

@@ -14,6 +14,12 @@
 
 enum { MOST = 1 << 20, PIPES = 2 };
 
+/* A program to become, or work to do. */
+typedef struct {
+    const char *const *argv;
+    int (*work)(void *);
+    void *with;
+} task;
 typedef struct {
     pid_t   pid;
     int     fd[PIPES]; /* -1: at its end */
@@ -21,16 +27,21 @@ typedef struct {
 } child;
 
 /* Leads a group, so that what it starts can be ended with it. */
-static QL_NORETURN void become(const char *const *argv, pid_t parent, const int write_end[PIPES]) {
+static QL_NORETURN void become(const task *t, pid_t parent, const int write_end[PIPES]) {
     sigset_t none;
     setpgid(0, 0);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_PDEATHSIG, t->work ? SIGTERM : SIGKILL);
     if (getppid() != parent) _exit(QL_TEMP);
     int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (dup2(nothing, STDIN_FILENO) < 0 || dup2(write_end[0], STDOUT_FILENO) < 0 || dup2(write_end[1], STDERR_FILENO) < 0) _exit(QL_TEMP);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    execvp(argv[0], (char *const *)(uintptr_t)argv);
+    if (t->work) {
+        close(write_end[0]);
+        close(write_end[1]);
+        _exit(t->work(t->with));
+    }
+    execvp(t->argv[0], (char *const *)(uintptr_t)t->argv);
     _exit(errno == ENOENT ? QL_CHILD_ABSENT : 126);
 }
 
@@ -51,14 +62,14 @@ static void close_all(int fd[PIPES]) {
     }
 }
 
-static ql_err start(const char *const *argv, child *c) {
+static ql_err start(const task *t, child *c) {
     int    write_end[PIPES] = {-1, -1};
     pid_t  self = getpid();
     ql_err e = make_pipes(c->fd, write_end);
     if (!ql_bad(e)) {
         c->pid = fork();
-        if (c->pid < 0) e = ql_fail_errno("%s: cannot be started", argv[0]);
-        if (c->pid == 0) become(argv, self, write_end);
+        if (c->pid < 0) e = ql_fail_errno("%s: cannot be started", t->work ? "a process" : t->argv[0]);
+        if (c->pid == 0) become(t, self, write_end);
         if (c->pid > 0) setpgid(c->pid, c->pid); /* whoever of the two comes first */
     }
     close_all(write_end);
@@ -106,22 +117,41 @@ static int status_of(int how) {
     return WIFEXITED(how) ? WEXITSTATUS(how) : WIFSIGNALED(how) ? 128 + WTERMSIG(how) : QL_TEMP;
 }
 
-ql_err ql_child_ask(const char *const *argv, double seconds, ql_answer *out) {
+/* Work of ours may have something to clean up. Who waits for a file system that has gone is not waited for. */
+static void end(const child *c, bool asks_first, int *how) {
+    bool ended = false;
+    if (asks_first) {
+        kill(-c->pid, SIGTERM);
+        ended = wait_until(c->pid, ql_seconds() + 1, how);
+    }
+    kill(-c->pid, SIGKILL);
+    if (!ended) wait_until(c->pid, ql_seconds() + 2, how);
+}
+
+static ql_err run(const task *t, double seconds, ql_answer *out) {
     child c = {.fd = {-1, -1}, .into = {&out->text, &out->errors}};
     *out = (ql_answer){0};
     ql_str_reserve(&out->text, 1), ql_str_reserve(&out->errors, 1);
     out->text.data[0] = out->errors.data[0] = 0;
-    double end = ql_seconds() + seconds;
-    ql_err e = start(argv, &c);
+    double until = ql_seconds() + seconds;
+    ql_err e = start(t, &c);
     if (!ql_bad(e)) {
         int how = 0;
-        out->is_late = !listen_until(&c, end) || !wait_until(c.pid, end, &how);
-        kill(-c.pid, SIGKILL); /* also what it left behind */
-        if (out->is_late) waitpid(c.pid, &how, 0);
+        out->is_late = !listen_until(&c, until) || !wait_until(c.pid, until, &how);
+        if (out->is_late) end(&c, t->work != NULL, &how);
+        else kill(-c.pid, SIGKILL); /* what it left behind */
         out->status = status_of(how);
     }
     close_all(c.fd);
     return e;
+}
+
+ql_err ql_child_ask(const char *const *argv, double seconds, ql_answer *out) {
+    return run(&(task){.argv = argv}, seconds, out);
+}
+
+ql_err ql_child_do(int (*work)(void *), void *with, double seconds, ql_answer *out) {
+    return run(&(task){.work = work, .with = with}, seconds, out);
 }
 
 void ql_answer_free(ql_answer *a) {

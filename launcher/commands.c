@@ -1,8 +1,4 @@
 /* The table of commands. Whatever needs a model is handed over to qlora-worker. */
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/mem.h"
 #include "launcher/launcher.h"
 
 static const ql_option run_options[] = {
@@ -20,7 +16,7 @@ static const ql_option run_options[] = {
     {0},
 };
 static const ql_option plan_options[] = {
-    {"-n", "N", "number of workers to plan for; default 1", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
+    {"-n", "N", "number of workers to plan for; default: as many as qlora run would start here, with --gpu 1", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
     {"--gpu", "NAME", "for a card that is not there: T4, RTX3090, RTX4090, A100-40, A100-80, H100, H200", .kind = QL_ARG_TEXT},
     {"--json", NULL, "one JSON object instead of a table", .kind = QL_ARG_FLAG},
     {"--device", "auto|cuda|cpu", "where to compute", .kind = QL_ARG_CHOICE},
@@ -67,33 +63,14 @@ static const ql_option generate_options[] = {
     {0},
 };
 
-/* Becomes: qlora-worker HEAD... word... */
-static ql_err become_worker(const char *const *head, size_t n_head, const ql_arguments *a) {
-    char *worker;
-    QL_TRY(ql_worker_find(&worker));
-    char **argv = QL_NEW_ARRAY(char *, n_head + a->count + 3);
-    size_t n = 0;
-    argv[n++] = worker;
-    for (size_t i = 0; i < n_head; i++) argv[n++] = (char *)(uintptr_t)head[i];
-    for (size_t i = 0; i < a->count; i++) {
-        /* A text that begins like an option stays a text. */
-        if (i == a->first_rest && a->count > i && a->word[a->count - 1][0] == '-') argv[n++] = (char *)(uintptr_t)"--";
-        argv[n++] = a->word[i];
-    }
-    ql_err e = ql_become(argv);
-    free(argv);
-    free(worker);
-    return e;
-}
+static const ql_option doctor_options[] = {
+    {"--json", NULL, "one JSON object instead of lines", .kind = QL_ARG_FLAG},
+    {0},
+};
 
 static ql_err start_worker_tool(const ql_arguments *a) {
     const char *head[] = {"--do", a->command->name};
-    return become_worker(head, QL_LEN(head), a);
-}
-
-static ql_err start_plan(const ql_arguments *a) {
-    const char *head[] = {"--plan"};
-    return become_worker(head, QL_LEN(head), a);
+    return ql_become_worker(head, QL_LEN(head), a);
 }
 
 static ql_err start_later(const ql_arguments *a) {
@@ -105,7 +82,7 @@ const ql_command ql_commands[] = {
      "Starts the workers of a training run, watches them, and starts them again after faults.", QL_REST_CONFIGS, run_options, ql_start_run},
     {"plan", "qlora plan [-n N] [--gpu NAME] [--json] CONFIG.yaml [KEY=VALUE ...]",
      "Prints what a run will need of every rank's memory, whether it fits and what else would, reading headers only.",
-     QL_REST_CONFIG, plan_options, start_plan},
+     QL_REST_CONFIG, plan_options, ql_start_plan},
     {"inspect", "qlora inspect [--rows A:B] [--json] CONFIG.yaml [KEY=VALUE ...]",
      "Shows what will be trained on: rows, documents, tokens, which of them are targets.", QL_REST_CONFIG, inspect_options,
      start_worker_tool},
@@ -125,7 +102,9 @@ const ql_command ql_commands[] = {
      quantize_options, start_worker_tool},
     {"generate", "qlora generate --model DIR [--adapter DIR] [OPTIONS] [KEY=VALUE ...] PROMPT", "Continues a text.", QL_REST_PROMPT,
      generate_options, start_worker_tool},
-    {"doctor", "qlora doctor [CONFIG.yaml]", "Explains this machine. Comes with version 0.5.", QL_REST_ANY, NULL, start_later},
+    {"doctor", "qlora doctor [--json] [CONFIG.yaml [KEY=VALUE ...]]",
+     "Examines this machine, and a configuration on it: what is wrong or will go wrong, each with its cure.", QL_REST_MAY_CONFIG, doctor_options,
+     ql_start_doctor},
     {"submit", "qlora submit CONFIG.yaml", "Writes and submits a batch script. Comes with version 0.5.", QL_REST_ANY, NULL, start_later},
 };
 const size_t ql_n_commands = QL_LEN(ql_commands);

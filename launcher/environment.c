@@ -98,7 +98,7 @@ static bool is_foreign_folder(const char *path) {
     return st.st_uid != geteuid() && !shared;
 }
 
-static const char *danger_of(const char *name) {
+const char *ql_environment_danger(const char *name) {
     for (size_t i = 0; i < QL_LEN(dangerous); i++)
         if (matches(dangerous[i].name, name)) return dangerous[i].does;
     if (!strcmp(name, "TMPDIR") && is_foreign_folder(getenv("TMPDIR"))) return "is a folder of somebody else";
@@ -118,7 +118,7 @@ void ql_environment_check(bool drop) {
     size_t n;
     char **names = all_names(&n);
     for (size_t i = 0; i < n; i++) {
-        const char *does = danger_of(names[i]);
+        const char *does = ql_environment_danger(names[i]);
         if (does) say(names[i], does, drop);
         if (does && drop) unsetenv(names[i]);
         free(names[i]);

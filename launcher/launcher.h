@@ -24,9 +24,9 @@ typedef struct {
 
 struct ql_command {
     const char *name, *form, *summary;
-    /* What stands beside the options: a CONFIG and KEY=VALUEs; KEY=VALUEs and a text; a folder; nothing; CONFIGs and KEY=VALUEs, which the
-     * command checks; or whatever it may be, options included. */
-    enum { QL_REST_NONE, QL_REST_CONFIG, QL_REST_PROMPT, QL_REST_FOLDER, QL_REST_CONFIGS, QL_REST_ANY } rest;
+    /* What stands beside the options: a CONFIG and KEY=VALUEs; the same or nothing; KEY=VALUEs and a text; a folder; nothing; CONFIGs and
+     * KEY=VALUEs, which the command checks; or whatever it may be, options included. */
+    enum { QL_REST_NONE, QL_REST_CONFIG, QL_REST_MAY_CONFIG, QL_REST_PROMPT, QL_REST_FOLDER, QL_REST_CONFIGS, QL_REST_ANY } rest;
     const ql_option *options;
     /* Does not return when it could start something. */
     QL_RESULT (*start)(const ql_arguments *);
@@ -47,5 +47,9 @@ void        ql_command_help(const ql_command *command);
 QL_RESULT ql_worker_find(char **path);
 /* Becomes `argv[0]` (a path, or a name looked up in PATH); returns only on failure. */
 QL_RESULT ql_become(char **argv);
+/* Becomes qlora-worker HEAD... and all words of `a`. */
+QL_RESULT ql_become_worker(const char *const *head, size_t n_head, const ql_arguments *a);
 
 QL_RESULT ql_start_run(const ql_arguments *a);
+QL_RESULT ql_start_plan(const ql_arguments *a);
+QL_RESULT ql_start_doctor(const ql_arguments *a);

@@ -50,3 +50,21 @@ ql_err ql_become(char **argv) {
     execvp(argv[0], argv);
     return ql_fail_errno("%s: cannot be started", argv[0]);
 }
+
+ql_err ql_become_worker(const char *const *head, size_t n_head, const ql_arguments *a) {
+    char *worker;
+    QL_TRY(ql_worker_find(&worker));
+    char **argv = QL_NEW_ARRAY(char *, n_head + a->count + 3);
+    size_t n = 0;
+    argv[n++] = worker;
+    for (size_t i = 0; i < n_head; i++) argv[n++] = (char *)(uintptr_t)head[i];
+    for (size_t i = 0; i < a->count; i++) {
+        /* A text that begins like an option stays a text. */
+        if (i == a->first_rest && a->count > i && a->word[a->count - 1][0] == '-') argv[n++] = (char *)(uintptr_t)"--";
+        argv[n++] = a->word[i];
+    }
+    ql_err e = ql_become(argv);
+    free(argv);
+    free(worker);
+    return e;
+}

@@ -22,7 +22,7 @@ for file in "${files[@]}"; do
     case $file in
         *.c | *.cu | *.cpp) sources+=("$file") ;;
         *.h) sources+=("$file") headers+=("$file") ;;
-        *.sh | .ci/run) scripts+=("$file") ;;
+        *.sh | *.bash | .ci/run) scripts+=("$file") ;;
     esac
 done
 

@@ -5,99 +5,14 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "worker/largest.h"
-#include "worker/rank_plans.h"
-
-enum { MOST_LENGTH = 1 << 24, MOST_ROWS = 1 << 20 }; /* that the keys allow */
-
-/* ---- what else would fit ---- */
-
-/* Something that a configuration could say instead; `value` 0: no such thing fits. */
-typedef struct {
-    int64_t          value;
-    int              rung; /* the lowest that a rank takes then */
-    char             name[64];
-    ql_memory_choice choice;
-    char             text[256]; /* the choice in words */
-} other_plan;
+#include "worker/most.h"
 
 typedef struct {
     const ql_job        *job;
     const ql_rank_group *group;
     size_t               groups;
-    ql_tristate          recompute;
-    other_plan           length, rows, rows_recomputed;
+    ql_most              most;
 } planned;
-
-static ql_memory_question with_length(const planned *p, size_t group, int64_t tokens) {
-    ql_memory_question q = p->group[group].question;
-    q.longest_row = tokens;
-    q.table_bytes = ql_model_table_bytes(&p->job->model, tokens);
-    q.micro_rows = 1;
-    return q;
-}
-
-static bool length_fits(void *context, int64_t tokens) {
-    const planned *p = context;
-    for (size_t i = 0; i < p->groups; i++) {
-        ql_memory_question q = with_length(p, i, tokens);
-        if (!ql_memory_fits(&q)) return false;
-    }
-    return true;
-}
-
-/* A step is taken to have as many rows as that. */
-static ql_memory_question with_rows(const planned *p, size_t group, int64_t rows) {
-    ql_memory_question q = p->group[group].question;
-    q.micro_rows = rows;
-    q.rows_at_most = ql_max(rows, q.rows_at_most);
-    q.recompute = p->recompute;
-    return q;
-}
-
-static bool rows_fit(void *context, int64_t rows) {
-    const planned *p = context;
-    for (size_t i = 0; i < p->groups; i++) {
-        ql_memory_question q = with_rows(p, i, rows);
-        if (!ql_memory_keeps_rows(&q)) return false;
-    }
-    return true;
-}
-
-static void remember(const ql_memory_question *q, const ql_memory_plan *plan, other_plan *out) {
-    ql_str text = {0};
-    out->rung = plan->rung;
-    out->choice = plan->choice;
-    ql_memory_rung_name(q, plan->rung, out->name);
-    ql_memory_choice_text(q, &plan->choice, &text);
-    snprintf(out->text, sizeof out->text, "%s", text.data);
-    ql_str_free(&text);
-}
-
-static void look_at_rungs(const planned *p, ql_memory_question (*with)(const planned *, size_t, int64_t), other_plan *out) {
-    out->rung = -1;
-    for (size_t i = 0; i < p->groups && out->value > 0; i++) {
-        ql_memory_question q = with(p, i, out->value);
-        ql_memory_plan     plan;
-        if (ql_memory_plan_try(&q, &plan) && plan.rung > out->rung) remember(&q, &plan, out);
-        ql_memory_plan_free(&plan);
-    }
-}
-
-static other_plan most_rows(planned *p, ql_tristate recompute) {
-    p->recompute = recompute;
-    other_plan most = {.value = ql_largest(1, MOST_ROWS, rows_fit, p)};
-    look_at_rungs(p, with_rows, &most);
-    return most;
-}
-
-static void look_further(planned *p) {
-    const ql_memory_question *q = &p->group[0].question;
-    p->length.value = ql_largest(q->longest_row, MOST_LENGTH, length_fits, p);
-    look_at_rungs(p, with_length, &p->length);
-    p->rows = most_rows(p, q->recompute);
-    if (q->recompute == QL_AUTO) p->rows_recomputed = most_rows(p, QL_TRUE);
-}
 
 /* ---- for people ---- */
 
@@ -132,7 +47,7 @@ static void put_verdict(const ql_rank_group *g, ql_str *out) {
     else ql_str_puts(out, "fits");
 }
 
-static void put_other(const char *what, const other_plan *o, const char *note, ql_str *out) {
+static void put_other(const char *what, const ql_most_of *o, const char *note, ql_str *out) {
     if (o->value == 0) ql_str_printf(out, "  %-38s %9s\n", what, "none");
     else ql_str_printf(out, "  %-38s %9lld  %s%s\n", what, (long long)o->value, o->text, note);
 }
@@ -145,10 +60,10 @@ static void put_further(const planned *p, ql_str *out) {
     snprintf(of_rows, sizeof of_rows, "; a step gives a rank %lld", (long long)given);
     snprintf(what, sizeof what, "rows of %lld tokens at a time", (long long)q->longest_row);
     ql_str_puts(out, "the most that would fit\n");
-    put_other("max_length, 1 row at a time", &p->length, p->length.value > made_for ? of_length : "", out);
-    put_other(what, &p->rows, p->rows.value > given ? of_rows : "", out);
+    put_other("max_length, 1 row at a time", &p->most.length, p->most.length.value > made_for ? of_length : "", out);
+    put_other(what, &p->most.rows, p->most.rows.value > given ? of_rows : "", out);
     if (q->recompute != QL_AUTO) return;
-    put_other("  with gradient_checkpointing: true", &p->rows_recomputed, p->rows_recomputed.value > given ? of_rows : "", out);
+    put_other("  with gradient_checkpointing: true", &p->most.rows_recomputed, p->most.rows_recomputed.value > given ? of_rows : "", out);
 }
 
 static void put_text(const planned *p, ql_str *out) {
@@ -192,15 +107,15 @@ static void put_json_group(const ql_rank_group *g, ql_str *out) {
     ql_str_puts(out, "}");
 }
 
-static void put_json_other(const char *key, const other_plan *o, ql_str *out) {
+static void put_json_other(const char *key, const ql_most_of *o, ql_str *out) {
     ql_str_printf(out, "\"%s\": ", key);
     if (o->value == 0) {
         ql_str_puts(out, "null");
         return;
     }
-    ql_str_printf(out, "{\"value\": %lld, \"rows_at_a_time\": %lld, \"rung\": %d, ", (long long)o->value,
-                  (long long)o->choice.micro_rows, o->rung);
-    put_string("rung_name", o->name, out);
+    ql_str_printf(out, "{\"value\": %lld, \"rows_at_a_time\": %lld, \"host_bytes\": %llu, \"rung\": %d, ", (long long)o->value,
+                  (long long)o->choice.micro_rows, (unsigned long long)o->host_bytes, o->rung);
+    put_string("rung_name", o->rung_name, out);
     ql_str_puts(out, ", ");
     put_string("choice", o->text, out);
     ql_str_puts(out, "}");
@@ -208,11 +123,11 @@ static void put_json_other(const char *key, const other_plan *o, ql_str *out) {
 
 static void put_json_further(const planned *p, ql_str *out) {
     ql_str_puts(out, "\"most\": {");
-    put_json_other("max_length", &p->length, out);
+    put_json_other("max_length", &p->most.length, out);
     ql_str_puts(out, ", ");
-    put_json_other("per_device_train_batch_size", &p->rows, out);
+    put_json_other("per_device_train_batch_size", &p->most.rows, out);
     ql_str_puts(out, ", ");
-    put_json_other("per_device_train_batch_size_recomputed", &p->rows_recomputed, out);
+    put_json_other("per_device_train_batch_size_recomputed", &p->most.rows_recomputed, out);
     ql_str_puts(out, "}");
 }
 
@@ -255,7 +170,7 @@ static ql_err print(const ql_job *j, const ql_rank_room *room, bool json) {
     ql_str         text = {0};
     p.groups = ql_rank_groups(&j->question, room, j->place.size, &group);
     p.group = group;
-    look_further(&p);
+    p.most = ql_most_find(&j->model, group, p.groups);
     if (json) put_json(&p, &text);
     else put_text(&p, &text);
     fwrite(text.data, 1, text.size, stdout);

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "collective/collective.h"
 #include "collective/data_plane.h"
 
 /* A device, and why it cannot be used; "": it can. */
@@ -154,11 +155,26 @@ static const char *text_of(const ql_str *s) {
     return s->data ? s->data : "";
 }
 
+/* What this program was built with: "" where it was not. */
+static void put_build(ql_str *out) {
+    char mpi[64], library[64];
+    ql_world_library(mpi);
+    put_field(out, "mpi", mpi);
+    ql_device_library(ql_device_preferred(), library);
+    put_field(out, "driven_by", library);
+    put_field(out, "version", QL_VERSION);
+}
+
 static void print(const listing *l) {
-    if (l->json)
-        printf("{\"devices\": [%s], \"absent\": {%s}, \"libraries\": [%s], \"version\": \"%s\"}\n", text_of(&l->devices),
-               text_of(&l->absent), text_of(&l->libraries), QL_VERSION);
-    else fputs(text_of(&l->devices), stdout);
+    if (!l->json) {
+        fputs(text_of(&l->devices), stdout);
+        return;
+    }
+    ql_str build = {0};
+    put_build(&build);
+    printf("{\"devices\": [%s], \"absent\": {%s}, \"libraries\": [%s]%s}\n", text_of(&l->devices), text_of(&l->absent),
+           text_of(&l->libraries), build.data);
+    ql_str_free(&build);
 }
 
 ql_err ql_probe(bool json) {

@@ -13,15 +13,26 @@ enum { LEAST_CAPABILITY = 75, SCRATCH_UNIT = 256, BEFORE_SCRATCH = QL_CUDA_LT_BY
 
 /* ---- which there are ---- */
 
+static void cuda_library(char name[64]) {
+    snprintf(name, 64, "CUDA %d.%d", CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+}
+
+static void tell_driver(char why[256]) {
+    int known = 0;
+    (void)cudaDriverGetVersion(&known);
+    if (known == 0) snprintf(why, 256, "there is no NVIDIA driver");
+    else
+        snprintf(why, 256, "the NVIDIA driver knows CUDA %d.%d, and this build needs CUDA %d.%d", known / 1000, known % 1000 / 10,
+                 CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+}
+
 static int cuda_count(char why[256]) {
     int         n = 0;
     cudaError_t e = cudaGetDeviceCount(&n);
     (void)cudaGetLastError();
     if (e == cudaSuccess && n > 0) return n;
     const char *seen = getenv("CUDA_VISIBLE_DEVICES");
-    if (e == cudaErrorInsufficientDriver)
-        snprintf(why, 256, "the NVIDIA driver is absent or older than this build's CUDA %d.%d", CUDART_VERSION / 1000,
-                 CUDART_VERSION % 1000 / 10);
+    if (e == cudaErrorInsufficientDriver) tell_driver(why);
     else if (e != cudaErrorNoDevice && e != cudaSuccess)
         snprintf(why, 256, "the NVIDIA driver answers: %s", cudaGetErrorString(e));
     else if (seen)
@@ -242,6 +253,7 @@ extern const ql_backend ql_backend_cuda;
 const ql_backend        ql_backend_cuda = {.kind = "cuda",
                                            .memory = {.count = cuda_count,
                                                       .look = ql_cuda_look,
+                                                      .library = cuda_library,
                                                       .open = cuda_open,
                                                       .close = cuda_close,
                                                       .describe = cuda_describe,

@@ -9,8 +9,8 @@ mkdir "$folder/bin" "$folder/tools"
 cp "$1" "$folder/bin/qlora"
 cat > "$folder/bin/qlora-worker" <<'END'
 #!/bin/sh
-case $1 in --probe) echo '{"devices": []}'; exit 0 ;; esac
-printf 'worker'
+case $1 in --probe) cat "$QL_PROBE"; exit 0 ;; esac
+printf 'worker%s' "${CUDA_VISIBLE_DEVICES+ sees $CUDA_VISIBLE_DEVICES}"
 for word in "$@"; do printf ' <%s>' "$word"; done
 printf '\n'
 exit 7
@@ -23,12 +23,14 @@ for word in "$@"; do printf ' <%s>' "${word##*/}"; done
 printf '\n'
 exit 0
 END
+export QL_PROBE="$folder/probe.json"
+echo '{"devices": []}' >"$QL_PROBE"
 chmod +x "$folder/bin/qlora-worker" "$folder/tools/mpirun"
 printf 'model_name_or_path: m\ndataset: d\noutput_dir: o\n' > "$folder/good.yaml"
 printf 'model_name_or_path: m\nlora_rr: 8\n' > "$folder/bad.yaml"
 cd "$folder"
 export PATH="$folder/tools:/usr/bin:/bin" OMPI_MCA_hwloc_base_binding_policy=none
-unset OMPI_ALLOW_RUN_AS_ROOT OMPI_ALLOW_RUN_AS_ROOT_CONFIRM
+unset OMPI_ALLOW_RUN_AS_ROOT OMPI_ALLOW_RUN_AS_ROOT_CONFIRM CUDA_VISIBLE_DEVICES
 failures=0
 
 # expect STATUS OUTPUT-PATTERN ARGUMENT... (standard output and error together)
@@ -56,10 +58,18 @@ expect 64 '*qlora tokenize: --model DIR is missing; usage: *' tokenize
 expect 64 "*--type is 'int8'; expected nf4|fp4: *" quantize --model a --out b --type int8
 expect 64 '*--json takes no value' plan --json=1 good.yaml
 expect 64 '*--model needs a value: DIR' tokenize --model
-expect 64 '*doctor is not in version *; it comes with version *' doctor
+expect 64 '*--jsno*; did you mean --json?*' doctor --jsno
 expect 64 '*submit is not in version *; it comes with version *' submit c.yaml --nodes 2
 
 expect 7 'worker <--plan> <--json> <good.yaml> <seed=1>' plan good.yaml seed=1 --json
+probe=$(cat "$QL_PROBE")
+echo '{"devices": [{"kind": "cpu", "index": 0}, {"kind": "cuda", "index": 0}, {"kind": "cuda", "index": 1, "problem": "lost"}, {"kind": "cuda", "index": 2}]}' >"$QL_PROBE"
+expect 7 '*warning: cuda 1: lost*worker sees 0,2 <--plan> <-n> <2> <good.yaml>' plan good.yaml
+expect 7 'worker <--plan> <-n> <3> <good.yaml>' plan -n 3 good.yaml
+expect 7 'worker <--plan> <--gpu> <T4> <good.yaml>' plan --gpu T4 good.yaml
+expect 7 'worker <--plan> <good.yaml> <device=cpu>' plan good.yaml device=cpu
+expect 7 'worker <--plan> <bad.yaml>' plan bad.yaml
+echo "$probe" >"$QL_PROBE"
 expect 7 'worker <--plan> <--gpu> <T4; x> <-n> <8> <good.yaml>' plan '--gpu=T4; x' -n 8 good.yaml
 expect 64 "*unknown option '--gpus'; did you mean --gpu?*" plan --gpus T4 good.yaml
 expect 7 'worker <--do> <inspect> <--rows> <2:5> <--json> <good.yaml>' inspect --rows=2:5 good.yaml --json

@@ -18,6 +18,7 @@ ql_err ql_do_prepare(int argc, char **argv);
 ql_err ql_do_quantize(int argc, char **argv);
 ql_err ql_do_generate(int argc, char **argv);
 ql_err ql_do_rings(int argc, char **argv);
+ql_err ql_do_meet(int argc, char **argv);
 ql_err ql_do_checkpoints(int argc, char **argv);
 
 /* Arguments of tools. A row per option; what is no option goes to `words`. */

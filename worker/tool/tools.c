@@ -5,7 +5,7 @@
 static const ql_tool tools[] = {
     {"tokenize", ql_do_tokenize}, {"detokenize", ql_do_detokenize}, {"inspect", ql_do_inspect},
     {"prepare", ql_do_prepare},   {"quantize", ql_do_quantize},     {"generate", ql_do_generate},
-    {"rings", ql_do_rings},       {"checkpoints", ql_do_checkpoints},
+    {"rings", ql_do_rings},       {"meet", ql_do_meet},             {"checkpoints", ql_do_checkpoints},
 };
 
 const ql_tool *ql_tool_find(const char *name) {
