@@ -1,6 +1,7 @@
 #include "launcher/devices.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -56,4 +57,11 @@ char *ql_devices_visible(const ql_devices *d, int64_t first, int64_t n, const ch
     }
     if (!text.data) ql_str_puts(&text, "");
     return text.data;
+}
+
+void ql_devices_hide_unusable(const ql_devices *d) {
+    if (d->unusable == 0) return;
+    char *visible = ql_devices_visible(d, 0, d->usable, getenv("CUDA_VISIBLE_DEVICES"));
+    setenv("CUDA_VISIBLE_DEVICES", visible, 1);
+    free(visible);
 }

@@ -16,3 +16,5 @@ QL_RESULT ql_devices_look(const char *worker, ql_devices *out);
 /* CUDA_VISIBLE_DEVICES for a process that is to see usable ones [first, first + n) only; `visible`: its value for us, or NULL. The caller
  * frees it. */
 char *ql_devices_visible(const ql_devices *d, int64_t first, int64_t n, const char *visible);
+/* From here on, we and what we start see the usable ones only, if there are others. */
+void ql_devices_hide_unusable(const ql_devices *d);

@@ -86,6 +86,7 @@ static ql_err choose_workers(const ql_arguments *a, const ql_recipe *r, const ch
     if (hosts->count > 0 || !may_use_devices(a, r)) return ql_ok();
     QL_TRY(ql_devices_look(worker, &d));
     if (d.problems) ql_warn("%s", d.problems);
+    ql_devices_hide_unusable(&d);
     free(d.problems);
     *n_ranks = ql_max(d.usable, 1);
     return ql_ok();
