@@ -17,7 +17,7 @@
 #include "launcher/child.h"
 #include "launcher/workers.h"
 
-enum { ANSWER_SECONDS = 5 };
+enum { ANSWER_SECONDS = 5, FAR_SECONDS = 3 };
 
 typedef struct {
     const ql_start *start;
@@ -27,6 +27,7 @@ typedef struct {
     int             how;      /* it ended, as waitpid says     */
     bool            ended;
     int             asked;    /* the request not yet passed on */
+    double          asked_at;
     double          patience; /* when the child is killed, seconds; 0: never */
 } attendance;
 
@@ -90,13 +91,18 @@ static void hear(attendance *a) {
         if (sig == SIGCHLD) reap(a);
         else if (!a->start->saves) end_child(a);
         else if (sig == SIGINT && a->requests->interrupts > 1) hurry(a);
-        else a->asked = sig;
+        else a->asked = sig, a->asked_at = ql_seconds();
     }
+}
+
+/* Where no worker is on this machine, the others hear from mpirun, which passes this signal on. */
+static bool tell_far(attendance *a) {
+    return a->start->has_far && ql_seconds() > a->asked_at + FAR_SECONDS && kill(a->child, SIGUSR1) == 0;
 }
 
 /* One worker that knows is enough: the next vote tells all. */
 static void act(attendance *a) {
-    if (a->asked && tell(a, a->asked) > 0) a->asked = 0;
+    if (a->asked && (tell(a, a->asked) > 0 || tell_far(a))) a->asked = 0;
     if (a->patience > 0 && ql_seconds() > a->patience) kill(a->child, SIGKILL);
 }
 
@@ -115,7 +121,7 @@ static void attend(attendance *a) {
 }
 
 ql_err ql_attend(const ql_start *s, ql_requests *requests, ql_relay *said, int *status) {
-    attendance a = {.start = s, .requests = requests, .said = said, .asked = requests->asked};
+    attendance a = {.start = s, .requests = requests, .said = said, .asked = requests->asked, .asked_at = ql_seconds()};
     ql_relay_begin(said, -1, NULL);
     QL_TRY(begin(&a));
     attend(&a);
