@@ -85,6 +85,11 @@ static void examine(ql_patient *p, ql_findings *f) {
 ql_err ql_start_doctor(const ql_arguments *a) {
     ql_patient  p = {.word = (const char *const *)(uintptr_t)(a->word + a->first_rest), .words = a->count - a->first_rest};
     ql_findings f = {0};
+    ql_err      e = ql_hosts_read(ql_arguments_value(a, "--hosts"), ql_arguments_value(a, "--hostfile"), &p.hosts);
+    if (ql_bad(e)) {
+        ql_hosts_free(&p.hosts);
+        return e;
+    }
     examine(&p, &f);
     int status = ql_findings_print(&f, ql_arguments_value(a, "--json") != NULL);
     ql_findings_free(&f);
@@ -92,6 +97,7 @@ ql_err ql_start_doctor(const ql_arguments *a) {
     ql_json_free(p.probe);
     ql_json_free(p.plan);
     free(p.worker);
+    ql_hosts_free(&p.hosts);
     if (fflush(stdout) != 0) return ql_fail_errno("standard output");
     exit(status);
 }
