@@ -30,7 +30,7 @@ typedef struct {
     bool               has_config;
     ql_config          config;
     ql_hosts           hosts; /* none: this machine */
-    int                ranks; /* that a run would have here: one for each GPU that can be used, at least one */
+    int                ranks; /* that a run would have on a machine */
 } ql_patient;
 
 /* Called by checks. */

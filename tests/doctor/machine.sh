@@ -112,10 +112,12 @@ finds "addresses" '^warning +limits +ulimit -v: '
 finds "an endless stack" '^note +limits +ulimit -s is unlimited'
 long=$scratch/tmp/$(printf 'x%.0s' {1..60})
 mkdir "$long"
-OMP_NUM_THREADS=1 LD_PRELOAD='' HDF5_PLUGIN_PATH=/x CUDA_LAUNCH_BLOCKING=1 TORCH_NCCL_BLOCKING_WAIT=1 TMPDIR=$long HOME=/no/where XDG_CACHE_HOME='' doctor 0
+OMP_NUM_THREADS=1 LD_LIBRARY_PATH=/x OMPI_MCA_btl=self,tcp LD_PRELOAD='' HDF5_PLUGIN_PATH=/x CUDA_LAUNCH_BLOCKING=1 TORCH_NCCL_BLOCKING_WAIT=1 TMPDIR=$long HOME=/no/where XDG_CACHE_HOME='' doctor 0
 finds "what loads code" '^warning +environment +HDF5_PLUGIN_PATH loads code into the workers'
+finds "where libraries are" '^note +environment +LD_LIBRARY_PATH loads code'
+finds "what forces MPI" '^note +environment +OMPI_MCA_btl=self,tcp forces'
 finds "what makes slow" '^warning +environment +CUDA_LAUNCH_BLOCKING=1 makes'
-finds "what is PyTorch's" '^warning +environment +TORCH_NCCL_BLOCKING_WAIT=1 is a setting of PyTorch'
+finds "what is PyTorch's" '^note +environment +TORCH_NCCL_BLOCKING_WAIT=1 is a setting of PyTorch'
 finds "a long TMPDIR" '^warning +tmp +TMPDIR has [0-9]+ characters'
 finds "no home" '^warning +user +HOME is /no/where, which cannot be entered'
 finds "an unknown instruction set" '^ok +cpus +the CPU back end uses'
