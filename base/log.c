@@ -15,6 +15,7 @@
 
 static _Atomic int log_fd = -1; /* a watchdog may write to it, too */
 static int    log_rank, log_world = 1;
+static const char *log_host;
 static atomic_bool bar_is_drawn, log_is_torn; /* the thread that writes checkpoints warns, too */
 static double last_progress = -1e9;
 
@@ -27,6 +28,10 @@ ql_err ql_log_open(const char *path, int rank, int world_size) {
     ql_err e = ql_private_open(path, O_WRONLY | O_CREAT | O_APPEND, &fd);
     log_fd = fd;
     return e;
+}
+
+void ql_log_host(const char *name) {
+    log_host = name;
 }
 
 void ql_log_close(void) {
@@ -78,7 +83,7 @@ static QL_PRINTF(3, 0) void say(const char *label, bool with_rank, const char *f
     if (bar_is_drawn) n += (size_t)snprintf(line, sizeof line, "\r\033[K");
     size_t text = n;
     n += (size_t)snprintf(line + n, sizeof line - n, "%s", label);
-    if (with_rank && log_world > 1) n += (size_t)snprintf(line + n, sizeof line - n, "rank %d: ", log_rank);
+    if (with_rank && log_world > 1) n += (size_t)snprintf(line + n, sizeof line - n, "rank %d%s%s: ", log_rank, log_host ? " on " : "", log_host ? log_host : "");
     int m = vsnprintf(line + n, sizeof line - n - 1, fmt, ap);
     if (m > 0) ql_hide_controls(line + n, true);
     n += m < 0 ? 0 : (size_t)m;

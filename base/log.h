@@ -7,6 +7,8 @@
 /* Local. `path` may be NULL: no file. Appends; opened as base/private.h has it. When it cannot be, the rest goes to standard error all
  * the same. A log that cannot be written later ends nothing either. */
 QL_RESULT ql_log_open(const char *path, int rank, int world_size);
+/* Local. Warnings and errors name this host beside the rank; kept as it is, not copied. */
+void      ql_log_host(const char *name);
 void      ql_log_close(void);
 int       ql_log_rank(void);
 int       ql_log_ranks(void);

@@ -52,6 +52,11 @@ ql_err ql_wire_send(const ql_place *place, int from, const void *data, void *rec
     return unreachable();
 }
 
+ql_err ql_wire_move(const ql_place *place, int from, int to, void *data, size_t n) {
+    (void)place, (void)from, (void)to, (void)data, (void)n;
+    return unreachable();
+}
+
 ql_err ql_wire_share(const void *mine, size_t n, void *all) {
     (void)mine, (void)n, (void)all;
     return unreachable();

@@ -23,6 +23,8 @@ typedef struct {
  * nobody behind, and what Open MPI leaves then is marked for the next start to remove. One that a shell started lives on, as
  * users of nohup and of daemons count on. */
 void ql_world_tie(void);
+/* Local, at any time: whether ranks are on other machines, too, as whoever started us says. */
+bool ql_world_spans_hosts(void);
 /* Collective. Starts MPI only when the environment says that there are several processes
  * (mpirun, srun --mpi=pmix, mpiexec of MPICH). QL_USAGE when there are but they cannot find each
  * other: srun without PMIx, a build without MPI, the mpirun of another MPI. */
@@ -63,6 +65,8 @@ QL_RESULT ql_min_i64(ql_world *w, int64_t *data, size_t n);
 
 /* Collective. Rank r's n bytes to all + r * n of rank 0; `all` is not looked at elsewhere. */
 QL_RESULT ql_gather_bytes(ql_world *w, const void *mine, size_t n, void *all);
+/* Of ranks `from` and `to` alone, while all others return at once: n bytes from the one to the other, 32 MiB at most. */
+QL_RESULT ql_move_bytes(ql_world *w, int from, int to, void *data, size_t n);
 /* Collective. The same to every rank; for a few bytes. */
 QL_RESULT ql_share_bytes(ql_world *w, const void *mine, size_t n, void *all);
 /* Collective. The n bytes of rank `root` to all. */

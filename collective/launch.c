@@ -41,6 +41,14 @@ ql_launch ql_launch_find(void) {
     return (ql_launch){QL_LAUNCH_ALONE, 1};
 }
 
+bool ql_world_spans_hosts(void) {
+    static const char *const near[] = {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"};
+    int                      all = ql_launch_find().size;
+    for (size_t i = 0; i < QL_LEN(near); i++)
+        if (count_from(near[i]) > 0) return count_from(near[i]) < all;
+    return false;
+}
+
 /* The kernel keeps this bond over exec, and ties it to the parent's thread that forked us: mpirun and slurmstepd do that in
  * their first one. Who dies before the bond is made is noticed by the second look. */
 void ql_world_tie(void) {

@@ -17,3 +17,4 @@ typedef struct {
 
 /* Local. */
 ql_launch ql_launch_find(void);
+

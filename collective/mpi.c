@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/interfaces.h"
 #include "base/log.h"
 #include "collective/litter.h"
 #include "collective/shared_memory.h"
@@ -72,14 +73,28 @@ static void compare_with_launcher(const ql_place *place) {
                 place->local_rank);
 }
 
+static ql_err start(int *argc, char ***argv, ql_place *place) {
+    int level;
+    QL_TRY(verdict(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &level), "at start"));
+    QL_TRY(verdict(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "at start"));
+    return find_place(place);
+}
+
+/* Between hosts it is most often the wrong interface. */
+static ql_err blame_network(ql_err e) {
+    ql_str cure = {0};
+    if (!ql_bad(e) || !ql_world_spans_hosts()) return e;
+    ql_interfaces_cure(&cure);
+    e = ql_fail(e.code, "MPI failed at start, the hosts do not reach each other: %s", cure.data);
+    ql_str_free(&cure);
+    return e;
+}
+
 ql_err ql_wire_open(int *argc, char ***argv, ql_launch launch, ql_place *place, char kind[64]) {
     QL_TRY(check_launcher(launch));
     ql_litter_clean(); /* a full /dev/shm may be full of it */
     QL_TRY(ql_shared_memory_check());
-    int level;
-    QL_TRY(verdict(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &level), "at start"));
-    QL_TRY(verdict(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "at start"));
-    QL_TRY(find_place(place));
+    QL_TRY(blame_network(start(argc, argv, place)));
     compare_with_launcher(place);
     ql_wire_library(kind);
     QL_CHECK(launch.size == 0 || launch.size == place->size, QL_USAGE,
@@ -140,6 +155,13 @@ ql_err ql_wire_send(const ql_place *place, int from, const void *data, void *rec
         QL_TRY(verdict(status, "in a gather"));
         done += (size_t)piece;
     }
+    return ql_ok();
+}
+
+ql_err ql_wire_move(const ql_place *place, int from, int to, void *data, size_t n) {
+    static const char doing[] = "between two ranks";
+    if (place->rank == from) return verdict(MPI_Send(data, (int)n, MPI_BYTE, to, TAG_PIECE, together), doing);
+    if (place->rank == to) return verdict(MPI_Recv(data, (int)n, MPI_BYTE, from, TAG_PIECE, together, MPI_STATUS_IGNORE), doing);
     return ql_ok();
 }
 

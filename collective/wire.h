@@ -23,6 +23,8 @@ QL_RESULT ql_wire_reduce_i64(int64_t *data, size_t n, ql_wire_op op); /* one pie
 QL_RESULT ql_wire_broadcast(void *data, size_t n, int root);          /* one piece */
 /* Any size; from rank `from` to rank 0 only, the others return at once. */
 QL_RESULT ql_wire_send(const ql_place *place, int from, const void *data, void *received, size_t n);
+/* One piece, between these two ranks; the others return at once. */
+QL_RESULT ql_wire_move(const ql_place *place, int from, int to, void *data, size_t n);
 QL_RESULT ql_wire_share(const void *mine, size_t n, void *all); /* n bytes of each to all; one piece altogether */
 QL_RESULT ql_wire_barrier(void);
 

@@ -115,6 +115,13 @@ ql_err ql_gather_bytes(ql_world *w, const void *mine, size_t n, void *all) {
     return e;
 }
 
+/* No exchange: those are counted, and all ranks make all of them. */
+ql_err ql_move_bytes(ql_world *w, int from, int to, void *data, size_t n) {
+    QL_CHECK(from != to && n <= QL_WIRE_PIECE, QL_BUG, "%zu bytes from rank %d to rank %d", n, from, to);
+    ql_pulse_beat();
+    return ql_wire_move(&w->place, from, to, data, n);
+}
+
 static ql_err broadcast_pieces(void *data, size_t n, int root) {
     for (size_t done = 0; done < n; done += QL_WIRE_PIECE) {
         QL_TRY(ql_wire_broadcast((char *)data + done, n - done < QL_WIRE_PIECE ? n - done : QL_WIRE_PIECE, root));

@@ -6,6 +6,7 @@
 typedef struct {
     char *const *argv;      /* a worker, or an mpirun that starts workers */
     bool         is_mpirun;
+    bool         has_far;   /* mpirun starts workers on other machines, too */
     bool         saves;     /* the workers have something to save when they are asked to stop */
 } ql_start;
 

@@ -11,6 +11,7 @@ static const ql_option run_options[] = {
     {"--jobs", "N", "of several CONFIGs, so many at a time; default: as many as there are GPUs for", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
     {"--json", NULL, "of several CONFIGs, the table at the end as JSON lines", .kind = QL_ARG_FLAG},
     {"--check", NULL, "everything up to the first step, then stop", .kind = QL_ARG_FLAG},
+    {"--dry-run", NULL, "print the command that would start the workers, and what its environment has, and stop", .kind = QL_ARG_FLAG},
     {"--allow-root", NULL, "start more than one worker as root outside a container", .kind = QL_ARG_FLAG},
     {0},
 };
@@ -66,6 +67,8 @@ static const ql_option generate_options[] = {
 };
 
 static const ql_option doctor_options[] = {
+    {"--hosts", "A,B:N", "examine what several machines need, too", .kind = QL_ARG_TEXT},
+    {"--hostfile", "FILE", "the same as lines: NAME slots=N", .kind = QL_ARG_TEXT},
     {"--json", NULL, "one JSON object instead of lines", .kind = QL_ARG_FLAG},
     {0},
 };
@@ -104,7 +107,7 @@ const ql_command ql_commands[] = {
      quantize_options, start_worker_tool},
     {"generate", "qlora generate --model DIR [--adapter DIR] [OPTIONS] [KEY=VALUE ...] PROMPT", "Continues a text.", QL_REST_PROMPT,
      generate_options, start_worker_tool},
-    {"doctor", "qlora doctor [--json] [CONFIG.yaml [KEY=VALUE ...]]",
+    {"doctor", "qlora doctor [--json] [--hosts A,B:N] [CONFIG.yaml [KEY=VALUE ...]]",
      "Examines this machine, and a configuration on it: what is wrong or will go wrong, each with its cure.", QL_REST_MAY_CONFIG, doctor_options,
      ql_start_doctor},
     {"submit", "qlora submit CONFIG.yaml", "Writes and submits a batch script. Comes with version 0.5.", QL_REST_ANY, NULL, start_later},

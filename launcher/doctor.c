@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "launcher/child.h"
 #include "launcher/doctor.h"
 #include "launcher/launcher.h"
@@ -61,22 +62,34 @@ static void read_config(ql_patient *p) {
     p->has_config = !ql_bad(ql_config_read(p->word[0], overrides, p->words - 1, &p->config, NULL));
 }
 
+/* To a terminal only: reading large data takes its time. */
+static void run_check(const ql_check *check, const ql_patient *p, ql_findings *f) {
+    if (ql_progress_is_bar()) ql_progress(false, "examining: %s", check->name);
+    ql_check_run(check, p, f);
+}
+
 static void examine(ql_patient *p, ql_findings *f) {
     if (ql_bad(ql_worker_find(&p->worker))) p->worker = NULL;
     if (p->worker) p->probe = ask_worker(p, "--probe", false);
     p->ranks = ql_gpus(p) > 0 ? ql_gpus(p) : 1;
     if (p->words > 0) {
-        ql_check_run(&configuration, p, f);
+        run_check(&configuration, p, f);
         if (!has_error(f)) read_config(p);
     }
     if (p->worker && p->has_config) p->plan = ask_worker(p, "--plan", true);
     for (size_t i = 0; i < QL_LEN(checks); i++)
-        if (!checks[i].of_job || p->words > 0) ql_check_run(&checks[i], p, f);
+        if (!checks[i].of_job || p->words > 0) run_check(&checks[i], p, f);
+    if (ql_progress_is_bar()) ql_progress(true, "examined");
 }
 
 ql_err ql_start_doctor(const ql_arguments *a) {
     ql_patient  p = {.word = (const char *const *)(uintptr_t)(a->word + a->first_rest), .words = a->count - a->first_rest};
     ql_findings f = {0};
+    ql_err      e = ql_hosts_read(ql_arguments_value(a, "--hosts"), ql_arguments_value(a, "--hostfile"), &p.hosts);
+    if (ql_bad(e)) {
+        ql_hosts_free(&p.hosts);
+        return e;
+    }
     examine(&p, &f);
     int status = ql_findings_print(&f, ql_arguments_value(a, "--json") != NULL);
     ql_findings_free(&f);
@@ -84,6 +97,7 @@ ql_err ql_start_doctor(const ql_arguments *a) {
     ql_json_free(p.probe);
     ql_json_free(p.plan);
     free(p.worker);
+    ql_hosts_free(&p.hosts);
     if (fflush(stdout) != 0) return ql_fail_errno("standard output");
     exit(status);
 }

@@ -206,7 +206,7 @@ void ql_check_gpus(const ql_patient *p) {
         const ql_json *d = device(p, i);
         if (!is_gpu(d)) continue;
         const char *problem = text_of(d, "problem");
-        if (*problem) ql_trouble(ql_wants_gpu(p), "leave it out (CUDA_VISIBLE_DEVICES), or set device: cpu", "GPU %lld cannot be used: %s", (long long)ql_json_int(ql_json_get(d, "index"), 0), problem);
+        if (*problem) ql_trouble(ql_wants_gpu(p) && ql_gpus(p) == 0, "leave it out (CUDA_VISIBLE_DEVICES), or set device: cpu", "GPU %lld cannot be used: %s", (long long)ql_json_int(ql_json_get(d, "index"), 0), problem);
         else check_memory_of(d);
     }
     if (ql_gpus(p) > 1) check_peers(p);

@@ -8,7 +8,8 @@
 #include "base/mem.h"
 #include "launcher/child.h"
 
-typedef enum { ALWAYS, ONE_MACHINE, SEVERAL, OUR_OWN, SESSION } occasion; /* OUR_OWN: no scheduler may ask mpirun to end */
+/* OUR_OWN: no scheduler may ask mpirun to end; UNCHOSEN: several hosts, and nobody has named an interface */
+typedef enum { ALWAYS, ONE_MACHINE, SEVERAL, OUR_OWN, UNCHOSEN, SESSION } occasion;
 typedef struct {
     const char *name, *value; /* value of SESSION: the folder */
     occasion    when;
@@ -93,7 +94,10 @@ static void pass_on_open(words *w) {
 }
 
 /* ---- settings: ranks are bound to no core; a lost machine is noticed within 20 s; mpirun ends ranks at once, since whoever asks for
- * a stop asks the ranks; no listening sockets on one machine ---- */
+ * a stop asks the ranks; no listening sockets on one machine, and none between hosts on bridges that containers and virtual machines have
+ * with the same address on every host, which is where Open MPI else may wait for itself ---- */
+
+static const char bridges[] = "127.0.0.1/8,sppp,lo,docker0,podman0,cni0,lxcbr0,lxdbr0,virbr0";
 
 static const setting open_4[] = {
     {"OMPI_MCA_hwloc_base_binding_policy", "none", ALWAYS},
@@ -103,6 +107,7 @@ static const setting open_4[] = {
     {"OMPI_MCA_oob_tcp_keepalive_probes", "5", ALWAYS},
     {"OMPI_MCA_btl", "self,vader", ONE_MACHINE},
     {"OMPI_MCA_btl", "self,vader,tcp", SEVERAL},
+    {"OMPI_MCA_btl_tcp_if_exclude", bridges, UNCHOSEN},
     {"OMPI_MCA_btl_vader_single_copy_mechanism", "none", ALWAYS},
     {"OMPI_MCA_btl_base_warn_component_unused", "0", ALWAYS},
     {"OMPI_MCA_orte_tmpdir_base", NULL, SESSION},
@@ -116,6 +121,7 @@ static const setting open_5[] = {
     {"PRTE_MCA_oob_tcp_keepalive_probes", "5", ALWAYS},
     {"OMPI_MCA_btl", "self,sm", ONE_MACHINE},
     {"OMPI_MCA_btl", "self,sm,tcp", SEVERAL},
+    {"OMPI_MCA_btl_tcp_if_exclude", bridges, UNCHOSEN},
     {"OMPI_MCA_btl_base_warn_component_unused", "0", ALWAYS},
     {"PRTE_MCA_prte_tmpdir_base", NULL, SESSION},
     {0},
@@ -240,6 +246,7 @@ static bool applies(occasion when, bool several, const char *session) {
     switch (when) {
         case ONE_MACHINE: return !several;
         case SEVERAL: return several;
+        case UNCHOSEN: return several && !getenv("OMPI_MCA_btl_tcp_if_include");
         case OUR_OWN: return !getenv("SLURM_JOB_ID");
         case SESSION: return !several && is_short(session);
         default: return true;

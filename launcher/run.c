@@ -3,6 +3,7 @@
 #include "launcher/run.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -104,7 +105,7 @@ ql_err ql_allow_root(const ql_arguments *a) {
 
 /* Those of ours, which no worker knows. Each has a value or not. */
 static bool is_for_us(const char *word) {
-    static const char *const names[] = {"-n", "--hosts", "--hostfile", "--jobs", "--allow-root", "--json"};
+    static const char *const names[] = {"-n", "--hosts", "--hostfile", "--jobs", "--allow-root", "--dry-run", "--json"};
     for (size_t i = 0; i < QL_LEN(names); i++)
         if (!strcmp(word, names[i])) return true;
     return false;
@@ -154,6 +155,34 @@ static ql_err prepare(const ql_arguments *a, const ql_recipe *recipe, const char
     return ql_ok();
 }
 
+/* One word for a shell. */
+static void put_word(const char *word, ql_str *out) {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
+    if (*word && word[strspn(word, plain)] == 0) {
+        ql_str_puts(out, word);
+        return;
+    }
+    ql_str_puts(out, "'");
+    for (; *word; word++) {
+        if (*word == '\'') ql_str_puts(out, "'\\''");
+        else ql_str_put(out, word, 1);
+    }
+    ql_str_puts(out, "'");
+}
+
+/* To standard output, as a person would type it. */
+static void print_command(const ql_run *r) {
+    char **command = needs_mpirun(r) ? ql_mpi_command(&r->mpi, r->n_ranks, &r->hosts, r->words) : NULL;
+    ql_str line = {0};
+    for (char *const *word = command ? command : r->words; *word; word++) {
+        if (line.size) ql_str_puts(&line, " ");
+        put_word(*word, &line);
+    }
+    printf("%s\n", line.data);
+    ql_str_free(&line);
+    if (command) ql_mpi_command_free(command);
+}
+
 static ql_err run_one(const ql_arguments *a, const ql_recipe *recipe, const char *worker, ql_requests *requests, int *status) {
     char **words = worker_words(a, recipe, worker);
     ql_run r = {.words = words,
@@ -161,7 +190,9 @@ static ql_err run_one(const ql_arguments *a, const ql_recipe *recipe, const char
                 .max_restarts = (int)recipe->config.max_restarts,
                 .saves = !ql_arguments_value(a, "--check")};
     ql_err e = prepare(a, recipe, worker, &r);
-    if (!ql_bad(e)) e = ql_supervise(&r, requests, status);
+    bool   only_shown = ql_arguments_value(a, "--dry-run") != NULL;
+    if (!ql_bad(e) && only_shown) print_command(&r);
+    if (!ql_bad(e) && !only_shown) e = ql_supervise(&r, requests, status);
     ql_mpi_free(&r.mpi);
     ql_hosts_free(&r.hosts);
     free(words);

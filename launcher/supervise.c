@@ -33,7 +33,7 @@ static ql_err start_once(supervision *s, int *status) {
     const ql_run *r = s->run;
     bool          several = uses_mpirun(s);
     char        **command = several ? ql_mpi_command(&r->mpi, s->n_ranks, &r->hosts, r->words) : NULL;
-    ql_start      start = {several ? command : r->words, several, r->saves};
+    ql_start      start = {several ? command : r->words, several, r->hosts.count > 0, r->saves};
     ql_relay_free(&s->said);
     ql_err e = ql_attend(&start, s->requests, &s->said, status);
     if (several) ql_mpi_command_free(command);

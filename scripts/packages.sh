@@ -6,7 +6,7 @@ packages=(
     gcc g++ libc6-dev cmake ninja-build pkg-config
     libyaml-dev libjansson-dev libssl-dev libxxhash-dev libutf8proc-dev libpcre2-dev
     libhdf5-dev hdf5-tools openmpi-bin libopenmpi-dev
-    libcmocka-dev shellcheck procps patch
+    libcmocka-dev shellcheck procps patch iproute2 nftables
 )
 
 is_installed() {

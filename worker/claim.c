@@ -102,7 +102,7 @@ static bool is_unfinished(const char *entry) {
     const char *digits = mark + strlen(".tmp-");
     size_t      n = strspn(digits, "0123456789");
     if (n == 0 || n > 9 || digits[n]) return false;
-    bool known = !strncmp(entry, "DONE-", strlen("DONE-"));
+    bool known = !strncmp(entry, "DONE-", strlen("DONE-")) || !strncmp(entry, "meeting-", strlen("meeting-"));
     for (size_t i = 0; i < QL_LEN(names); i++)
         known |= (size_t)(mark - entry) == strlen(names[i]) && !strncmp(entry, names[i], strlen(names[i]));
     return known && kill((pid_t)atol(digits), 0) != 0 && errno == ESRCH;

@@ -304,6 +304,7 @@ void ql_job_close(ql_job *j) {
     ql_tokenizer_close(j->tokenizer);
     ql_device_close(j->device);
     ql_claim_close(&j->claim);
+    ql_machines_free(&j->machines);
     ql_config_free(&j->config);
 }
 

@@ -9,6 +9,7 @@
 #include "worker/deal.h"
 #include "worker/exchange.h"
 #include "worker/guard.h"
+#include "worker/machines.h"
 #include "worker/loss_scale.h"
 #include "worker/memory.h"
 #include "worker/model/adapter.h"
@@ -29,6 +30,7 @@ typedef struct {
     ql_config     config;
     ql_world     *world;
     ql_place      place;
+    ql_machines   machines;    /* that the working ranks are on */
     ql_device    *device;      /* NULL while planning for a device that is not there */
     const char   *device_kind;
     const ql_card *card;       /* planned for, and not there; NULL: none             */

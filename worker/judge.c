@@ -57,7 +57,7 @@ static ql_judgement judge_myself(const court *c) {
             if (!s->now.what[0])
                 return over(c, "rank %d did not come to MPI_Init within %.0f s (QLORA_INIT_TIMEOUT=SECONDS waits longer)", s->rank, c->d->init);
             return over(c, "not all ranks reached MPI_Init within %.0f s: one of them hangs, did not start or has ended, or its machine cannot be reached "
-                           "(QLORA_INIT_TIMEOUT=SECONDS waits longer)", c->d->init);
+                           "(QLORA_INIT_TIMEOUT=SECONDS waits longer)%s%s", c->d->init, c->d->network ? "; " : "", c->d->network ? c->d->network : "");
         case QL_PULSE_LOAD:
             return over(c, "rank %d made no progress for %.1f s while reading (%s): the file system or the disk stands still" CURE
                            " (load_timeout waits longer)", s->rank, s->quiet, s->now.what);

@@ -13,6 +13,7 @@
 typedef struct {
     double init, step, load, save; /* seconds                                                        */
     double extra;                  /* on top of `step` for what is computed, until a step was measured */
+    const char *network;           /* what to do about hosts that do not reach each other; NULL: all are on one */
 } ql_deadlines;
 
 /* How the operating system describes a process that shows no sign of life. */

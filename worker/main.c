@@ -20,10 +20,12 @@
 #include "base/pulse.h"
 #include "checkpoint/checkpoint.h"
 #include "collective/recorder.h"
+#include "worker/common_folder.h"
 #include "worker/device_choice.h"
 #include "worker/early_stop.h"
 #include "worker/eval.h"
 #include "worker/job.h"
+#include "worker/links.h"
 #include "worker/options.h"
 #include "worker/output_folder.h"
 #include "worker/planned.h"
@@ -90,17 +92,36 @@ static ql_err open_log(const ql_job *j, const char *path) {
     return ql_ok();
 }
 
-/* The output folder and the log in it. */
-static ql_err open_output(ql_job *j) {
+/* All ranks go on, or none: because one failed, or because one was asked to stop. */
+static ql_err agree(ql_job *j, ql_err e, const char *doing) {
+    QL_TRY(ql_agree(j->world, e, doing));
+    return ql_stop_early(j);
+}
+
+static ql_err claim_output(ql_job *j) {
+    if (j->place.rank != 0) return ql_ok();
     QL_TRY(ql_output_folder(j->config.output_dir));
-    char *run = ql_path_join(j->config.output_dir, "run"), *log = ql_path_join(j->config.output_dir, "run.log");
-    ql_err e = ql_ok();
-    if (j->place.rank == 0) e = ql_claim_take(j->config.output_dir, &j->claim);
-    if (!ql_bad(e)) e = open_log(j, log);
+    return ql_claim_take(j->config.output_dir, &j->claim);
+}
+
+static ql_err open_run_files(ql_job *j) {
+    QL_TRY(ql_output_folder(j->config.output_dir));
+    char  *run = ql_path_join(j->config.output_dir, "run"), *log = ql_path_join(j->config.output_dir, "run.log");
+    ql_err e = open_log(j, log);
     if (!ql_bad(e)) ql_recorder_publish(run);
     free(run);
     free(log);
     return e;
+}
+
+/* The output folder, which rank 0 makes and the others find there, and the log in it. */
+static ql_err open_output(ql_job *j) {
+    QL_TRY(agree(j, claim_output(j), "opening output_dir"));
+    QL_TRY(ql_common_folder(j->world, &j->machines, j->config.output_dir));
+    QL_TRY(agree(j, open_run_files(j), "opening the log"));
+    QL_TRY(ql_broadcast(j->world, &j->claim.generation, sizeof j->claim.generation, 0));
+    ql_recorder_generation(j->claim.generation);
+    return ql_ok();
 }
 
 static uint64_t facts_digest(const ql_config *c) {
@@ -124,12 +145,6 @@ static ql_err compare_ranks(ql_job *j) {
     QL_TRY(ql_same_everywhere(j->world, j->model.fingerprint, "the model"));
     QL_TRY(ql_same_everywhere(j->world, j->train.fingerprint, "the data set"));
     return ql_same_everywhere(j->world, (uint64_t)j->total_steps, "the number of steps");
-}
-
-/* All ranks go on, or none: because one failed, or because one was asked to stop. */
-static ql_err agree(ql_job *j, ql_err e, const char *doing) {
-    QL_TRY(ql_agree(j->world, e, doing));
-    return ql_stop_early(j);
 }
 
 static void print_record(int64_t record, int64_t loss, int64_t targets) {
@@ -174,6 +189,7 @@ static ql_err evaluate(ql_job *j, const ql_options *o) {
 
 static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
     bool writes = o->mode == QL_MODE_TRAIN;
+    QL_TRY(ql_machines_meet(j->world, &j->machines));
     ql_pulse_what("opening the device");
     QL_TRY(agree(j, ql_choose_device(j, j->device_kind, o->threads, o->mode == QL_MODE_PLAN), "opening the device"));
     ql_pulse_what(j->config.model_name_or_path);
@@ -186,11 +202,11 @@ static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
     QL_TRY(agree(j, planned, "planning memory"));
     /* Only now: a run that was refused leaves nothing behind. */
     ql_pulse_what(j->config.output_dir);
-    QL_TRY(agree(j, writes ? open_output(j) : ql_ok(), "opening output_dir"));
-    QL_TRY(ql_broadcast(j->world, &j->claim.generation, sizeof j->claim.generation, 0));
-    ql_recorder_generation(j->claim.generation);
-    if (o->mode != QL_MODE_PLAN) ql_job_report(j, purpose);
-    return ql_ok();
+    if (writes) QL_TRY(open_output(j));
+    if (o->mode == QL_MODE_PLAN) return ql_ok();
+    ql_job_report(j, purpose);
+    ql_pulse_what("the links between hosts");
+    return ql_links_examine(j->world, &j->machines, (size_t)j->adapter.shape.trainable * sizeof(int64_t));
 }
 
 static int no_request(void) {
@@ -250,6 +266,7 @@ static ql_err run_world(int *argc, char ***argv, const ql_options *o) {
     ql_pulse_what("MPI_Init");
     QL_TRY(ql_world_open(argc, argv, &j.world));
     QL_TRY(ql_recorder_meet(j.world));
+    ql_machines_name();
     j.place = ql_world_place(j.world);
     QL_TRY(ql_log_open(NULL, j.place.rank, j.place.size));
     ql_err e = run_job(&j, o);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/interfaces.h"
 #include "base/log.h"
 #include "worker/judge.h"
 #include "worker/sight.h"
@@ -26,6 +27,7 @@ typedef struct {
 static wishes          from_environment, from_config;
 static _Atomic double  median_step; /* 0: none was measured */
 static _Atomic bool    is_off;
+static char            network[512]; /* see ql_deadlines; set before the thread is */
 
 /* ---- deadlines ---- */
 
@@ -43,6 +45,7 @@ static ql_deadlines deadlines_now(void) {
         .load = chosen(from_environment.load, from_config.load, LOAD_SECONDS),
         .save = chosen(from_environment.save, from_config.save, SAVE_SECONDS),
         .extra = named || median > 0 ? 0 : FIRST_STEP,
+        .network = network[0] ? network : NULL,
     };
 }
 
@@ -173,7 +176,16 @@ static ql_err start_thread(void) {
     return ql_ok();
 }
 
+static void note_network(void) {
+    ql_str cure = {0};
+    if (!ql_world_spans_hosts()) return;
+    ql_interfaces_cure(&cure);
+    snprintf(network, sizeof network, "%s", cure.data);
+    ql_str_free(&cure);
+}
+
 ql_err ql_watchdog_start(void) {
+    note_network();
     QL_TRY(read_wish("QLORA_INIT_TIMEOUT", &from_environment.init));
     QL_TRY(read_wish("QLORA_STEP_TIMEOUT", &from_environment.step));
     QL_TRY(read_wish("QLORA_LOAD_TIMEOUT", &from_environment.load));

@@ -85,6 +85,8 @@ expect 64 "*bad.yaml:2: unknown key 'lora_rr'*bad.yaml: dataset is missing*" run
 expect 64 "*none.yaml: cannot be opened*" run none.yaml
 expect 64 "*command line: lora_r=0: lora_r is '0'*" run good.yaml lora_r=0
 expect 64 "*-n is '0'; expected N: *" run -n 0 good.yaml
+expect 0 "*worker --threads 2 good.yaml 'dataset=it'[\\\\]''s a b'" run --dry-run --threads 2 good.yaml "dataset=it's a b"
+expect 0 "environment *mpirun -np 3 *worker good.yaml" run --dry-run -n 3 --allow-root good.yaml
 expect 64 "*--jobs is '0'; expected N: *" run --jobs 0 good.yaml ./good.yaml
 expect 64 "*good.yaml and ./good.yaml have the same output_dir, o; give each its own" run good.yaml ./good.yaml
 expect 64 "*qlora run: 'seed=1' stands before a config file; KEY=VALUE comes after them" run seed=1 good.yaml

@@ -68,15 +68,25 @@ doctor 0
 finds "another MPI" '^note +mpi +mpirun is that of MPICH 4.0.2, and the workers were built with Open MPI'
 fake mpirun 'case "$1" in --version) echo "mpirun (Open MPI) 4.1.4" ;; *) echo; echo "----"; echo "There are not enough slots"; exit 1 ;; esac'
 doctor 0
-finds "mpirun refuses" '^warning +mpi +Open MPI 4.1.4 does not start two workers: There are not enough slots'
+finds "mpirun refuses" '^warning +mpi +Open MPI 4.1.4 does not start 2 workers: There are not enough slots'
 fake mpirun 'case "$1" in --version) echo "mpirun (Open MPI) 4.1.4" ;; *) echo "{\"ranks\": 1}"; echo "{\"ranks\": 1}" ;; esac'
 doctor 0
 finds "two alone" '^warning +mpi +.*each of which believes to be alone'
 fake_worker "$(probe "$cpu" '' "$version" '')"
 doctor 0
 finds "a build without MPI" '^warning +mpi +this build has no MPI'
-rm "$fakes"/mpi*
 fake_worker "$(probe "$cpu" '')"
+fake mpirun 'case "$1" in --version) echo "mpirun (Open MPI) 4.1.4" ;; *) echo "{\"ranks\": 3, \"places\": [{\"host\": \"a\", \"version\": \"'"$version"'\", \"seconds_ahead\": 0.0}, {\"host\": \"a\", \"version\": \"'"$version"'\", \"seconds_ahead\": 0.001}, {\"host\": \"b\", \"version\": \"0.0.1\", \"seconds_ahead\": -61.5}]}" ;; esac'
+doctor 75 --hosts a:2,b
+finds "several hosts" '^ok +mpi +Open MPI 4.1.4 started 3 workers on a, b that found each other'
+finds "another version on a host" '^error +mpi +qlora-worker on b is version 0.0.1'
+finds "a clock that is wrong" '^warning +mpi +the clock of b is 61.5 s behind that of a'
+fake mpirun 'case "$1" in --version) echo "mpirun (Open MPI) 4.1.4" ;; *) echo "Host key verification failed." >&2; exit 1 ;; esac'
+doctor 75 --hosts a,b
+finds "a host that is not reached" '^error +mpi +Open MPI 4.1.4 does not start 2 workers: Host key verification failed'
+doctor 64 --hosts 'a,$(touch x)'
+finds_not "hosts that are none" .
+rm "$fakes"/mpi*
 fake srun 'printf "MPI plugin types are...\n\tnone\n\tpmi2\n"'
 fake sbatch 'exit 0'
 fake scontrol 'exit 0'
@@ -135,7 +145,32 @@ finds "an object" '^\{"findings": \[\{"check": "worker", "severity": "ok".*\], "
 true_worker
 doctor 0
 finds "the build" "^ok +worker .*/qlora-worker $version: "
-if command -v mpirun >/dev/null; then finds "two workers meet" '^ok +mpi +.* started two workers that found each other'; fi
+if command -v mpirun >/dev/null; then
+  finds "two workers meet" '^ok +mpi +.* started 2 workers that found each other'
+  doctor 0 --hosts localhost:3
+  finds "three workers meet" '^ok +mpi +.* started 3 workers on .* that found each other'
+fi
+
+# ---- the worker with GPUs that are emulated ----
+if [ -x "$bin/qlora-worker-emulated" ]; then
+  ln -sf "$bin/qlora-worker-emulated" "$home/bin/qlora-worker"
+  export QL_EMU_DEVICES=2 QL_EMU_CAPABILITY=90,60 QL_EMU_MEMORY=8GiB,8GiB QL_EMU_MEMORY_TAKEN=3GiB,0
+  doctor 0
+  finds "what is used of one" '^warning +gpus +GPU 0: only 5.00 GiB of its 8.00 GiB are free'
+  finds "one that is too old" '^warning +gpus +GPU 1 cannot be used: device: cuda: GPU 1 .* has compute capability 6.0; 7.5'
+  finds "NCCL of a build" '^ok +gpus +NCCL 2'
+  finds "CUDA of a build" '^ok +worker .* CUDA 13'
+  CUDA_VISIBLE_DEVICES=-1 doctor 0
+  finds "none that is visible" '^warning +gpus +CUDA_VISIBLE_DEVICES="-1" begins with no number'
+  for driver in old none; do
+    QL_EMU_DRIVER=$driver doctor 0
+    finds "a driver: $driver" '^(note|warning) +driver +'
+    finds "and no GPU" 'no NVIDIA GPU|NVIDIA driver'
+  done
+  unset QL_EMU_DEVICES QL_EMU_CAPABILITY QL_EMU_MEMORY QL_EMU_MEMORY_TAKEN
+else
+  echo "left out: qlora-worker-emulated is not built"
+fi
 
 # ---- what takes a namespace of our own ----
 inside() { # COMMANDS...: in namespaces of mounts and network, with the fakes

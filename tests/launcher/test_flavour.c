@@ -161,9 +161,16 @@ static void sets_variables(void **state) {
     ql_mpi_set_environment(&m, &none, "/tmp/session");
     assert_true(is_set("OMPI_MCA_btl", "self,vader") && is_set("OMPI_MCA_orte_tmpdir_base", "/tmp/session"));
     assert_true(is_set("OMPI_MCA_odls_base_sigkill_timeout", "0") && is_set("OMPI_MCA_oob_tcp_keepalive_time", "3"));
+    assert_true(is_set("OMPI_MCA_btl_tcp_if_exclude", NULL));
     forget_environment();
     setenv("SLURM_JOB_ID", "7", 1);
     ql_mpi_set_environment(&m, &two, "/tmp/session");
+    assert_non_null(strstr(getenv("OMPI_MCA_btl_tcp_if_exclude"), ",docker0"));
+    unsetenv("OMPI_MCA_btl_tcp_if_exclude");
+    setenv("OMPI_MCA_btl_tcp_if_include", "eth7", 1); /* Open MPI takes one of the two */
+    ql_mpi_set_environment(&m, &two, NULL);
+    assert_true(is_set("OMPI_MCA_btl_tcp_if_exclude", NULL));
+    unsetenv("OMPI_MCA_btl_tcp_if_include");
     assert_true(is_set("OMPI_MCA_btl", "self,vader,tcp") && is_set("OMPI_MCA_orte_tmpdir_base", NULL));
     assert_true(is_set("OMPI_MCA_odls_base_sigkill_timeout", NULL));
     ql_mpi_free(&m);
