@@ -22,6 +22,9 @@ static const ql_option plan_options[] = {
     {"--device", "auto|cuda|cpu", "where to compute", .kind = QL_ARG_CHOICE},
     {"--threads", "N", "threads of each worker", .kind = QL_ARG_WHOLE, .low = 1, .high = 1024},
     {"--max-memory", "SIZE", "of each worker, such as 15GiB", .kind = QL_ARG_TEXT},
+    {"--hosts", "A,B:N", "plan on these machines, as qlora run takes them", .kind = QL_ARG_TEXT},
+    {"--hostfile", "FILE", "the same as lines: NAME slots=N", .kind = QL_ARG_TEXT},
+    {"--allow-root", NULL, "start more than one worker as root outside a container", .kind = QL_ARG_FLAG},
     {0},
 };
 static const ql_option checkpoints_options[] = {
@@ -82,7 +85,7 @@ static ql_err start_later(const ql_arguments *a) {
 const ql_command ql_commands[] = {
     {"run", "qlora run [-n N] [OPTIONS] CONFIG.yaml ... [KEY=VALUE ...]",
      "Starts the workers of a training run, watches them, and starts them again after faults.", QL_REST_CONFIGS, run_options, ql_start_run},
-    {"plan", "qlora plan [-n N] [--gpu NAME] [--json] CONFIG.yaml [KEY=VALUE ...]",
+    {"plan", "qlora plan [-n N] [--gpu NAME] [--hosts A,B:N] [--json] CONFIG.yaml [KEY=VALUE ...]",
      "Prints what a run will need of every rank's memory, whether it fits and what else would, reading headers only.",
      QL_REST_CONFIG, plan_options, ql_start_plan},
     {"inspect", "qlora inspect [--rows A:B] [--json] CONFIG.yaml [KEY=VALUE ...]",
