@@ -92,11 +92,11 @@ static ql_err choose_workers(const ql_arguments *a, const ql_recipe *r, const ch
     return ql_ok();
 }
 
-static ql_err allow_root(const ql_arguments *a) {
+ql_err ql_allow_root(const ql_arguments *a) {
     if (geteuid() != 0) return ql_ok();
     bool told = getenv("OMPI_ALLOW_RUN_AS_ROOT") && getenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM");
     QL_CHECK(told || ql_in_container() || ql_arguments_value(a, "--allow-root"), QL_USAGE,
-             "qlora run: several workers are not started as root; use another user, or --allow-root");
+             "qlora %s: several workers are not started as root; use another user, or --allow-root", a->command->name);
     setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 0);
     setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 0);
     return ql_ok();
@@ -148,7 +148,7 @@ static ql_err prepare(const ql_arguments *a, const ql_recipe *recipe, const char
              r->n_ranks);
     r->min_ranks = c->min_ranks > 0 ? c->min_ranks : r->n_ranks;
     r->on_devices = may_use_devices(a, recipe) && r->hosts.count == 0; /* those of other machines are not ours to look at */
-    if (needs_mpirun(r)) QL_TRY(allow_root(a));
+    if (needs_mpirun(r)) QL_TRY(ql_allow_root(a));
     ql_environment_check(geteuid() == 0 && !ql_in_container());
     if (ql_progress_is_bar()) setenv("QLORA_TERMINAL", "1", 1);
     if (needs_mpirun(r)) QL_TRY(prepare_mpi(worker, r));

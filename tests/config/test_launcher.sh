@@ -101,6 +101,11 @@ expect 0 '*mpirun * <-np> <4000> <--map-by> <:OVERSUBSCRIBE> <qlora-worker> <--c
 expect 0 '*OMPI_MCA_btl=self,vader,tcp *mpirun * <-np> <4> <--host> <a:1,b.c:3> *<-x> <QLORA_RUN_ID> *<qlora-worker> <--check> <good.yaml>' \
     run --check --hosts a,b.c:3 --allow-root good.yaml
 expect 0 '*<-np> <1> <--host> <a:1>*' run --check --hosts a --allow-root good.yaml
+expect 0 '*<-np> <4> <--host> <a:1,b.c:3> *<qlora-worker> <--plan> <--json> <--threads> <2> <good.yaml> <seed=3>' \
+    plan --hosts a,b.c:3 --json --threads 2 --allow-root good.yaml seed=3
+expect 64 '*-n is 5, but the hosts have 4 slots*' plan -n 5 --hosts a,b:3 --allow-root good.yaml
+expect 64 '*qlora plan: --gpu plans for a card that is nowhere; leave it or --hosts out' plan --gpu T4 --hosts a,b good.yaml
+expect 64 "*--hosts: '0' is no number of slots*" plan --hosts a:0 good.yaml
 expect 64 '*-n is 5, but the hosts have 4 slots; name more, as HOST:N' run --check -n 5 --hosts a,b:3 --allow-root good.yaml
 printf '# machines\n\n  one slots=2 max_slots=4   # the first\ntwo\r\n' > machines
 expect 0 '*<-np> <3> <--host> <one:2,two:1>*' run --check --hostfile machines --allow-root good.yaml
