@@ -6,7 +6,7 @@
 . "$(dirname "$0")/harness.sh" "$1"
 blows=${2:-20}
 RANDOM=${3:-1}
-steps=120
+steps=300
 common+=(max_steps="$steps" save_steps=4)
 export QLORA_STEP_TIMEOUT=10
 undisturbed
