@@ -48,8 +48,8 @@ static void check_place(const ql_json *first, const ql_json *place) {
     if (strcmp(version, QL_VERSION) != 0)
         ql_mistake(QL_TEMP, "install the same on all machines", "qlora-worker on %s is version %s, and this is qlora %s", host, version, QL_VERSION);
     if (fabs(ahead) > 1)
-        ql_warning("set the clocks by NTP (chronyc tracking, timedatectl)", "the clock of %s is %.1f s %s that of %s: times of files and of logs will not fit together", host,
-                   fabs(ahead), ahead > 0 ? "ahead of" : "behind", text_of(first, "host"));
+        ql_remark("set the clocks by NTP (chronyc tracking, timedatectl); qlora itself goes by no clock", "the clock of %s is %.1f s %s that of %s: times of files and of logs will not fit together",
+                  host, fabs(ahead), ahead > 0 ? "ahead of" : "behind", text_of(first, "host"));
 }
 
 /* Once a host: ranks of one are neighbours. */

@@ -80,7 +80,7 @@ fake mpirun 'case "$1" in --version) echo "mpirun (Open MPI) 4.1.4" ;; *) echo "
 doctor 75 --hosts a:2,b
 finds "several hosts" '^ok +mpi +Open MPI 4.1.4 started 3 workers on a, b that found each other'
 finds "another version on a host" '^error +mpi +qlora-worker on b is version 0.0.1'
-finds "a clock that is wrong" '^warning +mpi +the clock of b is 61.5 s behind that of a'
+finds "a clock that is wrong" '^note +mpi +the clock of b is 61.5 s behind that of a'
 fake mpirun 'case "$1" in --version) echo "mpirun (Open MPI) 4.1.4" ;; *) echo "Host key verification failed." >&2; exit 1 ;; esac'
 doctor 75 --hosts a,b
 finds "a host that is not reached" '^error +mpi +Open MPI 4.1.4 does not start 2 workers: Host key verification failed'
