@@ -23,27 +23,17 @@ static bool may_use_devices(const ql_arguments *a) {
     return may;
 }
 
-static void hide_unusable(const ql_devices *d) {
-    char *visible = ql_devices_visible(d, 0, d->usable, getenv("CUDA_VISIBLE_DEVICES"));
-    if (d->unusable > 0) setenv("CUDA_VISIBLE_DEVICES", visible, 1);
-    free(visible);
-}
-
 /* As many as `qlora run` would start. */
 static ql_err count_ranks(const ql_arguments *a, int64_t *ranks) {
-    char      *worker;
-    ql_devices d = {0};
+    char   *worker;
+    int64_t usable = 0;
     *ranks = 1;
     if (!may_use_devices(a)) return ql_ok();
     QL_TRY(ql_worker_find(&worker));
-    ql_err e = ql_devices_look(worker, &d);
+    ql_err e = ql_devices_take(worker, &usable);
     free(worker);
-    QL_TRY(e);
-    if (d.problems) ql_warn("%s", d.problems);
-    free(d.problems);
-    hide_unusable(&d);
-    *ranks = ql_max(d.usable, 1);
-    return ql_ok();
+    *ranks = ql_max(usable, 1);
+    return e;
 }
 
 static ql_err plan_here(const ql_arguments *a) {

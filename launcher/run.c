@@ -80,15 +80,10 @@ static bool may_use_devices(const ql_arguments *a, const ql_recipe *r) {
 /* -n, or the slots of all hosts, or one for each accelerator that works, or one. */
 static ql_err choose_workers(const ql_arguments *a, const ql_recipe *r, const char *worker, const ql_hosts *hosts, int64_t *n_ranks) {
     const char *given = ql_arguments_value(a, "-n");
-    ql_devices  d;
-    *n_ranks = hosts->count > 0 ? ql_hosts_slots(hosts) : 1;
-    if (given) return ql_value_whole(given, n_ranks) ? ql_ok() : ql_fail(QL_USAGE, "qlora run: -n is '%s'", given);
-    if (hosts->count > 0 || !may_use_devices(a, r)) return ql_ok();
-    QL_TRY(ql_devices_look(worker, &d));
-    if (d.problems) ql_warn("%s", d.problems);
-    free(d.problems);
-    *n_ranks = ql_max(d.usable, 1);
-    return ql_ok();
+    int64_t     usable = 0;
+    if (hosts->count == 0 && may_use_devices(a, r)) QL_TRY(ql_devices_take(worker, &usable));
+    *n_ranks = hosts->count > 0 ? ql_hosts_slots(hosts) : ql_max(usable, 1);
+    return !given || ql_value_whole(given, n_ranks) ? ql_ok() : ql_fail(QL_USAGE, "qlora run: -n is '%s'", given);
 }
 
 ql_err ql_allow_root(const ql_arguments *a) {
