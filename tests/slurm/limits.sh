@@ -28,15 +28,20 @@ for template in ${2:+mpirun} srun; do
 done
 record "29" "T39" time "the time is nearly up: saved, requeued, goes on at the exact step" "a minute's limit, 55 s before: $figure"
 
-# ---- where requeueing is not allowed ----
-submit "$folder" srun --no-requeue
-until_step "$folder/out" 19
-scancel -b -s USR1 "$job"
-until_over "no requeue" "$job" FAILED
-logged "no requeue: said" "job $job: is not requeued: Slurm does not allow it"
-if grep -q "^To go on from step $(stopped_at) submit" "$folder/out/run/REQUEUE"; then pass "no requeue: what to do is written down"; else flunk "no requeue: there is no run/REQUEUE"; fi
-if [ "$(fact_of "$job" ExitCode)" = 85:0 ]; then pass "no requeue: 85"; else flunk "no requeue: $(fact_of "$job" ExitCode)"; fi
-record "30" "T39" no_requeue "requeueing refused, or no scontrol: run/REQUEUE says what to type, 85" "stopped at $(stopped_at)"
+# ---- where requeueing is not allowed, or there is no scontrol ----
+mkdir "$scratch/without"
+printf '#!/bin/sh\nexit 127\n' >"$scratch/without/scontrol"
+chmod +x "$scratch/without/scontrol"
+for options in "--no-requeue" "--export=ALL,PATH=$scratch/without:$PATH"; do
+  submit "$folder" srun "$options"
+  until_step "$folder/out" 19
+  scancel -b -s USR1 "$job"
+  until_over "no requeue" "$job" FAILED
+  logged "no requeue: said" "job $job: is not requeued: Slurm does not allow it"
+  if grep -q "^To go on from step $(stopped_at) submit" "$folder/out/run/REQUEUE"; then pass "no requeue: what to do is written down"; else flunk "no requeue: there is no run/REQUEUE"; fi
+  if [ "$(fact_of "$job" ExitCode)" = 85:0 ]; then pass "no requeue: 85"; else flunk "no requeue: $(fact_of "$job" ExitCode)"; fi
+done
+record "30" "T39" no_requeue "requeueing refused, and no scontrol: run/REQUEUE says what to type, 85" "stopped at $(stopped_at)"
 
 # ---- a chain: one job after the other ----
 submit "$folder" srun --no-requeue --array=1-3%1
@@ -70,6 +75,9 @@ write_config "$folder" 40
 submit "$folder" srun --export=ALL,PATH=/usr/bin:/bin
 until_over "no worker" "$job" FAILED
 logged "no worker: said" "qlora-worker: is not on this machine"
+submit "$folder" mpirun --export=ALL,OMPI_ALLOW_RUN_AS_ROOT=
+until_over "root without leave" "$job" FAILED
+logged "root without leave: said" "mpirun starts nothing as root"
 if [ -e "$folder/out" ]; then flunk "refused: left an output folder"; else pass "refused: nothing is left"; fi
 record "7" "T41" refused "a run that is refused (64) is not tried again" "$(fact_of "$job" ExitCode)"
 

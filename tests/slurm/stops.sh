@@ -47,7 +47,7 @@ asked "requeued by hand" srun "$at_20" "--nodes=1 --ntasks-per-node=2" scontrol 
 record "29" "T39" by_hand "scontrol requeue while it runs: the ranks get TERM and save; the same" "saved after $took s, at step $(stopped_at)"
 asked "during a save" srun "0:20:asked=55:save" "--nodes=1 --ntasks-per-node=2" scancel -b -s USR1
 figure="in the save of 20: stopped at $(stopped_at)"
-asked "before MPI_Init" srun "*:0:asked=55:init" "--nodes=1 --ntasks-per-node=2" scancel -b -s USR1
+asked "before MPI_Init" srun "*:0:asked=12:init" "--nodes=1 --ntasks-per-node=2" scancel -b -s USR1
 figure+="; before MPI_Init: at $(stopped_at)"
 record "29" "T39" odd_moments "USR1 while a checkpoint is written, or before MPI_Init: the same" "$figure"
 
