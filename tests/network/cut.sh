@@ -9,8 +9,8 @@ common+=(max_steps=20 save_steps=5)
 undisturbed
 export QLORA_STEP_TIMEOUT=15
 keepalive=(OMPI_MCA_oob_tcp_keepalive_time=3 OMPI_MCA_oob_tcp_keepalive_intvl=1 OMPI_MCA_oob_tcp_keepalive_probes=3)
-limit=8
-[ -z "$all" ] || keepalive=() limit=30
+limit=8 far_limit=30
+[ -z "$all" ] || { keepalive=() limit=30 far_limit=100 QLORA_STEP_TIMEOUT=60; }
 
 # begin NAME STEP [KEY=VALUE...]: a run on both hosts whose rank 1 takes a second longer in that step, in which this returns
 begin() {
@@ -50,7 +50,7 @@ link b down
 end
 exits cut 75
 within "cut: the launcher has noticed" "$here" "$limit"
-within "cut: all gone on both hosts" "$down" 30
+within "cut: all gone on both hosts" "$down" "$far_limit"
 no_one_left cut
 if [ "$(saved cut)" = "checkpoint-00000005 checkpoint-00000010" ]; then pass "cut: nothing was published after it"; else flunk "cut: there is $(saved cut)"; fi
 cut_after="noticed after $here s, all down after $down s"
