@@ -17,7 +17,7 @@
 #include "launcher/child.h"
 #include "launcher/workers.h"
 
-enum { ANSWER_SECONDS = 5, FAR_SECONDS = 3 };
+enum { ANSWER_SECONDS = 5, FAR_SECONDS = 3, ALONE_SECONDS = 10 };
 
 typedef struct {
     const ql_start *start;
@@ -28,6 +28,9 @@ typedef struct {
     bool            ended;
     int             asked;    /* the request not yet passed on */
     double          asked_at;
+    double          looked_at;   /* for workers on this machine */
+    bool            had_workers; /* there were some */
+    double          alone_since; /* and none is left; 0: there is */
     double          patience; /* when the child is killed, seconds; 0: never */
 } attendance;
 
@@ -106,6 +109,18 @@ static void act(attendance *a) {
     if (a->patience > 0 && ql_seconds() > a->patience) kill(a->child, SIGKILL);
 }
 
+/* Workers that lost the others end by themselves, but mpirun waits for ever for an answer from a machine that is gone. */
+static void look_after_mpirun(attendance *a) {
+    double now = ql_seconds();
+    if (!a->start->has_far || now - a->looked_at < 1) return;
+    a->looked_at = now;
+    bool there = ql_workers_here() > 0;
+    a->had_workers |= there;
+    if (there || !a->had_workers) a->alone_since = 0;
+    else if (a->alone_since == 0) a->alone_since = now;
+    else if (now - a->alone_since > ALONE_SECONDS) kill(a->child, SIGKILL);
+}
+
 static void attend(attendance *a) {
     while (!a->ended) {
         bool          hurries = a->asked || a->patience > 0;
@@ -117,6 +132,7 @@ static void attend(attendance *a) {
         if (ready[2].revents) ql_relay_pass(a->said);
         hear(a);
         act(a);
+        look_after_mpirun(a);
     }
 }
 

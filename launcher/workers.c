@@ -79,7 +79,7 @@ static bool listens(int pid, int sig) {
 /* The number of a process may be another's by the time we use it; what we hold open cannot. */
 static bool send_to(int pid, int sig, int who) {
     int  fd = pidfd_open(pid, 0);
-    bool chosen = is_chosen(pid, who) && (who == ALL || listens(pid, sig));
+    bool chosen = is_chosen(pid, who) && (who == ALL || sig == 0 || listens(pid, sig));
     int  done = -1;
     if (chosen) done = fd >= 0 ? pidfd_send_signal(fd, sig, NULL, 0) : errno == ENOSYS ? kill(pid, sig) : -1;
     if (fd >= 0) close(fd);
@@ -99,6 +99,10 @@ static int send_to_all(int sig, int who) {
 
 int ql_workers_tell(int sig, pid_t lone) {
     return mark ? send_to_all(sig, lone > 0 ? (int)lone : RANKS) : 0;
+}
+
+int ql_workers_here(void) {
+    return mark ? send_to_all(0, RANKS) : 0;
 }
 
 void ql_workers_end(void) {

@@ -19,7 +19,7 @@ begin() {
   as_hosts "$name" "$@"
   rm -f "$scratch/mark"
   run_id=$scratch/$((runs += 1))
-  env "${keepalive[@]}" QLORA_RUN_ID="$run_id" QLORA_FAULT="1:$step:sleep=1:step" QLORA_FAULT_MARK="$scratch/mark" \
+  env "${keepalive[@]}" QLORA_RUN_ID="$run_id" QLORA_FAULT="1:$step:sleep=${lingering:-1}:step" QLORA_FAULT_MARK="$scratch/mark" \
     timeout -k 5 "$bound" on a "${job[@]}" >"$scratch/out" 2>"$scratch/err" </dev/null &
   running=$!
   until [ -s "$scratch/mark" ] || ! kill -0 "$running" 2>/dev/null; do sleep 0.02; done
@@ -75,6 +75,26 @@ nothing_left mended
 within "mended: noticed" "$noticed" "$limit"
 record "14" "T18" mended "the same, and the cable is put back: qlora run goes on by itself to the same bytes" "noticed after $noticed s, done $down s after the cut"
 
+# ---- ranks notice by themselves, as they have to where nobody else does: under srun, or where mpirun had just sent something ----
+usual=("${keepalive[@]}")
+keepalive=(OMPI_MCA_oob_tcp_keepalive_time=20 QLORA_STEP_TIMEOUT=600 QLORA_LINK_TIMEOUT=6)
+begin silent 12 max_restarts=0
+link b down
+end
+link b up
+exits silent 75
+no_one_left silent
+for end in "0 10.78.0.2" "1 10.78.0.1"; do
+  if grep -q "rank ${end% *}: ${end#* } has not answered for 6 s" "$scratch/silent/run.log"; then pass "silent: rank ${end% *} has noticed"; else flunk "silent: rank ${end% *} has not noticed"; fi
+done
+# A rank that is busy, stopped or waits for a disk is not taken for a machine that is gone.
+lingering=10 begin busy 12 max_restarts=0
+end
+exits busy 0
+same_bytes busy
+record "14 23" "T18" silent "both sides of a cut link end by themselves, though no step is overdue and mpirun says nothing; a rank that is busy for longer is waited for" "after 6 s, as set"
+keepalive=("${usual[@]}")
+
 # ---- a host dies ----
 plain_host() { # NAME: and the run goes on without it
   as_job "$worker" 1 "$1"
@@ -95,7 +115,7 @@ record "14" "" daemon "the daemon of Open MPI on the other host is killed: all d
 # ---- fenced ----
 # A file server's lock of a host that nobody reaches any more is given away; here, locks do not work at all.
 usual=("${keepalive[@]}")
-keepalive=(OMPI_MCA_oob_tcp_keepalive_time=300 QL_SHIM_LOCKS=enolck QLORA_STEP_TIMEOUT=600)
+keepalive=(OMPI_MCA_oob_tcp_keepalive_time=300 QL_SHIM_LOCKS=enolck QLORA_STEP_TIMEOUT=600 QLORA_LINK_TIMEOUT=600)
 begin fenced 12 max_restarts=0
 link b down
 as_job "$faulty" 1 fenced
