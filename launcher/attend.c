@@ -17,7 +17,9 @@
 #include "launcher/child.h"
 #include "launcher/workers.h"
 
-enum { ANSWER_SECONDS = 5, FAR_SECONDS = 3, ALONE_SECONDS = 10 };
+/* Of a child that was asked to end; of workers here before those elsewhere are told; between two looks for workers; of an mpirun whose workers are gone:
+ * over two machines it needs four. */
+enum { ANSWER_SECONDS = 5, FAR_SECONDS = 3, LOOK_SECONDS = 5, START_SECONDS = 60, GONE_SECONDS = 20 };
 
 typedef struct {
     const ql_start *start;
@@ -28,10 +30,11 @@ typedef struct {
     bool            ended;
     int             asked;    /* the request not yet passed on */
     double          asked_at;
-    double          looked_at;   /* for workers on this machine */
-    bool            had_workers; /* there were some */
-    double          alone_since; /* and none is left; 0: there is */
     double          patience; /* when the child is killed, seconds; 0: never */
+    double          started;
+    double          looked;   /* for workers of an mpirun, when       */
+    double          gone;     /* since when there are none any more; 0: there are, or none were seen yet */
+    bool            seen;
 } attendance;
 
 /* In a group of its own, so that Ctrl-C on the terminal reaches only us; gone when we are. */
@@ -98,6 +101,18 @@ static void hear(attendance *a) {
     }
 }
 
+/* Workers are gone, and an mpirun that has lost touch with another machine does not notice. */
+static void look_for_workers(attendance *a) {
+    double now = ql_seconds(), pause = a->seen || now - a->started > START_SECONDS ? LOOK_SECONDS : 0.2; /* a run may be short */
+    if (!a->start->is_mpirun || a->patience > 0 || now - a->looked < pause) return;
+    a->looked = now;
+    int count = ql_workers_count(0);
+    a->seen |= count > 0;
+    if (!a->seen || count > 0) a->gone = 0;
+    else if (a->gone == 0) a->gone = now;
+    else if (now - a->gone >= GONE_SECONDS) end_child(a);
+}
+
 /* Where no worker is on this machine, the others hear from mpirun, which passes this signal on. */
 static bool tell_far(attendance *a) {
     return a->start->has_far && ql_seconds() > a->asked_at + FAR_SECONDS && kill(a->child, SIGUSR1) == 0;
@@ -107,23 +122,12 @@ static bool tell_far(attendance *a) {
 static void act(attendance *a) {
     if (a->asked && (tell(a, a->asked) > 0 || tell_far(a))) a->asked = 0;
     if (a->patience > 0 && ql_seconds() > a->patience) kill(a->child, SIGKILL);
-}
-
-/* Workers that lost the others end by themselves, but mpirun waits for ever for an answer from a machine that is gone. */
-static void look_after_mpirun(attendance *a) {
-    double now = ql_seconds();
-    if (!a->start->has_far || now - a->looked_at < 1) return;
-    a->looked_at = now;
-    bool there = ql_workers_here() > 0;
-    a->had_workers |= there;
-    if (there || !a->had_workers) a->alone_since = 0;
-    else if (a->alone_since == 0) a->alone_since = now;
-    else if (now - a->alone_since > ALONE_SECONDS) kill(a->child, SIGKILL);
+    look_for_workers(a);
 }
 
 static void attend(attendance *a) {
     while (!a->ended) {
-        bool          hurries = a->asked || a->patience > 0;
+        bool          hurries = a->asked || a->patience > 0 || (a->start->is_mpirun && !a->seen);
         struct pollfd ready[] = {{.fd = a->requests->fd, .events = POLLIN},
                                  {.fd = ql_relay_reads(a->said) ? a->said->from : -1, .events = POLLIN},
                                  {.fd = ql_relay_writes(a->said) ? STDERR_FILENO : -1, .events = POLLOUT}};
@@ -132,12 +136,12 @@ static void attend(attendance *a) {
         if (ready[2].revents) ql_relay_pass(a->said);
         hear(a);
         act(a);
-        look_after_mpirun(a);
     }
 }
 
 ql_err ql_attend(const ql_start *s, ql_requests *requests, ql_relay *said, int *status) {
-    attendance a = {.start = s, .requests = requests, .said = said, .asked = requests->asked, .asked_at = ql_seconds()};
+    double     now = ql_seconds();
+    attendance a = {.start = s, .requests = requests, .said = said, .asked = requests->asked, .asked_at = now, .started = now};
     ql_relay_begin(said, -1, NULL);
     QL_TRY(begin(&a));
     attend(&a);

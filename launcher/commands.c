@@ -11,6 +11,7 @@ static const ql_option run_options[] = {
     {"--jobs", "N", "of several CONFIGs, so many at a time; default: as many as there are GPUs for", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
     {"--json", NULL, "of several CONFIGs, the table at the end as JSON lines", .kind = QL_ARG_FLAG},
     {"--check", NULL, "everything up to the first step, then stop", .kind = QL_ARG_FLAG},
+    {"--dry-run", NULL, "print the command that would start the workers, and what its environment has, and stop", .kind = QL_ARG_FLAG},
     {"--allow-root", NULL, "start more than one worker as root outside a container", .kind = QL_ARG_FLAG},
     {0},
 };
@@ -21,6 +22,9 @@ static const ql_option plan_options[] = {
     {"--device", "auto|cuda|cpu", "where to compute", .kind = QL_ARG_CHOICE},
     {"--threads", "N", "threads of each worker", .kind = QL_ARG_WHOLE, .low = 1, .high = 1024},
     {"--max-memory", "SIZE", "of each worker, such as 15GiB", .kind = QL_ARG_TEXT},
+    {"--hosts", "A,B:N", "plan on these machines, as qlora run takes them", .kind = QL_ARG_TEXT},
+    {"--hostfile", "FILE", "the same as lines: NAME slots=N", .kind = QL_ARG_TEXT},
+    {"--allow-root", NULL, "start more than one worker as root outside a container", .kind = QL_ARG_FLAG},
     {0},
 };
 static const ql_option checkpoints_options[] = {
@@ -63,6 +67,8 @@ static const ql_option generate_options[] = {
 };
 
 static const ql_option doctor_options[] = {
+    {"--hosts", "A,B:N", "examine what several machines need, too", .kind = QL_ARG_TEXT},
+    {"--hostfile", "FILE", "the same as lines: NAME slots=N", .kind = QL_ARG_TEXT},
     {"--json", NULL, "one JSON object instead of lines", .kind = QL_ARG_FLAG},
     {0},
 };
@@ -79,7 +85,7 @@ static ql_err start_later(const ql_arguments *a) {
 const ql_command ql_commands[] = {
     {"run", "qlora run [-n N] [OPTIONS] CONFIG.yaml ... [KEY=VALUE ...]",
      "Starts the workers of a training run, watches them, and starts them again after faults.", QL_REST_CONFIGS, run_options, ql_start_run},
-    {"plan", "qlora plan [-n N] [--gpu NAME] [--json] CONFIG.yaml [KEY=VALUE ...]",
+    {"plan", "qlora plan [-n N] [--gpu NAME] [--hosts A,B:N] [--json] CONFIG.yaml [KEY=VALUE ...]",
      "Prints what a run will need of every rank's memory, whether it fits and what else would, reading headers only.",
      QL_REST_CONFIG, plan_options, ql_start_plan},
     {"inspect", "qlora inspect [--rows A:B] [--json] CONFIG.yaml [KEY=VALUE ...]",
@@ -101,7 +107,7 @@ const ql_command ql_commands[] = {
      quantize_options, start_worker_tool},
     {"generate", "qlora generate --model DIR [--adapter DIR] [OPTIONS] [KEY=VALUE ...] PROMPT", "Continues a text.", QL_REST_PROMPT,
      generate_options, start_worker_tool},
-    {"doctor", "qlora doctor [--json] [CONFIG.yaml [KEY=VALUE ...]]",
+    {"doctor", "qlora doctor [--json] [--hosts A,B:N] [CONFIG.yaml [KEY=VALUE ...]]",
      "Examines this machine, and a configuration on it: what is wrong or will go wrong, each with its cure.", QL_REST_MAY_CONFIG, doctor_options,
      ql_start_doctor},
     {"submit", "qlora submit CONFIG.yaml", "Writes and submits a batch script. Comes with version 0.5.", QL_REST_ANY, NULL, start_later},

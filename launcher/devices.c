@@ -1,9 +1,11 @@
 #include "launcher/devices.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "launcher/child.h"
 
 static void count(const ql_json *device, ql_devices *out, ql_str *problems) {
@@ -56,4 +58,21 @@ char *ql_devices_visible(const ql_devices *d, int64_t first, int64_t n, const ch
     }
     if (!text.data) ql_str_puts(&text, "");
     return text.data;
+}
+
+void ql_devices_hide_unusable(const ql_devices *d) {
+    if (d->unusable == 0) return;
+    char *visible = ql_devices_visible(d, 0, d->usable, getenv("CUDA_VISIBLE_DEVICES"));
+    setenv("CUDA_VISIBLE_DEVICES", visible, 1);
+    free(visible);
+}
+
+ql_err ql_devices_take(const char *worker, int64_t *usable) {
+    ql_devices d;
+    QL_TRY(ql_devices_look(worker, &d));
+    if (d.problems) ql_warn("%s", d.problems);
+    ql_devices_hide_unusable(&d);
+    free(d.problems);
+    *usable = d.usable;
+    return ql_ok();
 }

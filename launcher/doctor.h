@@ -5,6 +5,7 @@
 #include "base/config/config.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "launcher/hosts.h"
 
 /* Only an error fails; a warning is a run that starts and may suffer. */
 typedef enum { QL_FINE, QL_REMARK, QL_WARNING, QL_ERROR } ql_severity;
@@ -28,7 +29,8 @@ typedef struct {
     ql_json           *plan;   /* the same of --plan */
     bool               has_config;
     ql_config          config;
-    int                ranks; /* that a run would have here: one for each GPU that can be used, at least one */
+    ql_hosts           hosts; /* none: this machine */
+    int                ranks; /* that a run would have on a machine */
 } ql_patient;
 
 /* Called by checks. */

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "launcher/child.h"
 #include "launcher/doctor.h"
+#include "launcher/doctor_ranks.h"
 
 /* ---- the configuration ---- */
 
@@ -76,6 +77,16 @@ static void tell_warnings(const ql_answer *a) {
     for (char *line; (line = next_line(&at, "qlora: warning: ")); free(line)) ql_warning(NULL, "%s", line);
 }
 
+/* On every host, if there are some: files that one of them lacks are named with it. */
+static ql_err ask_hosts(const ql_patient *p, const char **argv, double seconds, ql_answer *out) {
+    ql_mpi m;
+    *out = (ql_answer){0};
+    ql_err e = ql_mpi_find(p->worker, &m);
+    if (!ql_bad(e)) e = ql_ranks_ask(p, &m, ql_hosts_slots(&p->hosts), (char *const *)(uintptr_t)argv, seconds, out);
+    ql_mpi_free(&m);
+    return e;
+}
+
 /* All that a run does up to its first step, but for making the output folder. */
 void ql_check_job(const ql_patient *p) {
     enum { SECONDS = 180 };
@@ -86,8 +97,8 @@ void ql_check_job(const ql_patient *p) {
     argv[1] = "--check";
     memcpy(argv + 2, p->word, p->words * sizeof *argv);
     ql_asking("qlora-worker --check");
-    ql_err e = ql_child_ask(argv, SECONDS, &a);
-    tell_warnings(&a);
+    ql_err e = p->hosts.count > 0 ? ask_hosts(p, argv, SECONDS, &a) : ql_child_ask(argv, SECONDS, &a);
+    if (!ql_bad(e)) tell_warnings(&a);
     if (ql_bad(e)) ql_mistake(QL_TEMP, NULL, "%s", ql_err_text());
     else if (a.is_late) ql_warning("qlora-worker --check CONFIG.yaml reads them to the end", "model and data were not read to the end within %d s", SECONDS);
     else if (a.status != 0) tell_refusal(&a);

@@ -84,20 +84,25 @@ static void check_threads_variable(int cpus) {
         ql_remark(NULL, "OMP_NUM_THREADS=%d: a worker on the CPU uses the allowed processors all the same; --threads N limits it", atoi(value));
 }
 
+/* Schedulers and containers hand out a part of a machine; what hurts is to have fewer than ranks. */
+static void check_binding(const ql_patient *p, int there, int allowed) {
+    static const char cure[] = "qlora run binds nothing; by hand: mpirun --bind-to none, srun --cpu-bind=none, no taskset; in a job: ask for more CPUs";
+    char             *siblings = kernel_text("/sys/devices/system/cpu/smt/active");
+    if (allowed >= there) ql_fine("%d processor%s, all allowed%s", there, there == 1 ? "" : "s", atoi(siblings) == 1 ? "; two to a core (hyper-threads)" : "");
+    else if (allowed <= p->ranks) ql_warning(cure, "only %d of %d processors are allowed (CPU binding)", allowed, there);
+    else ql_remark(cure, "%d of %d processors are allowed: a worker has as many threads", allowed, there);
+    free(siblings);
+}
+
 void ql_check_cpus(const ql_patient *p) {
-    (void)p;
     int    there = (int)sysconf(_SC_NPROCESSORS_ONLN), allowed = allowed_cpus();
     double quota = group_cpus();
-    char  *siblings = kernel_text("/sys/devices/system/cpu/smt/active");
-    if (allowed > 0 && allowed < there)
-        ql_warning("qlora run binds nothing; by hand: mpirun --bind-to none, srun --cpu-bind=none, no taskset; a scheduler's job: ask for more CPUs", "only %d of %d processors are allowed (CPU binding)", allowed, there);
-    else ql_fine("%d processor%s, all allowed%s", there, there == 1 ? "" : "s", atoi(siblings) == 1 ? "; two to a core (hyper-threads)" : "");
+    if (allowed > 0) check_binding(p, there, allowed);
     if (quota > 0 && quota < allowed)
         ql_warning("raise the limit (docker run --cpus), or --threads as many as it allows", "a control group allows %.3g processors' time, and threads are started for %d: they will be halted again and again", quota, allowed);
     check_instructions();
     check_load(allowed);
     check_threads_variable(allowed);
-    free(siblings);
 }
 
 /* ---- memory ---- */

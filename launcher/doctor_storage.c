@@ -39,12 +39,14 @@ static char *mounts(void) {
 
 /* ---- the file system ---- */
 
-static void check_file_system(const char *folder) {
+static void check_file_system(const ql_patient *p, const char *folder) {
     char    *real = realpath(folder, NULL), *text = mounts();
     ql_mount m;
     if (real && ql_mount_find(text, real, &m)) {
         const ql_mount_remark *r = ql_mount_remark_of(m.type);
-        if (r && r->what) ql_warning(r->cure, "%s %s (%s)", real, r->what, m.type);
+        if (p->hosts.count > 1 && !(r && r->is_shared))
+            ql_warning("choose an output_dir on the cluster's file system", "%s lies on %s, which other machines do not share", real, m.type);
+        else if (r && r->what) ql_warning(r->cure, "%s %s (%s)", real, r->what, m.type);
         else ql_fine("%s lies on %s%s", real, m.type, r && r->is_shared ? ", which several machines may share" : "");
         ql_mount_free(&m);
     }
@@ -130,7 +132,7 @@ void ql_check_output(const ql_patient *p) {
     ql_asking("%s", output_dir);
     char *folder = nearest_folder(output_dir);
     if (check_owner(output_dir)) {
-        check_file_system(folder);
+        check_file_system(p, folder);
         check_trial(folder);
         if (p->plan) check_space(p, folder);
         check_other_run(output_dir);

@@ -99,30 +99,32 @@ void ql_check_network(const ql_patient *p) {
 typedef struct {
     const char *name, *value; /* value NULL: any; names that end in * stand for all that begin so */
     const char *does;
+    bool        harms; /* a warning; else it is only worth knowing */
 } leftover;
 
+static const char OF_PYTORCH[] = "is a setting of PyTorch and does nothing here";
 /* Of debugging, from templates and forum posts: they stay behind and make runs slow, or hang. */
 static const leftover leftovers[] = {
-    {"CUDA_LAUNCH_BLOCKING", "1", "makes every kernel wait for the one before: slow"},
-    {"NCCL_P2P_DISABLE", "1", "forbids GPUs to reach each other's memory: exchanges go through the host"},
-    {"NCCL_SHM_DISABLE", "1", "forbids ranks of a machine to exchange through its memory: they use the network"},
-    {"NCCL_IB_DISABLE", "1", "forbids InfiniBand: machines exchange over Ethernet"},
-    {"NCCL_ALGO", NULL, "forces an algorithm of NCCL, which chooses better by itself"},
-    {"NCCL_PROTO", NULL, "forces a protocol of NCCL, which chooses better by itself"},
-    {"NCCL_DEBUG", "INFO", "prints hundreds of lines a rank"},
-    {"NCCL_DEBUG", "TRACE", "prints thousands of lines a rank"},
-    {"NCCL_LAUNCH_MODE", NULL, "forces how NCCL launches kernels; old versions hang with it"},
-    {"NCCL_BLOCKING_WAIT", NULL, "is a setting of PyTorch and does nothing here"},
-    {"NCCL_ASYNC_ERROR_HANDLING", NULL, "is a setting of PyTorch and does nothing here"},
-    {"TORCH_NCCL_*", NULL, "is a setting of PyTorch and does nothing here"},
-    {"PYTORCH_CUDA_ALLOC_CONF", NULL, "is a setting of PyTorch and does nothing here"},
-    {"NCCL_MULTI_RANK_GPU_ENABLE", "1", "lets two ranks share a GPU, which may hang"},
-    {"OMPI_MCA_orte_abort_on_non_zero_status", "0", "keeps mpirun waiting for a run whose rank has died"},
-    {"OMPI_MCA_pml", NULL, "forces how Open MPI sends messages; without a need it is slower or fails"},
-    {"OMPI_MCA_btl", NULL, "forces what Open MPI sends messages by; without vader (in version 5: sm) ranks of a machine are slow"},
-    {"CUDA_DEVICE_ORDER", "FASTEST_FIRST", "numbers GPUs differently from nvidia-smi"},
-    {"MALLOC_CHECK_", NULL, "makes memory slow"},
-    {"MALLOC_PERTURB_", NULL, "makes memory slow"},
+    {"CUDA_LAUNCH_BLOCKING", "1", "makes every kernel wait for the one before: slow", true},
+    {"NCCL_P2P_DISABLE", "1", "forbids GPUs to reach each other's memory: exchanges go through the host", true},
+    {"NCCL_SHM_DISABLE", "1", "forbids ranks of a machine to exchange through its memory: they use the network", true},
+    {"NCCL_IB_DISABLE", "1", "forbids InfiniBand: machines exchange over Ethernet", true},
+    {"NCCL_ALGO", NULL, "forces an algorithm of NCCL, which chooses better by itself", true},
+    {"NCCL_PROTO", NULL, "forces a protocol of NCCL, which chooses better by itself", true},
+    {"NCCL_DEBUG", "INFO", "prints hundreds of lines a rank", false},
+    {"NCCL_DEBUG", "TRACE", "prints thousands of lines a rank, and makes exchanges slow", true},
+    {"NCCL_LAUNCH_MODE", NULL, "forces how NCCL launches kernels; old versions hang with it", true},
+    {"NCCL_MULTI_RANK_GPU_ENABLE", "1", "lets two ranks share a GPU, which may hang", true},
+    {"NCCL_BLOCKING_WAIT", NULL, OF_PYTORCH, false},
+    {"NCCL_ASYNC_ERROR_HANDLING", NULL, OF_PYTORCH, false},
+    {"TORCH_NCCL_*", NULL, OF_PYTORCH, false},
+    {"PYTORCH_CUDA_ALLOC_CONF", NULL, OF_PYTORCH, false},
+    {"OMPI_MCA_orte_abort_on_non_zero_status", "0", "keeps mpirun waiting for a run whose rank has died", true},
+    {"OMPI_MCA_pml", NULL, "forces how Open MPI sends messages", false},
+    {"OMPI_MCA_btl", NULL, "forces what Open MPI sends messages by; without vader (in version 5: sm) ranks of a machine are slow", false},
+    {"CUDA_DEVICE_ORDER", "FASTEST_FIRST", "numbers GPUs differently from nvidia-smi", false},
+    {"MALLOC_CHECK_", NULL, "makes memory slow", true},
+    {"MALLOC_PERTURB_", NULL, "makes memory slow", true},
 };
 
 static bool fits(const char *pattern, const char *word, size_t n) {
@@ -137,19 +139,27 @@ static void check_leftover(const char *word) {
         const leftover *l = &leftovers[i];
         if (!fits(l->name, word, n) || (l->value && strcasecmp(l->value, word + n + (word[n] == '=')))) continue;
         char *cure = ql_format("unset %.*s, unless you know why it is there", (int)n, word);
-        ql_warning(cure, "%.200s %s", word, l->does);
+        if (l->harms) ql_warning(cure, "%.200s %s", word, l->does);
+        else ql_remark(cure, "%.200s %s", word, l->does);
         free(cure);
     }
+}
+
+/* Where modules are loaded the path of libraries is set, rightly: no reason to worry. */
+static bool check_danger(const char *name) {
+    static const char cure[] = "unset it, unless you know why it is there; qlora run takes it away from root's workers";
+    const char       *does = ql_environment_danger(name);
+    if (does && !strcmp(name, "LD_LIBRARY_PATH")) ql_remark(cure, "%s %s", name, does);
+    else if (does) ql_warning(cure, "%s %s", name, does);
+    return does != NULL;
 }
 
 void ql_check_environment(const ql_patient *p) {
     (void)p;
     bool quiet = true;
     for (char **word = environ; *word; word++) {
-        char       *name = ql_strndup(*word, strcspn(*word, "="));
-        const char *does = ql_environment_danger(name);
-        if (does) ql_warning("unset it, unless you know why it is there", "%s %s", name, does);
-        quiet &= !does;
+        char *name = ql_strndup(*word, strcspn(*word, "="));
+        quiet &= !check_danger(name);
         check_leftover(*word);
         free(name);
     }

@@ -139,8 +139,8 @@ static const setting of_all[] = {
 };
 
 static const ql_flavour flavours[] = {
-    {"Open MPI", "Open MPI", "Open MPI", ") ", 1, 4, "-np", map_over, place_open, pass_on_open, false, open_4},
-    {"Open MPI", "Open MPI", "Open MPI", ") ", 5, 0, "-np", map_over, place_open, pass_on_open, false, open_5},
+    {"Open MPI", "Open MPI", "(Open", ") ", 1, 4, "-np", map_over, place_open, pass_on_open, false, open_4},
+    {"Open MPI", "Open MPI", "(Open", ") ", 5, 0, "-np", map_over, place_open, pass_on_open, false, open_5},
     {"Intel MPI", "Intel", "Intel(R) MPI Library", "Version ", 0, 0, "-n", NULL, place_intel, NULL, true, intel},
     {"MPICH", "MPICH", "HYDRA", "Version:", 0, 0, "-n", NULL, place_mpich, NULL, false, mpich},
 };

@@ -50,6 +50,9 @@ QL_RESULT ql_become(char **argv);
 /* Becomes qlora-worker HEAD... and all words of `a`. */
 QL_RESULT ql_become_worker(const char *const *head, size_t n_head, const ql_arguments *a);
 
+/* Before an mpirun is started: QL_USAGE for root outside a container who has not said that it may be. */
+QL_RESULT ql_allow_root(const ql_arguments *a);
+
 QL_RESULT ql_start_run(const ql_arguments *a);
 QL_RESULT ql_start_plan(const ql_arguments *a);
 QL_RESULT ql_start_doctor(const ql_arguments *a);

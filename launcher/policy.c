@@ -15,9 +15,9 @@ static char *without_numbers(const char *text) {
     return out;
 }
 
-/* Usage, input and security; and whoever started nothing at all, such as an mpirun that has not enough slots. */
+/* Usage, input and security. */
 static bool is_refusal(const ql_ending *e) {
-    return e->status == QL_USAGE || e->status == QL_DATA || e->status == QL_DENIED || (e->status == 1 && !e->took_folder);
+    return e->status == QL_USAGE || e->status == QL_DATA || e->status == QL_DENIED;
 }
 
 /* What ends a run before its first step may be anything, and be gone a second later. */

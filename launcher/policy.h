@@ -7,7 +7,6 @@ typedef struct {
     int         status;       /* exit status; 128 + n: signal n                                                 */
     bool        is_done;      /* the run has come to its end, as the folder says                                */
     bool        was_asked;    /* somebody asked us to stop                                                      */
-    bool        took_folder;  /* the workers came so far that they claimed output_dir                           */
     int64_t     checkpoint;   /* the newest that can be gone on from; negative: none                            */
     int64_t     step;         /* the last step that is known to have been made; negative: none                  */
     const char *words;        /* the first error that was said; "": none                                        */

@@ -3,6 +3,7 @@
 #include "launcher/run.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -79,22 +80,17 @@ static bool may_use_devices(const ql_arguments *a, const ql_recipe *r) {
 /* -n, or the slots of all hosts, or one for each accelerator that works, or one. */
 static ql_err choose_workers(const ql_arguments *a, const ql_recipe *r, const char *worker, const ql_hosts *hosts, int64_t *n_ranks) {
     const char *given = ql_arguments_value(a, "-n");
-    ql_devices  d;
-    *n_ranks = hosts->count > 0 ? ql_hosts_slots(hosts) : 1;
-    if (given) return ql_value_whole(given, n_ranks) ? ql_ok() : ql_fail(QL_USAGE, "qlora run: -n is '%s'", given);
-    if (hosts->count > 0 || !may_use_devices(a, r)) return ql_ok();
-    QL_TRY(ql_devices_look(worker, &d));
-    if (d.problems) ql_warn("%s", d.problems);
-    free(d.problems);
-    *n_ranks = ql_max(d.usable, 1);
-    return ql_ok();
+    int64_t     usable = 0;
+    if (hosts->count == 0 && may_use_devices(a, r)) QL_TRY(ql_devices_take(worker, &usable));
+    *n_ranks = hosts->count > 0 ? ql_hosts_slots(hosts) : ql_max(usable, 1);
+    return !given || ql_value_whole(given, n_ranks) ? ql_ok() : ql_fail(QL_USAGE, "qlora run: -n is '%s'", given);
 }
 
-static ql_err allow_root(const ql_arguments *a) {
+ql_err ql_allow_root(const ql_arguments *a) {
     if (geteuid() != 0) return ql_ok();
     bool told = getenv("OMPI_ALLOW_RUN_AS_ROOT") && getenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM");
     QL_CHECK(told || ql_in_container() || ql_arguments_value(a, "--allow-root"), QL_USAGE,
-             "qlora run: several workers are not started as root; use another user, or --allow-root");
+             "qlora %s: several workers are not started as root; use another user, or --allow-root", a->command->name);
     setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 0);
     setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 0);
     return ql_ok();
@@ -104,7 +100,7 @@ static ql_err allow_root(const ql_arguments *a) {
 
 /* Those of ours, which no worker knows. Each has a value or not. */
 static bool is_for_us(const char *word) {
-    static const char *const names[] = {"-n", "--hosts", "--hostfile", "--jobs", "--allow-root", "--json"};
+    static const char *const names[] = {"-n", "--hosts", "--hostfile", "--jobs", "--allow-root", "--dry-run", "--json"};
     for (size_t i = 0; i < QL_LEN(names); i++)
         if (!strcmp(word, names[i])) return true;
     return false;
@@ -146,12 +142,40 @@ static ql_err prepare(const ql_arguments *a, const ql_recipe *recipe, const char
              r->n_ranks);
     r->min_ranks = c->min_ranks > 0 ? c->min_ranks : r->n_ranks;
     r->on_devices = may_use_devices(a, recipe) && r->hosts.count == 0; /* those of other machines are not ours to look at */
-    if (needs_mpirun(r)) QL_TRY(allow_root(a));
+    if (needs_mpirun(r)) QL_TRY(ql_allow_root(a));
     ql_environment_check(geteuid() == 0 && !ql_in_container());
     if (ql_progress_is_bar()) setenv("QLORA_TERMINAL", "1", 1);
     if (needs_mpirun(r)) QL_TRY(prepare_mpi(worker, r));
     ql_workers_mark();
     return ql_ok();
+}
+
+/* One word for a shell. */
+static void put_word(const char *word, ql_str *out) {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
+    if (*word && word[strspn(word, plain)] == 0) {
+        ql_str_puts(out, word);
+        return;
+    }
+    ql_str_puts(out, "'");
+    for (; *word; word++) {
+        if (*word == '\'') ql_str_puts(out, "'\\''");
+        else ql_str_put(out, word, 1);
+    }
+    ql_str_puts(out, "'");
+}
+
+/* To standard output, as a person would type it. */
+static void print_command(const ql_run *r) {
+    char **command = needs_mpirun(r) ? ql_mpi_command(&r->mpi, r->n_ranks, &r->hosts, r->words) : NULL;
+    ql_str line = {0};
+    for (char *const *word = command ? command : r->words; *word; word++) {
+        if (line.size) ql_str_puts(&line, " ");
+        put_word(*word, &line);
+    }
+    printf("%s\n", line.data);
+    ql_str_free(&line);
+    if (command) ql_mpi_command_free(command);
 }
 
 static ql_err run_one(const ql_arguments *a, const ql_recipe *recipe, const char *worker, ql_requests *requests, int *status) {
@@ -161,7 +185,9 @@ static ql_err run_one(const ql_arguments *a, const ql_recipe *recipe, const char
                 .max_restarts = (int)recipe->config.max_restarts,
                 .saves = !ql_arguments_value(a, "--check")};
     ql_err e = prepare(a, recipe, worker, &r);
-    if (!ql_bad(e)) e = ql_supervise(&r, requests, status);
+    bool   only_shown = ql_arguments_value(a, "--dry-run") != NULL;
+    if (!ql_bad(e) && only_shown) print_command(&r);
+    if (!ql_bad(e) && !only_shown) e = ql_supervise(&r, requests, status);
     ql_mpi_free(&r.mpi);
     ql_hosts_free(&r.hosts);
     free(words);

@@ -52,7 +52,6 @@ static void judge(supervision *s, const ql_record *before, int status) {
     s->ending = (ql_ending){.status = status,
                             .is_done = now.done != before->done,
                             .was_asked = s->requests->asked != 0,
-                            .took_folder = now.generation != before->generation,
                             .step = now.step,
                             .checkpoint = QL_NO_STEP,
                             .words = s->said.n_words > 0 ? s->said.words[0] : ""};
@@ -101,6 +100,7 @@ static ql_err choose_ranks(supervision *s) {
     if (!s->run->on_devices) return ql_ok();
     QL_TRY(ql_devices_look(s->run->words[0], &d));
     if (d.usable + d.unusable == 0) return ql_ok(); /* the CPU computes */
+    ql_devices_hide_unusable(&d);
     s->n_ranks = ql_min(s->run->n_ranks, d.usable);
     bool few = s->n_ranks < s->run->n_ranks, enough = s->n_ranks >= s->run->min_ranks;
     if (few && enough) ql_warn("%s; going on with %" PRId64 " workers", d.problems ? d.problems : "a device is gone", s->n_ranks);
@@ -154,7 +154,7 @@ static ql_err finish(const supervision *s, int *status) {
             *status = 0;
             return ql_ok();
         case QL_ENDS_STOPPED: return end_as_said(s, e->status == 0 ? QL_TEMP : our_status(e->status), status);
-        case QL_ENDS_REFUSED: return end_as_said(s, e->status == 1 ? QL_USAGE : e->status, status);
+        case QL_ENDS_REFUSED: return end_as_said(s, e->status, status);
         default: return give_up(s);
     }
 }

@@ -76,7 +76,7 @@ static bool listens(int pid, int sig) {
     return yes;
 }
 
-/* The number of a process may be another's by the time we use it; what we hold open cannot. */
+/* The number of a process may be another's by the time we use it; what we hold open cannot. `sig` 0: is it there? */
 static bool send_to(int pid, int sig, int who) {
     int  fd = pidfd_open(pid, 0);
     bool chosen = is_chosen(pid, who) && (who == ALL || sig == 0 || listens(pid, sig));
@@ -101,8 +101,8 @@ int ql_workers_tell(int sig, pid_t lone) {
     return mark ? send_to_all(sig, lone > 0 ? (int)lone : RANKS) : 0;
 }
 
-int ql_workers_here(void) {
-    return mark ? send_to_all(0, RANKS) : 0;
+int ql_workers_count(pid_t lone) {
+    return ql_workers_tell(0, lone);
 }
 
 void ql_workers_end(void) {

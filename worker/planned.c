@@ -9,6 +9,8 @@
 
 typedef struct {
     const ql_job        *job;
+    const ql_rank_room  *room;
+    bool                 several_hosts;
     const ql_rank_group *group;
     size_t               groups;
     ql_most              most;
@@ -16,23 +18,27 @@ typedef struct {
 
 /* ---- for people ---- */
 
-/* "rank 3", "ranks 0 to 2, 5" */
-static void put_ranks(const ql_rank_group *g, ql_str *out) {
-    ql_str_puts(out, g->ranks == 1 ? "rank" : "ranks");
+static bool goes_on(const planned *p, int rank, int next) {
+    return next == rank + 1 && (!p->several_hosts || !strcmp(p->room[rank].host, p->room[next].host));
+}
+
+/* "3", "0 to 2, 5", "0 to 3 on first; 4 to 7 on second" */
+static void put_ranks(const planned *p, const ql_rank_group *g, ql_str *out) {
     for (size_t i = 0, last; i < g->ranks; i = last + 1) {
-        for (last = i; last + 1 < g->ranks && g->rank[last + 1] == g->rank[last] + 1;) last++;
-        ql_str_printf(out, "%s %d", i ? "," : "", g->rank[i]);
-        if (last > i) ql_str_printf(out, "%s %d", last > i + 1 ? " to" : ",", g->rank[last]);
+        for (last = i; last + 1 < g->ranks && goes_on(p, g->rank[last], g->rank[last + 1]);) last++;
+        ql_str_printf(out, "%s%d", i == 0 ? "" : p->several_hosts ? "; " : ", ", g->rank[i]);
+        if (last > i) ql_str_printf(out, " to %d", g->rank[last]);
+        if (p->several_hosts) ql_str_printf(out, " on %s", p->room[g->rank[i]].host);
     }
 }
 
 static void put_title(const planned *p, const ql_rank_group *g, ql_str *out) {
     int ranks = p->job->place.size;
-    ql_str_puts(out, "memory of ");
-    if (p->groups > 1) put_ranks(g, out);
-    else if (ranks > 1) ql_str_printf(out, "each of %d ranks", ranks);
-    else ql_str_puts(out, "the rank");
-    ql_str_printf(out, ", %s%s%s, products in %s\n", p->job->device_kind, g->device[0] ? ": " : "", g->device,
+    if (p->groups > 1) ql_str_printf(out, "memory of rank%s ", g->ranks > 1 ? "s" : "");
+    else if (ranks > 1) ql_str_printf(out, "memory of each of %d ranks%s", ranks, p->several_hosts ? " (" : "");
+    else ql_str_puts(out, "memory of the rank");
+    if (p->groups > 1 || p->several_hosts) put_ranks(p, g, out);
+    ql_str_printf(out, "%s, %s%s%s, products in %s\n", p->groups == 1 && p->several_hosts ? ")" : "", p->job->device_kind, g->device[0] ? ": " : "", g->device,
                   ql_dtype_name(p->job->operands));
 }
 
@@ -137,6 +143,15 @@ static bool all_fit(const planned *p) {
     return true;
 }
 
+static void put_json_hosts(const planned *p, ql_str *out) {
+    ql_str_puts(out, ", \"hosts\": [");
+    for (int r = 0; r < p->job->place.size; r++) {
+        if (r > 0) ql_str_puts(out, ", ");
+        ql_json_put_string(out, p->room[r].host, strlen(p->room[r].host));
+    }
+    ql_str_puts(out, "]");
+}
+
 /* What a rank needs stands in front; where ranks differ rank 0's, and each group follows. */
 static void put_json(const planned *p, ql_str *out) {
     const ql_rank_group *first = &p->group[0];
@@ -149,6 +164,7 @@ static void put_json(const planned *p, ql_str *out) {
     ql_str_printf(out, ", \"products\": \"%s\", \"max_length\": %lld, \"rows_at_most\": %lld, ", ql_dtype_name(p->job->operands),
                   (long long)first->question.longest_row, (long long)first->question.rows_at_most);
     put_json_further(p, out);
+    if (p->several_hosts) put_json_hosts(p, out);
     for (size_t i = 0; i < p->groups && p->groups > 1; i++) {
         ql_str_puts(out, i ? ", " : ", \"groups\": [");
         put_json_group(&p->group[i], out);
@@ -165,9 +181,10 @@ static ql_err verdict(const planned *p) {
 }
 
 static ql_err print(const ql_job *j, const ql_rank_room *room, bool json) {
-    planned        p = {.job = j};
+    planned        p = {.job = j, .room = room};
     ql_rank_group *group;
     ql_str         text = {0};
+    for (int r = 1; r < j->place.size; r++) p.several_hosts |= strcmp(room[r].host, room[0].host) != 0;
     p.groups = ql_rank_groups(&j->question, room, j->place.size, &group);
     p.group = group;
     p.most = ql_most_find(&j->model, group, p.groups);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "worker/device_choice.h"
@@ -15,6 +16,7 @@ static ql_err own_room(const ql_job *j, ql_rank_room *out) {
     if (j->card) info = ql_card_info(j->card, 0);
     if (j->device) QL_TRY(ql_device_describe(j->device, &info));
     snprintf(out->device, sizeof out->device, "%s", info.name);
+    gethostname(out->host, sizeof out->host - 1);
     return ql_ok();
 }
 
@@ -30,7 +32,7 @@ static ql_err room_on(const ql_job *j, int ordinal, ql_rank_room *out) {
     QL_CHECK(operands == j->operands, QL_USAGE,
              "bnb_4bit_compute_dtype: %s: device 0 would compute in %s and device %d (%s) in %s; name one that both have, or hide one of the devices",
              j->config.bnb_4bit_compute_dtype, ql_dtype_name(j->operands), ordinal, info.name, ql_dtype_name(operands));
-    *out = (ql_rank_room){.limit = ql_job_limit(j, &info), .host_limit = j->question.host_limit};
+    out->limit = ql_job_limit(j, &info);
     snprintf(out->device, sizeof out->device, "%s", info.name);
     return ql_ok();
 }
@@ -45,9 +47,10 @@ static ql_err rooms_of_devices(const ql_job *j, ql_rank_room *room) {
         ql_info("note: %d device%s here: of %d ranks %d would stand by; planned as if there were more of the same", n,
                 n == 1 ? "" : "s", ranks, ranks - n);
     QL_TRY(own_room(j, &room[0]));
-    for (int r = 1; r < ranks; r++)
+    for (int r = 1; r < ranks; r++) {
+        room[r] = room[r < n ? 0 : r % n];
         if (r < n) QL_TRY(room_on(j, r, &room[r]));
-        else room[r] = room[r % n];
+    }
     return ql_ok();
 }
 

@@ -5,7 +5,7 @@
 /* What a rank has. */
 typedef struct {
     uint64_t limit, host_limit; /* as in ql_memory_question */
-    char     device[128];       /* for people               */
+    char     device[128], host[64]; /* for people           */
 } ql_rank_room;
 
 typedef struct {

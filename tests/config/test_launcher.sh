@@ -85,6 +85,8 @@ expect 64 "*bad.yaml:2: unknown key 'lora_rr'*bad.yaml: dataset is missing*" run
 expect 64 "*none.yaml: cannot be opened*" run none.yaml
 expect 64 "*command line: lora_r=0: lora_r is '0'*" run good.yaml lora_r=0
 expect 64 "*-n is '0'; expected N: *" run -n 0 good.yaml
+expect 0 "*worker --threads 2 good.yaml 'dataset=it'[\\\\]''s a b'" run --dry-run --threads 2 good.yaml "dataset=it's a b"
+expect 0 "environment *mpirun -np 3 *worker good.yaml" run --dry-run -n 3 --allow-root good.yaml
 expect 64 "*--jobs is '0'; expected N: *" run --jobs 0 good.yaml ./good.yaml
 expect 64 "*good.yaml and ./good.yaml have the same output_dir, o; give each its own" run good.yaml ./good.yaml
 expect 64 "*qlora run: 'seed=1' stands before a config file; KEY=VALUE comes after them" run seed=1 good.yaml
@@ -99,6 +101,11 @@ expect 0 '*mpirun * <-np> <4000> <--map-by> <:OVERSUBSCRIBE> <qlora-worker> <--c
 expect 0 '*OMPI_MCA_btl=self,vader,tcp *mpirun * <-np> <4> <--host> <a:1,b.c:3> *<-x> <QLORA_RUN_ID> *<qlora-worker> <--check> <good.yaml>' \
     run --check --hosts a,b.c:3 --allow-root good.yaml
 expect 0 '*<-np> <1> <--host> <a:1>*' run --check --hosts a --allow-root good.yaml
+expect 0 '*<-np> <4> <--host> <a:1,b.c:3> *<qlora-worker> <--plan> <--json> <--threads> <2> <good.yaml> <seed=3>' \
+    plan --hosts a,b.c:3 --json --threads 2 --allow-root good.yaml seed=3
+expect 64 '*-n is 5, but the hosts have 4 slots*' plan -n 5 --hosts a,b:3 --allow-root good.yaml
+expect 64 '*qlora plan: --gpu plans for a card that is nowhere; leave it or --hosts out' plan --gpu T4 --hosts a,b good.yaml
+expect 64 "*--hosts: '0' is no number of slots*" plan --hosts a:0 good.yaml
 expect 64 '*-n is 5, but the hosts have 4 slots; name more, as HOST:N' run --check -n 5 --hosts a,b:3 --allow-root good.yaml
 printf '# machines\n\n  one slots=2 max_slots=4   # the first\ntwo\r\n' > machines
 expect 0 '*<-np> <3> <--host> <one:2,two:1>*' run --check --hostfile machines --allow-root good.yaml

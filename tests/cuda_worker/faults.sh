@@ -18,7 +18,7 @@ fails() {
 # No GPU, in all the ways in which there can be none.
 QL_EMU_DEVICES=0 fails no-gpu 64 "no NVIDIA GPU" 1
 QL_EMU_DRIVER=none fails no-driver 64 "driver" 1
-QL_EMU_DRIVER=old fails old-driver 64 "driver is .*older" 1
+QL_EMU_DRIVER=old fails old-driver 64 "driver knows CUDA 11.4, and this build needs CUDA" 1
 CUDA_VISIBLE_DEVICES="" fails none-visible 64 'CUDA_VISIBLE_DEVICES' 1
 CUDA_VISIBLE_DEVICES=7 fails seventh-visible 64 'CUDA_VISIBLE_DEVICES is "7"' 1
 CUDA_VISIBLE_DEVICES=nonsense fails nonsense-visible 64 'CUDA_VISIBLE_DEVICES is "nonsense"' 1

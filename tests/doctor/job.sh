@@ -67,6 +67,8 @@ finds "a check that breaks" '^error +job +qlora-worker --check ended with status
 true_worker
 
 # ---- the output folder ----
+doctor 75 --hosts a,b good.yaml
+finds "a disk that is not shared" '^warning +output .*/out lies on .*, which other machines do not share'
 mkdir -p open
 chmod 777 open
 doctor 77 good.yaml output_dir=open

@@ -68,15 +68,25 @@ doctor 0
 finds "another MPI" '^note +mpi +mpirun is that of MPICH 4.0.2, and the workers were built with Open MPI'
 fake mpirun 'case "$1" in --version) echo "mpirun (Open MPI) 4.1.4" ;; *) echo; echo "----"; echo "There are not enough slots"; exit 1 ;; esac'
 doctor 0
-finds "mpirun refuses" '^warning +mpi +Open MPI 4.1.4 does not start two workers: There are not enough slots'
+finds "mpirun refuses" '^warning +mpi +Open MPI 4.1.4 does not start 2 workers: There are not enough slots'
 fake mpirun 'case "$1" in --version) echo "mpirun (Open MPI) 4.1.4" ;; *) echo "{\"ranks\": 1}"; echo "{\"ranks\": 1}" ;; esac'
 doctor 0
 finds "two alone" '^warning +mpi +.*each of which believes to be alone'
 fake_worker "$(probe "$cpu" '' "$version" '')"
 doctor 0
 finds "a build without MPI" '^warning +mpi +this build has no MPI'
-rm "$fakes"/mpi*
 fake_worker "$(probe "$cpu" '')"
+fake mpirun 'case "$1" in --version) echo "mpirun (Open MPI) 4.1.4" ;; *) echo "{\"ranks\": 3, \"places\": [{\"host\": \"a\", \"version\": \"'"$version"'\", \"seconds_ahead\": 0.0}, {\"host\": \"a\", \"version\": \"'"$version"'\", \"seconds_ahead\": 0.001}, {\"host\": \"b\", \"version\": \"0.0.1\", \"seconds_ahead\": -61.5}]}" ;; esac'
+doctor 75 --hosts a:2,b
+finds "several hosts" '^ok +mpi +Open MPI 4.1.4 started 3 workers on a, b that found each other'
+finds "another version on a host" '^error +mpi +qlora-worker on b is version 0.0.1'
+finds "a clock that is wrong" '^warning +mpi +the clock of b is 61.5 s behind that of a'
+fake mpirun 'case "$1" in --version) echo "mpirun (Open MPI) 4.1.4" ;; *) echo "Host key verification failed." >&2; exit 1 ;; esac'
+doctor 75 --hosts a,b
+finds "a host that is not reached" '^error +mpi +Open MPI 4.1.4 does not start 2 workers: Host key verification failed'
+doctor 64 --hosts 'a,$(touch x)'
+finds_not "hosts that are none" .
+rm "$fakes"/mpi*
 fake srun 'printf "MPI plugin types are...\n\tnone\n\tpmi2\n"'
 fake sbatch 'exit 0'
 fake scontrol 'exit 0'
@@ -102,10 +112,12 @@ finds "addresses" '^warning +limits +ulimit -v: '
 finds "an endless stack" '^note +limits +ulimit -s is unlimited'
 long=$scratch/tmp/$(printf 'x%.0s' {1..60})
 mkdir "$long"
-OMP_NUM_THREADS=1 LD_PRELOAD='' HDF5_PLUGIN_PATH=/x CUDA_LAUNCH_BLOCKING=1 TORCH_NCCL_BLOCKING_WAIT=1 TMPDIR=$long HOME=/no/where XDG_CACHE_HOME='' doctor 0
+OMP_NUM_THREADS=1 LD_LIBRARY_PATH=/x OMPI_MCA_btl=self,tcp LD_PRELOAD='' HDF5_PLUGIN_PATH=/x CUDA_LAUNCH_BLOCKING=1 TORCH_NCCL_BLOCKING_WAIT=1 TMPDIR=$long HOME=/no/where XDG_CACHE_HOME='' doctor 0
 finds "what loads code" '^warning +environment +HDF5_PLUGIN_PATH loads code into the workers'
+finds "where libraries are" '^note +environment +LD_LIBRARY_PATH loads code'
+finds "what forces MPI" '^note +environment +OMPI_MCA_btl=self,tcp forces'
 finds "what makes slow" '^warning +environment +CUDA_LAUNCH_BLOCKING=1 makes'
-finds "what is PyTorch's" '^warning +environment +TORCH_NCCL_BLOCKING_WAIT=1 is a setting of PyTorch'
+finds "what is PyTorch's" '^note +environment +TORCH_NCCL_BLOCKING_WAIT=1 is a setting of PyTorch'
 finds "a long TMPDIR" '^warning +tmp +TMPDIR has [0-9]+ characters'
 finds "no home" '^warning +user +HOME is /no/where, which cannot be entered'
 finds "an unknown instruction set" '^ok +cpus +the CPU back end uses'
@@ -135,7 +147,11 @@ finds "an object" '^\{"findings": \[\{"check": "worker", "severity": "ok".*\], "
 true_worker
 doctor 0
 finds "the build" "^ok +worker .*/qlora-worker $version: "
-if command -v mpirun >/dev/null; then finds "two workers meet" '^ok +mpi +.* started two workers that found each other'; fi
+if command -v mpirun >/dev/null; then
+  finds "two workers meet" '^ok +mpi +.* started 2 workers that found each other'
+  doctor 0 --hosts localhost:3
+  finds "three workers meet" '^ok +mpi +.* started 3 workers on .* that found each other'
+fi
 
 # ---- the worker with GPUs that are emulated ----
 if [ -x "$bin/qlora-worker-emulated" ]; then

@@ -113,6 +113,17 @@ within "deaf: down" "$seconds" 7
 if [ -z "$(survivors)" ]; then pass "deaf: no process is left"; else flunk "deaf: $(survivors)"; fi
 record "11" "T10" deaf_mpirun "an mpirun that does not end when it is asked: killed after 5 s, nothing is left" "down in $seconds s"
 
+if [ "$all" = all ]; then
+  # One that stays when its ranks have gone, as with a machine that it cannot reach.
+  mkdir "$scratch/stays"
+  printf '#!/usr/bin/env bash\ncase $1 in --version) exec "%s" --version ;; esac\ntrap "" TERM\n"%s" "$@"\nwhile :; do sleep 1; done\n' "$real" "$real" >"$scratch/stays/mpirun"
+  chmod +x "$scratch/stays/mpirun"
+  PATH=$scratch/stays:$PATH launch stays 2 $'1:17:kill\n1:27:kill' max_restarts=1
+  exits stays 0
+  if [ "$(digest stays)" = "$wanted" ]; then pass "stays: same bytes"; else flunk "stays: other bytes"; fi
+  record "14" "T10" staying_mpirun "an mpirun that stays though its workers are gone: ended after 20 s, started again, same bytes" "exit status $status, $starts restarts in $seconds s"
+fi
+
 # ---- fewer devices ----
 device() { printf '{"kind": "cuda", "index": %s, "name": "a", "bytes_total": 1, "bytes_free": 1%s}' "$1" "${2:+, \"problem\": \"$2\"}"; }
 export QL_PROBE=$scratch/probe

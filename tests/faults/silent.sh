@@ -7,7 +7,7 @@
 w=4
 # hurried COMMAND...: with deadlines of W where a fault is waited for; disks and starts of a busy machine get more
 hurried() {
-  local QLORA_STEP_TIMEOUT=$w QLORA_SAVE_TIMEOUT=60
+  local QLORA_STEP_TIMEOUT=$w QLORA_SAVE_TIMEOUT=${save_w:-60}
   export QLORA_STEP_TIMEOUT QLORA_SAVE_TIMEOUT
   "$@"
 }
@@ -70,6 +70,8 @@ record "5" "" slow "pauses of half of W in step, save and exchange: no alarm, sa
 
 if [ "$all" = all ]; then
   for place in vote step exchange save evaluation; do
+    save_w=
+    [ "$place" != save ] || save_w=$w # it is what hangs
     for rank in 0 1; do
       for kind in stop loop sleep=60; do
         hangs "$kind-$place-$rank" "$rank:20:$kind:$place" "rank $rank " "${evaluating[@]}"

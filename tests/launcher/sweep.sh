@@ -88,7 +88,11 @@ device='{"kind": "cuda", "index": %s, "name": "a"%s}'
 cat >"$scratch/bin/qlora-worker" <<'END'
 #!/usr/bin/env bash
 case $1 in
-  --probe) exec cat "$QL_PROBE" ;;
+  --probe)
+    case ${CUDA_VISIBLE_DEVICES:-,} in *,*) exec cat "$QL_PROBE" ;; esac
+    echo '{"devices": [{"kind": "cuda", "index": 0, "name": "a"}]}'
+    exit 0
+    ;;
   --do) exit 0 ;;
 esac
 echo "sees $CUDA_VISIBLE_DEVICES" >&2

@@ -104,6 +104,11 @@ static void the_fitting_one_is_taken(void **state) {
     assert_false(ql_bad(find("MPICH 4.0.2", &m)));
     assert_string_equal(m.program, "mpiexec.hydra");
     ql_mpi_free(&m);
+    only("mpirun", MPICH);
+    says("mpirun.openmpi", "mpirun.openmpi (OpenRTE) 4.1.4");
+    assert_false(ql_bad(find("Open MPI 4.1.4", &m)));
+    assert_string_equal(m.program, "mpirun.openmpi");
+    ql_mpi_free(&m);
 }
 
 static ql_mpi named(const char *says, const char *library) {

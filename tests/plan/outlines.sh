@@ -2,7 +2,9 @@
 # For tests of plans: `. outlines.sh BIN_FOLDER`. A folder with models of real shapes and no weights, in which plans run.
 # shellcheck source=tests/support/shell.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../support/shell.sh" "$1"
+bin=$(cd "$bin" && pwd)
 qlora=$bin/qlora
+worker=$bin/qlora-worker
 cd "$scratch" || exit 1
 mkdir models data
 printf '{"text": "some"}\n' >data/train.jsonl
