@@ -48,8 +48,8 @@ static void check_place(const ql_json *first, const ql_json *place) {
     if (strcmp(version, QL_VERSION) != 0)
         ql_mistake(QL_TEMP, "install the same on all machines", "qlora-worker on %s is version %s, and this is qlora %s", host, version, QL_VERSION);
     if (fabs(ahead) > 1)
-        ql_warning("set the clocks by NTP (chronyc tracking, timedatectl)", "the clock of %s is %.1f s %s that of %s: times of files and of logs will not fit together", host,
-                   fabs(ahead), ahead > 0 ? "ahead of" : "behind", text_of(first, "host"));
+        ql_remark("set the clocks by NTP (chronyc tracking, timedatectl); qlora itself goes by no clock", "the clock of %s is %.1f s %s that of %s: times of files and of logs will not fit together",
+                  host, fabs(ahead), ahead > 0 ? "ahead of" : "behind", text_of(first, "host"));
 }
 
 /* Once a host: ranks of one are neighbours. */
@@ -97,6 +97,12 @@ static void meet(const ql_patient *p, const ql_mpi *m, int64_t n) {
     ql_answer_free(&a);
 }
 
+/* A task of srun holds what its job has: an mpirun would wait for it for ever. The batch script and salloc's shell are no such tasks. */
+static bool is_task_of_srun(void) {
+    const char *step = getenv("SLURM_STEP_ID");
+    return step && *step && strtoul(step, NULL, 10) < 0xfffffff0; /* above: batch, interactive, extern */
+}
+
 void ql_check_mpi(const ql_patient *p) {
     ql_mpi      m;
     const char *library = ql_json_text(ql_json_get(p->probe, "mpi"), NULL);
@@ -104,6 +110,10 @@ void ql_check_mpi(const ql_patient *p) {
     if (!p->worker || !p->probe) return;
     if (!library || !*library) {
         ql_trouble(p->ranks > 1 || p->hosts.count > 0, "install libopenmpi-dev and openmpi-bin, and build again", "this build has no MPI: a run has one rank");
+        return;
+    }
+    if (is_task_of_srun()) {
+        ql_remark("call qlora doctor in the batch script itself to have mpirun tried", "this is a task of srun, in which no mpirun can start workers");
         return;
     }
     ql_asking("mpirun --version");

@@ -80,12 +80,16 @@ fake mpirun 'case "$1" in --version) echo "mpirun (Open MPI) 4.1.4" ;; *) echo "
 doctor 75 --hosts a:2,b
 finds "several hosts" '^ok +mpi +Open MPI 4.1.4 started 3 workers on a, b that found each other'
 finds "another version on a host" '^error +mpi +qlora-worker on b is version 0.0.1'
-finds "a clock that is wrong" '^warning +mpi +the clock of b is 61.5 s behind that of a'
+finds "a clock that is wrong" '^note +mpi +the clock of b is 61.5 s behind that of a'
 fake mpirun 'case "$1" in --version) echo "mpirun (Open MPI) 4.1.4" ;; *) echo "Host key verification failed." >&2; exit 1 ;; esac'
 doctor 75 --hosts a,b
 finds "a host that is not reached" '^error +mpi +Open MPI 4.1.4 does not start 2 workers: Host key verification failed'
 doctor 64 --hosts 'a,$(touch x)'
 finds_not "hosts that are none" .
+SLURM_STEP_ID=0 doctor 0
+finds "inside a step" '^note +mpi +this is a task of srun, in which no mpirun'
+SLURM_STEP_ID=4294967290 doctor 0
+finds "an interactive step is none" '^warning +mpi +Open MPI 4.1.4 does not start'
 rm "$fakes"/mpi*
 fake srun 'printf "MPI plugin types are...\n\tnone\n\tpmi2\n"'
 fake sbatch 'exit 0'
@@ -103,13 +107,19 @@ finds "Slurm is not set up" '^note +slurm +srun is here, and Slurm is not set up
 rm "$fakes"/s*
 
 # ---- limits, environment, user ----
-(ulimit -n 100 && ulimit -f 100000 && ulimit -t 5000 && ulimit -v 8000000 && ulimit -s unlimited && doctor 0 && cp "$scratch/out" "$scratch/limits")
+(ulimit -n 100 && ulimit -f 100000 && ulimit -t 5000 && ulimit -s unlimited && doctor 0 && cp "$scratch/out" "$scratch/limits")
 cp "$scratch/limits" "$scratch/out"
 finds "few open files" '^warning +limits +ulimit -n: open files limited to 100'
 finds "the size of files" '^warning +limits +ulimit -f: '
 finds "processor time" '^warning +limits +ulimit -t: processor time limited to 5000'
-finds "addresses" '^warning +limits +ulimit -v: '
 finds "an endless stack" '^note +limits +ulimit -s is unlimited'
+if grep -q __asan_init "$bin/qlora"; then
+  echo "left out: addresses cannot be limited under the address sanitizer"
+else
+  (ulimit -v 8000000 && doctor 0 && cp "$scratch/out" "$scratch/limits")
+  cp "$scratch/limits" "$scratch/out"
+  finds "addresses" '^warning +limits +ulimit -v: '
+fi
 long=$scratch/tmp/$(printf 'x%.0s' {1..60})
 mkdir "$long"
 OMP_NUM_THREADS=1 LD_LIBRARY_PATH=/x OMPI_MCA_btl=self,tcp LD_PRELOAD='' HDF5_PLUGIN_PATH=/x CUDA_LAUNCH_BLOCKING=1 TORCH_NCCL_BLOCKING_WAIT=1 TMPDIR=$long HOME=/no/where XDG_CACHE_HOME='' doctor 0
