@@ -25,7 +25,7 @@ finds "the model" '^ok +job +model: .*Llama, 1.87 million parameters'
 finds "the data" '^ok +job +data: 2034 records'
 finds "the plan" '^ok +plan +a rank needs 1[0-9][0-9].* MiB of '
 finds "the disk" '^ok +output +out: files are written for sure \([0-9]+ ms\), renamed and locked'
-finds "the space" '^ok +output +out has .* free; 4 checkpoints and logs take 30.* MiB'
+finds "the space" '^ok +output +out has .* free; 4 checkpoints and logs take 32.* MiB'
 [ -z "$(ls -A out)" ] && pass "no trace" || flunk "it left $(ls -A out)"
 
 # ---- what the worker refuses ----
@@ -101,9 +101,9 @@ else
   mkdir -p small read_only layer
   inside 75 'mount -t tmpfs -o size=1m tmpfs small' output_dir=small/out
   finds "a file system in memory" '^warning +output +.*/small lies in memory'
-  finds "no space" '^error +output +small has [0-9.]+ (MiB|KiB) free, and two checkpoints of 3.* MiB each have to fit'
+  finds "no space" '^error +output +small has [0-9.]+ (MiB|KiB) free, and two checkpoints of 4.* MiB each have to fit'
   inside 0 'mount -t tmpfs -o size=15m tmpfs small' output_dir=small/out
-  finds "little space" '^warning +output +small has .* free, and 4 checkpoints of .* each and logs take 30'
+  finds "little space" '^warning +output +small has .* free, and 4 checkpoints of .* each and logs take 32'
   inside 75 'mount -t tmpfs -o size=40k tmpfs small' output_dir=small
   finds "no room for a file" '^error +output +small: a file of 64 KiB: cannot be written: No space left'
   inside 75 'mount -t tmpfs -o ro tmpfs read_only' output_dir=read_only/out
