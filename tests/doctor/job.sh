@@ -19,6 +19,25 @@ max_length: 512
 output_dir: out/run
 END
 
+# A disk that does not answer: a file system of its own, frozen; looked at when the rest is done.
+frozen=$scratch/frozen
+mkdir -p "$frozen/disk"
+cat >"$frozen/examine" <<'END'
+cd "$1" && truncate -s 16M image && mkfs.ext4 -q image && mount -o loop image disk || exit 99
+trap 'fsfreeze --unfreeze disk; umount -l disk' EXIT
+trap 'exit 1' TERM INT HUP
+fsfreeze --freeze disk || exit 99
+"$2" doctor "$3/good.yaml" model_name_or_path="$4" dataset="$3/train.jsonl" output_dir="$1/disk/out" >out 2>err
+echo $? >status
+fsfreeze --unfreeze disk
+for i in 1 2 3 4 5 6 7 8 9 10; do
+  ls -A disk | grep -v '^lost+found$' >left || break
+  sleep 0.5
+done
+END
+(PATH=$fakes:/usr/bin:/bin:/usr/sbin:/sbin exec unshare -m sh "$frozen/examine" "$frozen" "$home/bin/qlora" "$PWD" "$top/examples/model" >/dev/null 2>&1) &
+freezer=$!
+
 doctor 0 good.yaml
 finds "the configuration" '^ok +config +good.yaml can be read'
 finds "the model" '^ok +job +model: .*Llama, 1.87 million parameters'
@@ -128,4 +147,14 @@ for i in 1 2 3 4 5 6 7 8; do
 done 2>/dev/null
 sleep 0.2
 [ -z "$(ls -A out)" ] && pass "no trace after TERM" || flunk "it left $(ls -A out)"
+
+wait "$freezer"
+if [ -e "$frozen/status" ]; then
+  cp "$frozen/out" "$scratch/out"
+  finds "a disk that does not answer" "^error +output +$frozen/disk(/out)?: no answer within 15 s"
+  [ "$(cat "$frozen/status")" = 75 ] && pass "its status" || flunk "its status is $(cat "$frozen/status")"
+  [ ! -s "$frozen/left" ] && pass "no trace once it answers again" || flunk "it left $(cat "$frozen/left")"
+else
+  echo "left out: no file system can be mounted and frozen here (root and loop devices are needed)"
+fi
 finish
