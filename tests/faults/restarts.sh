@@ -53,6 +53,10 @@ launch killed 2 1:17:kill
 comes_through killed 1
 expect_line "killed: from where" 'qlora: warning: starting them again from step 10, in 1 s \(restart 1 of 3'
 record "1" "T2" restart_killed "rank 1 killed in step 17 under qlora run: started again from step 10, same bytes" "exit status $status, $starts restart"
+launch killed 2 $'\n\n1:17:kill' resume_from_checkpoint=false # the folder's third start
+comes_through killed 1
+expect_line "killed, anew: only the first start is" 'qlora: warning: starting them again from step 10'
+if [ "$(grep -c 'resumed: .*step 10' "$scratch/err")" = 1 ]; then pass "killed, anew: resumed"; else flunk "killed, anew: not resumed"; fi
 launch killed-alone "" 0:17:segv
 comes_through killed-alone 1
 record "2" "T2" restart_alone "a worker that is alone crashes: the same" "exit status $status, $starts restart"
