@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -127,12 +128,24 @@ static int status_of(int how) {
     return WIFEXITED(how) ? WEXITSTATUS(how) : WIFSIGNALED(how) ? 128 + WTERMSIG(how) : QL_TEMP;
 }
 
-/* Work of ours may have something to clean up. Who waits for a file system that has gone is not waited for. */
+/* It waits in the kernel for a disk that does not answer, and hears nothing before that does. "PID (NAME) STATE ..." */
+static bool is_stuck(pid_t pid) {
+    char path[32], text[128] = "";
+    snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && read(fd, text, sizeof text - 1) < 0) text[0] = 0;
+    if (fd >= 0) close(fd);
+    const char *name_end = strrchr(text, ')');
+    return name_end && !strncmp(name_end, ") D", 3);
+}
+
+/* Work of ours may have something to clean up; where it is stuck it does so once it can, and is not waited for. */
 static void end(const child *c, bool asks_first, int *how) {
     bool ended = false;
     if (asks_first) {
         kill(-c->pid, SIGTERM);
         ended = wait_until(c->pid, ql_seconds() + 1, how);
+        if (!ended && is_stuck(c->pid)) return;
     }
     kill(-c->pid, SIGKILL);
     if (!ended) wait_until(c->pid, ql_seconds() + 2, how);

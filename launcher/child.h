@@ -18,8 +18,8 @@ QL_RESULT ql_child_ask(const char *const *argv, double seconds, ql_answer *out);
 /* The same with a text on its standard input. */
 QL_RESULT ql_child_tell(const char *const *argv, const char *input, double seconds, ql_answer *out);
 /* The same with a piece of our own work, in a process of its own: what it prints on descriptor 1 is `text`, what it returns is the
- * status. It hears SIGTERM, a second before its end, when it takes too long, and when we end. A process that not even SIGKILL ends,
- * because a file system does not answer it, is left behind. */
+ * status. It hears SIGTERM, a second before its end, when it takes too long, and when we end. Where it is
+ * stuck because a disk does not answer, it is left behind, and ends once that does. */
 QL_RESULT ql_child_do(int (*work)(void *), void *with, double seconds, ql_answer *out);
 void      ql_answer_free(ql_answer *a);
 /* Of the text, the first line without its end, or what there is; the caller frees it. */

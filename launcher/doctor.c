@@ -26,7 +26,7 @@ static const ql_check checks[] = {
     {"cache", ql_check_cache, 20, false},
     {"job", ql_check_job, 200, true},
     {"plan", ql_check_plan, 60, true},
-    {"output", ql_check_output, 30, true},
+    {"output", ql_check_output, 15, true},
 };
 
 static const ql_check configuration = {"config", ql_check_config, 20, true};

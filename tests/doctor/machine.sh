@@ -36,10 +36,10 @@ finds "another processor" '^error +worker .*lacks instructions'
 
 # ---- driver and GPUs ----
 fake_worker "$(probe "$cpu, $(gpu 0 3000000000 '"peers": []'), $(gpu 1 17000000000 '"peers": [0]')" '')"
-fake nvidia-smi 'printf "0, 580.65, Prohibited, 0\n1, 580.65, Default, 3\n"'
+fake nvidia-smi 'case "$1" in --query-compute-apps*) printf "GPU-0, 4711, python, 12000 MiB\nGPU-1, 4712, other, 1 MiB\n" ;; *) printf "0, 580.65, Prohibited, 0\n1, 580.65, Default, 3\n" ;; esac'
 CUDA_VISIBLE_DEVICES=0,0 NCCL_P2P_DISABLE=1 doctor 75
 finds "the driver" '^ok +driver +driver for CUDA 13.0'
-finds "a GPU in use" '^warning +gpus +GPU 0: only 2.79 GiB of its 16.00 GiB are free'
+finds "a GPU in use" '^warning +gpus +GPU 0: only 2.79 GiB of its 16.00 GiB are free, other programs use it: process 4711 \(python\) 12000 MiB$'
 finds "a GPU that is free" '^ok +gpus +GPU 1: A card, compute capability 9.0'
 finds "no peer access" '^note +gpus +GPU 0 does not reach the memory of GPU 1'
 finds "no NCCL" '^warning +gpus +this build has no NCCL'
