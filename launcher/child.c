@@ -43,7 +43,8 @@ static QL_NORETURN void become(const task *t, pid_t parent, const int write_end[
         _exit(t->work(t->with));
     }
     execvp(t->argv[0], (char *const *)(uintptr_t)t->argv);
-    _exit(errno == ENOENT ? QL_CHILD_ABSENT : 126);
+    bool in_path = !strchr(t->argv[0], '/'); /* folders of PATH that may not be entered make "denied" of "absent" */
+    _exit(errno == ENOENT || (errno == EACCES && in_path) ? QL_CHILD_ABSENT : 126);
 }
 
 static ql_err make_pipes(int read_end[PIPES], int write_end[PIPES]) {

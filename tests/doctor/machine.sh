@@ -35,6 +35,13 @@ doctor 75
 finds "another processor" '^error +worker .*lacks instructions'
 
 # ---- driver and GPUs ----
+if [ "$(id -u)" != 0 ]; then
+  mkdir "$scratch/closed"
+  chmod 000 "$scratch/closed"
+  fake_worker "$(probe "$cpu" '')"
+  PATH=$scratch/closed:$fakes:/usr/bin:/bin "$home/bin/qlora" doctor >"$scratch/out" 2>"$scratch/err"
+  finds_not "a folder of PATH that may not be entered" '^error'
+fi
 fake_worker "$(probe "$cpu, $(gpu 0 3000000000 '"peers": []'), $(gpu 1 17000000000 '"peers": [0]')" '')"
 fake nvidia-smi 'case "$1" in --query-compute-apps*) printf "GPU-0, 4711, python, 12000 MiB\nGPU-1, 4712, other, 1 MiB\n" ;; *) printf "0, 580.65, Prohibited, 0\n1, 580.65, Default, 3\n" ;; esac'
 CUDA_VISIBLE_DEVICES=0,0 NCCL_P2P_DISABLE=1 doctor 75
