@@ -7,17 +7,20 @@
 #include <stdio.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 
 enum { MOST = 1 << 20, PIPES = 2 };
 
 /* A program to become, or work to do. */
 typedef struct {
     const char *const *argv;
+    const char *input; /* NULL: none */
     int (*work)(void *);
     void *with;
 } task;
@@ -27,14 +30,21 @@ typedef struct {
     ql_str *into[PIPES];
 } child;
 
+/* In memory, so that nobody has to wait for a reader. */
+static int open_input(const task *t) {
+    if (!t->input) return open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int fd = memfd_create("input", MFD_CLOEXEC);
+    if (fd < 0 || ql_bad(ql_write_all(fd, t->input, strlen(t->input), "input")) || lseek(fd, 0, SEEK_SET) != 0) return -1;
+    return fd;
+}
+
 /* Leads a group, so that what it starts can be ended with it. */
 static QL_NORETURN void become(const task *t, pid_t parent, const int write_end[PIPES]) {
     sigset_t none;
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, t->work ? SIGTERM : SIGKILL);
     if (getppid() != parent) _exit(QL_TEMP);
-    int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (dup2(nothing, STDIN_FILENO) < 0 || dup2(write_end[0], STDOUT_FILENO) < 0 || dup2(write_end[1], STDERR_FILENO) < 0) _exit(QL_TEMP);
+    if (dup2(open_input(t), STDIN_FILENO) < 0 || dup2(write_end[0], STDOUT_FILENO) < 0 || dup2(write_end[1], STDERR_FILENO) < 0) _exit(QL_TEMP);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (t->work) {
@@ -158,6 +168,10 @@ static ql_err run(const task *t, double seconds, ql_answer *out) {
     }
     close_all(c.fd);
     return e;
+}
+
+ql_err ql_child_tell(const char *const *argv, const char *input, double seconds, ql_answer *out) {
+    return run(&(task){.argv = argv, .input = input}, seconds, out);
 }
 
 ql_err ql_child_ask(const char *const *argv, double seconds, ql_answer *out) {

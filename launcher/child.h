@@ -15,6 +15,8 @@ typedef struct {
 /* Runs argv[0] (a path, or a name looked up in PATH). QL_IO only when this system starts no program at all; what the program
  * says or how it ends is for the caller to judge. `out` is to be freed even then. */
 QL_RESULT ql_child_ask(const char *const *argv, double seconds, ql_answer *out);
+/* The same with a text on its standard input. */
+QL_RESULT ql_child_tell(const char *const *argv, const char *input, double seconds, ql_answer *out);
 /* The same with a piece of our own work, in a process of its own: what it prints on descriptor 1 is `text`, what it returns is the
  * status. It hears SIGTERM, a second before its end, when it takes too long, and when we end. Where it is
  * stuck because a disk does not answer, it is left behind, and ends once that does. */

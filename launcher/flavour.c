@@ -102,7 +102,7 @@ static const char bridges[] = "127.0.0.1/8,sppp,lo,docker0,podman0,cni0,lxcbr0,l
 static const setting open_4[] = {
     {"OMPI_MCA_hwloc_base_binding_policy", "none", ALWAYS},
     {"OMPI_MCA_odls_base_sigkill_timeout", "0", OUR_OWN},
-    {"OMPI_MCA_oob_tcp_keepalive_time", "10", ALWAYS},
+    {"OMPI_MCA_oob_tcp_keepalive_time", "9", ALWAYS},
     {"OMPI_MCA_oob_tcp_keepalive_intvl", "2", ALWAYS},
     {"OMPI_MCA_oob_tcp_keepalive_probes", "5", ALWAYS},
     {"OMPI_MCA_btl", "self,vader", ONE_MACHINE},
@@ -116,7 +116,7 @@ static const setting open_4[] = {
 static const setting open_5[] = {
     {"PRTE_MCA_hwloc_default_binding_policy", "none", ALWAYS},
     {"PRTE_MCA_odls_base_sigkill_timeout", "0", OUR_OWN},
-    {"PRTE_MCA_oob_tcp_keepalive_time", "10", ALWAYS},
+    {"PRTE_MCA_oob_tcp_keepalive_time", "9", ALWAYS},
     {"PRTE_MCA_oob_tcp_keepalive_intvl", "2", ALWAYS},
     {"PRTE_MCA_oob_tcp_keepalive_probes", "5", ALWAYS},
     {"OMPI_MCA_btl", "self,sm", ONE_MACHINE},

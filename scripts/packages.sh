@@ -7,6 +7,7 @@ packages=(
     libyaml-dev libjansson-dev libssl-dev libxxhash-dev libutf8proc-dev libpcre2-dev
     libhdf5-dev hdf5-tools openmpi-bin libopenmpi-dev
     libcmocka-dev shellcheck procps patch iproute2 nftables
+    slurmctld slurmd slurm-client munge util-linux
 )
 
 is_installed() {
