@@ -105,7 +105,11 @@ SLURM_JOB_ID=77 SLURM_GPUS_PER_TASK=1 doctor 0
 finds "srun without PMIx" '^warning +slurm +srun --mpi=list knows no pmix'
 finds "inside a job" '^note +slurm +this is inside Slurm job 77'
 finds "--gpus-per-task" '^warning +slurm +the job has --gpus-per-task'
-fake srun 'printf "MPI plugin types are...\n\tnone\n\tpmix\n"'
+fake srun 'case "$1 $2" in *cpu-bind*) echo "{\"ranks\": 1}" ;; *) printf "MPI plugin types are...\n\tnone\n\tpmix\n" ;; esac'
+SLURM_JOB_ID=77 SLURM_NTASKS=2 doctor 0
+finds "srun whose workers are alone" '^warning +slurm +srun --mpi=pmix does not start 2 workers that find each other: each believes'
+SLURM_JOB_ID=77 SLURM_NTASKS=2 SLURM_STEP_ID=0 doctor 0
+finds_not "no srun in a task of srun" 'does not start 2 workers'
 doctor 0
 finds "srun with PMIx" '^ok +slurm +srun speaks PMIx'
 fake srun 'echo "srun: fatal: no configuration" >&2; exit 1'
