@@ -15,7 +15,7 @@ static void allow_root(void) {
 
 ql_err ql_ranks_ask(const ql_patient *p, const ql_mpi *m, int64_t n, char *const *words, double seconds, ql_answer *out) {
     allow_root();
-    ql_mpi_set_environment(m, &p->hosts, NULL);
+    ql_mpi_set_environment(m, &p->hosts);
     char **command = ql_mpi_command(m, n, &p->hosts, words);
     ql_workers_mark();
     ql_err e = ql_child_ask((const char *const *)(uintptr_t)command, seconds, out);
