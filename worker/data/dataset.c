@@ -202,7 +202,7 @@ static ql_err collect(builder *b, ql_reader *r, bool *more) {
 static void show_progress(const builder *b, const ql_reader *r, bool last) {
     if (ql_seconds() - b->began < patience) return;
     ql_progress(last, "reading %s: %3.0f %%, %lld records, %zu tokens", b->path,
-                100.0 * (double)r->at / (double)r->map.size, (long long)b->corpus->records, b->corpus->count);
+                100.0 * ql_reader_part(r), (long long)b->corpus->records, b->corpus->count);
 }
 
 static ql_err read_records(builder *b, ql_reader *r) {
@@ -242,7 +242,8 @@ static ql_err read_file(builder *b, const ql_dataset_spec *d) {
     b->prompts = b->prompts_changed = 0;
     int64_t before = b->corpus->records;
     ql_reader reader;
-    QL_TRY(ql_reader_open(d->path, &reader));
+    ql_reader_options how = {b->names.text, QL_SAMPLE_LINE};
+    QL_TRY(ql_reader_open(d->path, &how, &reader));
     ql_err e = read_records(b, &reader);
     ql_reader_close(&reader);
     QL_TRY(e);

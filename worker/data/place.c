@@ -14,7 +14,7 @@ static bool search_file(search *s, const char *path) {
     ql_reader reader;
     ql_span   span;
     bool      more = true;
-    if (ql_bad(ql_reader_open(path, &reader))) return false;
+    if (ql_bad(ql_reader_open(path, &(ql_reader_options){"text", QL_SAMPLE_LINE}, &reader))) return false;
     while (s->found < s->n && more) {
         if (ql_bad(ql_reader_next(&reader, &span, &more))) break;
         if (more && s->record[s->found] == s->at++) s->place[s->found++] = ql_format("%s:%zu", path, span.line);

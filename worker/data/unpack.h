@@ -1,0 +1,28 @@
+/* Decompression as a stream: gzip (zlib; several members, zeros behind the last) and zstd (several frames). One file
+ * unpack_*.c and one row of the table in source.c each. All local. */
+#pragma once
+#include "base/err.h"
+#include "base/mem.h"
+
+typedef struct {
+    const uint8_t *in; /* what is left of the compressed bytes */
+    size_t         in_size;
+    uint8_t       *out; /* where the next byte goes, and the room there */
+    size_t         room;
+} ql_unpacking;
+
+typedef struct {
+    const char *name; /* "gzip" */
+    const char *magic;
+    size_t      magic_size;
+    void *(*open)(void);
+    void (*close)(void *state);
+    /* Fills the room or comes to the end of the input, whichever is first. QL_DATA without FILE:LINE: damaged, cut off, or
+     * followed by something else; what was unpacked before that place has been written. */
+    ql_err (*run)(void *state, ql_unpacking *u);
+} ql_unpacker;
+extern const ql_unpacker ql_unpack_gzip, ql_unpack_zstd;
+
+#define QL_CUT_OFF "the %s data end too soon; the file is cut off: copy or download it again"
+#define QL_DAMAGED "the %s data are damaged (%s); copy or download the file again"
+#define QL_TRAILING "something else follows the end of the %s data; remove it, or pack the file again"
