@@ -85,10 +85,13 @@ static void test_not_a_file(void **state) {
     read_with(&r, "");
     assert_int_equal(r.verdict.code, QL_DATA);
     assert_non_null(strstr(ql_err_text(), "/nonexistent/records.jsonl: cannot be opened"));
-    r = reading_of(scratch());
+    char *folder_path = ql_format("%s/folder", scratch());
+    assert_int_equal(mkdir(folder_path, 0700), 0);
+    r = reading_of(folder_path);
     read_with(&r, "");
     assert_int_equal(r.verdict.code, QL_DATA);
-    assert_non_null(strstr(ql_err_text(), "is a folder"));
+    assert_non_null(strstr(ql_err_text(), "no file in this folder"));
+    free(folder_path);
     char *pipe_path = ql_format("%s/pipe", scratch());
     assert_int_equal(mkfifo(pipe_path, 0600), 0);
     r = reading_of(pipe_path);
