@@ -23,6 +23,7 @@ typedef struct {
 } ql_unpacker;
 extern const ql_unpacker ql_unpack_gzip, ql_unpack_zstd;
 
-#define QL_CUT_OFF "the %s data end too soon; the file is cut off: copy or download it again"
-#define QL_DAMAGED "the %s data are damaged (%s); copy or download the file again"
-#define QL_TRAILING "something else follows the end of the %s data; remove it, or pack the file again"
+/* Verdicts for them. */
+QL_RESULT ql_unpack_cut_off(const char *name);
+QL_RESULT ql_unpack_damaged(const char *name, const char *how);
+QL_RESULT ql_unpack_trailing(const char *name);

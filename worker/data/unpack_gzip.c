@@ -26,10 +26,9 @@ static void close_gzip(void *state) {
 
 /* Behind a member: another one, zeros up to the end (blocks of a tape), or nothing. */
 static ql_err begin_member(gzip *g, ql_unpacking *u) {
-    QL_CHECK(u->in[0] == 0x1f || u->in[0] == 0, QL_DATA, QL_TRAILING, "gzip");
     for (; u->in_size > 0 && u->in[0] == 0; u->in_size--) u->in++;
     if (u->in_size == 0) return ql_ok();
-    QL_CHECK(u->in[0] == 0x1f, QL_DATA, QL_TRAILING, "gzip");
+    if (u->in[0] != 0x1f) return ql_unpack_trailing("gzip");
     inflateReset(&g->z);
     g->between = false;
     return ql_ok();
@@ -47,8 +46,8 @@ static ql_err inflate_some(gzip *g, ql_unpacking *u) {
     u->room -= (size_t)(z->next_out - u->out);
     u->out = z->next_out;
     g->between = said == Z_STREAM_END;
-    QL_CHECK(said == Z_OK || said == Z_STREAM_END || said == Z_BUF_ERROR, QL_DATA, QL_DAMAGED, "gzip", z->msg ? z->msg : zError(said));
-    return ql_ok();
+    bool good = said == Z_OK || said == Z_STREAM_END || said == Z_BUF_ERROR;
+    return good ? ql_ok() : ql_unpack_damaged("gzip", z->msg ? z->msg : zError(said));
 }
 
 static ql_err run(void *state, ql_unpacking *u) {
@@ -58,7 +57,7 @@ static ql_err run(void *state, ql_unpacking *u) {
         if (g->between) QL_TRY(begin_member(g, u));
         if (!g->between) QL_TRY(inflate_some(g, u));
         bool stuck = in == u->in_size && room == u->room;
-        QL_CHECK(!stuck || g->between, QL_DATA, QL_CUT_OFF, "gzip");
+        if (stuck && !g->between) return ql_unpack_cut_off("gzip");
     }
     return ql_ok();
 }

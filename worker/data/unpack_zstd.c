@@ -24,10 +24,10 @@ static void close_zstd(void *state) {
 
 static ql_err explain(size_t said, bool inside) {
     ZSTD_ErrorCode code = ZSTD_getErrorCode(said);
-    if (code == ZSTD_error_prefix_unknown && !inside) return ql_fail(QL_DATA, QL_TRAILING, "zstd");
+    if (code == ZSTD_error_prefix_unknown && !inside) return ql_unpack_trailing("zstd");
     if (code == ZSTD_error_frameParameter_windowTooLarge)
         return ql_fail(QL_DATA, "the zstd data need a window of more than 128 MiB; unpack the file with unzstd --long=31 first");
-    return ql_fail(QL_DATA, QL_DAMAGED, "zstd", ZSTD_getErrorName(said));
+    return ql_unpack_damaged("zstd", ZSTD_getErrorName(said));
 }
 
 static ql_err run(void *state, ql_unpacking *u) {
@@ -40,7 +40,7 @@ static ql_err run(void *state, ql_unpacking *u) {
         u->in += in.pos, u->in_size -= in.pos;
         u->out += out.pos, u->room -= out.pos;
         z->inside = said != 0;
-        QL_CHECK(in.pos > 0 || out.pos > 0 || !z->inside, QL_DATA, QL_CUT_OFF, "zstd");
+        if (in.pos == 0 && out.pos == 0 && z->inside) return ql_unpack_cut_off("zstd");
     }
     return ql_ok();
 }
