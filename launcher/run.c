@@ -131,7 +131,7 @@ static bool needs_mpirun(const ql_run *r) {
 static ql_err prepare_mpi(const char *worker, ql_run *r) {
     QL_TRY(ql_mpi_find(worker, &r->mpi));
     QL_TRY(ql_mpi_check(&r->mpi, r->n_ranks, &r->hosts));
-    ql_mpi_set_environment(&r->mpi, &r->hosts, NULL);
+    ql_mpi_set_environment(&r->mpi, &r->hosts);
     ql_environment_print();
     return ql_ok();
 }
@@ -206,7 +206,8 @@ ql_err ql_start_run(const ql_arguments *a) {
     ql_err      e = read_recipes(a, &recipes, &n);
     if (!ql_bad(e)) e = ql_requests_open(&requests);
     if (!ql_bad(e)) e = ql_worker_find(&worker);
-    if (!ql_bad(e)) e = n == 1 ? run_one(a, recipes, worker, &requests, &status) : ql_sweep(a, recipes, n, worker, &requests);
+    bool several = n > 1 || ql_arguments_value(a, "--json");
+    if (!ql_bad(e)) e = several ? ql_sweep(a, recipes, n, worker, &requests) : run_one(a, recipes, worker, &requests, &status);
     free_recipes(recipes, n);
     free(worker);
     if (!ql_bad(e)) exit(status); /* whoever ended has said why */
