@@ -53,7 +53,8 @@ static QL_NORETURN void become(const task *t, pid_t parent, const int write_end[
         _exit(t->work(t->with));
     }
     execvp(t->argv[0], (char *const *)(uintptr_t)t->argv);
-    _exit(errno == ENOENT ? QL_CHILD_ABSENT : 126);
+    bool in_path = !strchr(t->argv[0], '/'); /* folders of PATH that may not be entered make "denied" of "absent" */
+    _exit(errno == ENOENT || (errno == EACCES && in_path) ? QL_CHILD_ABSENT : 126);
 }
 
 static ql_err make_pipes(int read_end[PIPES], int write_end[PIPES]) {
@@ -139,14 +140,11 @@ static bool is_stuck(pid_t pid) {
     return name_end && !strncmp(name_end, ") D", 3);
 }
 
-/* Work of ours may have something to clean up; where it is stuck it does so once it can, and is not waited for. */
-static void end(const child *c, bool asks_first, int *how) {
-    bool ended = false;
-    if (asks_first) {
-        kill(-c->pid, SIGTERM);
-        ended = wait_until(c->pid, ql_seconds() + 1, how);
-        if (!ended && is_stuck(c->pid)) return;
-    }
+/* It may have something to clean up, as mpirun has; where it is stuck it does so once it can, and is not waited for. */
+static void end(const child *c, int *how) {
+    kill(-c->pid, SIGTERM);
+    bool ended = wait_until(c->pid, ql_seconds() + 1, how);
+    if (!ended && is_stuck(c->pid)) return;
     kill(-c->pid, SIGKILL);
     if (!ended) wait_until(c->pid, ql_seconds() + 2, how);
 }
@@ -161,7 +159,7 @@ static ql_err run(const task *t, double seconds, ql_answer *out) {
     if (!ql_bad(e)) {
         int how = 0;
         out->is_late = !listen_until(&c, until) || !wait_until(c.pid, until, &how);
-        if (out->is_late) end(&c, t->work != NULL, &how);
+        if (out->is_late) end(&c, &how);
         else kill(-c.pid, SIGKILL); /* what it left behind */
         out->status = status_of(how);
     }

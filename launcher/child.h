@@ -9,7 +9,7 @@ enum { QL_CHILD_ABSENT = 127 };
 typedef struct {
     ql_str text, errors; /* its standard output and standard error, the first MiB of each */
     int    status;       /* exit status; 128 + n: signal n; QL_CHILD_ABSENT: there is no such program */
-    bool   is_late;      /* it was ended because it took too long; `text` is what it had said */
+    bool   is_late;      /* it was asked to end (SIGTERM), and made to a second later, because it took too long; `text` is what it had said */
 } ql_answer;
 
 /* Runs argv[0] (a path, or a name looked up in PATH). QL_IO only when this system starts no program at all; what the program

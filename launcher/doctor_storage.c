@@ -162,7 +162,7 @@ void ql_check_cache(const ql_patient *p) {
     char       *folder = nearest_folder(wanted);
     struct stat st;
     static const char cure[] = "quantized_cache: FOLDER names another, or false none";
-    if (stat(folder, &st) != 0 || access(folder, W_OK | X_OK) != 0) ql_warning(cure, "%s cannot be written (%s): every start quantises anew", folder, strerror(errno));
+    if (stat(folder, &st) != 0 || access(folder, W_OK | X_OK) != 0) ql_warning(cure, "%s cannot be written (%s: %s): every start quantises anew", wanted, folder, strerror(errno));
     else if (!strcmp(folder, wanted) && (st.st_uid != geteuid() || st.st_mode & 022))
         ql_warning("chmod go-w, or quantized_cache: FOLDER names another", "%s belongs to another user, or others can write there: it is not used, and every start quantises anew", folder);
     else ql_fine("%s keeps quantised bases", wanted);

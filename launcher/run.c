@@ -131,7 +131,7 @@ static bool needs_mpirun(const ql_run *r) {
 static ql_err prepare_mpi(const char *worker, ql_run *r) {
     QL_TRY(ql_mpi_find(worker, &r->mpi));
     QL_TRY(ql_mpi_check(&r->mpi, r->n_ranks, &r->hosts));
-    ql_mpi_set_environment(&r->mpi, &r->hosts, NULL);
+    ql_mpi_set_environment(&r->mpi, &r->hosts);
     ql_environment_print();
     return ql_ok();
 }

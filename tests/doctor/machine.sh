@@ -35,6 +35,13 @@ doctor 75
 finds "another processor" '^error +worker .*lacks instructions'
 
 # ---- driver and GPUs ----
+if [ "$(id -u)" != 0 ]; then
+  mkdir "$scratch/closed"
+  chmod 000 "$scratch/closed"
+  fake_worker "$(probe "$cpu" '')"
+  PATH=$scratch/closed:$fakes:/usr/bin:/bin "$home/bin/qlora" doctor >"$scratch/out" 2>"$scratch/err"
+  finds_not "a folder of PATH that may not be entered" '^error'
+fi
 fake_worker "$(probe "$cpu, $(gpu 0 3000000000 '"peers": []'), $(gpu 1 17000000000 '"peers": [0]')" '')"
 fake nvidia-smi 'case "$1" in --query-compute-apps*) printf "GPU-0, 4711, python, 12000 MiB\nGPU-1, 4712, other, 1 MiB\n" ;; *) printf "0, 580.65, Prohibited, 0\n1, 580.65, Default, 3\n" ;; esac'
 CUDA_VISIBLE_DEVICES=0,0 NCCL_P2P_DISABLE=1 doctor 75
@@ -98,7 +105,11 @@ SLURM_JOB_ID=77 SLURM_GPUS_PER_TASK=1 doctor 0
 finds "srun without PMIx" '^warning +slurm +srun --mpi=list knows no pmix'
 finds "inside a job" '^note +slurm +this is inside Slurm job 77'
 finds "--gpus-per-task" '^warning +slurm +the job has --gpus-per-task'
-fake srun 'printf "MPI plugin types are...\n\tnone\n\tpmix\n"'
+fake srun 'case "$1 $2" in *cpu-bind*) echo "{\"ranks\": 1}" ;; *) printf "MPI plugin types are...\n\tnone\n\tpmix\n" ;; esac'
+SLURM_JOB_ID=77 SLURM_NTASKS=2 doctor 0
+finds "srun whose workers are alone" '^warning +slurm +srun --mpi=pmix does not start 2 workers that find each other: each believes'
+SLURM_JOB_ID=77 SLURM_NTASKS=2 SLURM_STEP_ID=0 doctor 0
+finds_not "no srun in a task of srun" 'does not start 2 workers'
 doctor 0
 finds "srun with PMIx" '^ok +slurm +srun speaks PMIx'
 fake srun 'echo "srun: fatal: no configuration" >&2; exit 1'
