@@ -64,6 +64,11 @@ until_over "dies" "$job" FAILED
 logged "dies: given up" "job $job: is not requeued: 3 restarts in a row have brought no newer checkpoint"
 if [ "$(restarts_of "$job")" = 3 ]; then pass "dies: three restarts"; else flunk "dies: $(restarts_of "$job") restarts"; fi
 record "27" "T41" endless "a run that dies at the same step each time: given up after three restarts without a newer checkpoint" "on from $(resumed_at)"
+export QLORA_FAULT=0:5:kill:step
+submit "$folder" srun
+until_requeued "dies before a checkpoint" "$job" 1
+logged "dies before a checkpoint: said" "job $job: goes on from step 0;"
+scancel "$job"
 export QLORA_FAULT=''
 
 # ---- refused runs are not tried again ----
