@@ -67,7 +67,7 @@ static size_t find_last(jj_run *r, const jj_text *t, const jj_text *what, size_t
     jj_spend(r->h, 1);
     for (size_t at = end + 1 > what->size ? end + 1 - what->size : 0; at-- > 0;) {
         if (at % 8 == 0) jj_spend(r->h, 1 + what->size / 64);
-        if (!memcmp(t->data + at, what->data, what->size)) return at;
+        if (!what->size || (t->data[at] == what->data[0] && !memcmp(t->data + at, what->data, what->size))) return at;
     }
     return SIZE_MAX;
 }
