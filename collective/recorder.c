@@ -192,6 +192,6 @@ ql_err ql_recorder_meet(ql_world *w) {
 
 int ql_recorder_peers(const ql_recorder_peer **out) {
     int n = atomic_load_explicit(&n_peers, memory_order_acquire);
-    *out = peers;
+    *out = n > 0 ? peers : NULL; /* before there are any, they are being written */
     return n;
 }

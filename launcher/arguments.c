@@ -88,7 +88,7 @@ static ql_err check_rest(const ql_arguments *a) {
     const ql_command *c = a->command;
     size_t            n = a->count - a->first_rest;
     char            **rest = a->word + a->first_rest;
-    if (c->rest == QL_REST_ANY || c->rest == QL_REST_CONFIGS) return ql_ok();
+    if (c->rest == QL_REST_CONFIGS) return ql_ok();
     if (c->rest == QL_REST_FOLDER) {
         QL_CHECK(n == 1, QL_USAGE, "qlora %s: expected one folder; usage: %s", c->name, c->form);
         return ql_ok();
@@ -118,14 +118,14 @@ static ql_err check_required(const ql_arguments *a) {
 static ql_err read_words(ql_arguments *a, char **words, size_t n) {
     char **rest = QL_NEW_ARRAY(char *, n);
     size_t n_rest = 0;
-    bool   options_end = false, any = a->command->rest == QL_REST_ANY;
+    bool   options_end = false;
     ql_err e = ql_ok();
     for (size_t i = 0; i < n && !ql_bad(e); i++) {
         const char *word = words[i];
         bool        is_option = !options_end && word[0] == '-' && word[1];
         if (is_option && !strcmp(word, "--")) options_end = true;
         else if (is_option && (!strcmp(word, "--help") || !strcmp(word, "-h"))) a->wants_help = true;
-        else if (is_option && !any) e = read_option(a, words, n, &i);
+        else if (is_option) e = read_option(a, words, n, &i);
         else rest[n_rest++] = words[i];
     }
     a->first_rest = a->count;
@@ -134,12 +134,23 @@ static ql_err read_words(ql_arguments *a, char **words, size_t n) {
     return e;
 }
 
+static ql_err check(ql_arguments *a, char **words, size_t n) {
+    QL_TRY(read_words(a, words, n));
+    if (a->wants_help) return ql_ok();
+    QL_TRY(check_required(a));
+    return check_rest(a);
+}
+
+/* What is wrong with words is said on one line, whatever they hold. */
 ql_err ql_arguments_read(const ql_command *command, char **words, size_t n, ql_arguments *out) {
     *out = (ql_arguments){.command = command};
-    QL_TRY(read_words(out, words, n));
-    if (out->wants_help) return ql_ok();
-    QL_TRY(check_required(out));
-    return check_rest(out);
+    ql_err e = check(out, words, n);
+    if (!ql_bad(e)) return e;
+    char *sentence = ql_strdup(ql_err_text());
+    ql_hide_controls(sentence, true);
+    e = ql_fail(e.code, "%s", sentence);
+    free(sentence);
+    return e;
 }
 
 void ql_arguments_free(ql_arguments *a) {

@@ -4,19 +4,23 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 
 enum { MOST = 1 << 20, PIPES = 2 };
 
 /* A program to become, or work to do. */
 typedef struct {
     const char *const *argv;
+    const char *input; /* NULL: none */
     int (*work)(void *);
     void *with;
 } task;
@@ -26,14 +30,21 @@ typedef struct {
     ql_str *into[PIPES];
 } child;
 
+/* In memory, so that nobody has to wait for a reader. */
+static int open_input(const task *t) {
+    if (!t->input) return open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int fd = memfd_create("input", MFD_CLOEXEC);
+    if (fd < 0 || ql_bad(ql_write_all(fd, t->input, strlen(t->input), "input")) || lseek(fd, 0, SEEK_SET) != 0) return -1;
+    return fd;
+}
+
 /* Leads a group, so that what it starts can be ended with it. */
 static QL_NORETURN void become(const task *t, pid_t parent, const int write_end[PIPES]) {
     sigset_t none;
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, t->work ? SIGTERM : SIGKILL);
     if (getppid() != parent) _exit(QL_TEMP);
-    int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (dup2(nothing, STDIN_FILENO) < 0 || dup2(write_end[0], STDOUT_FILENO) < 0 || dup2(write_end[1], STDERR_FILENO) < 0) _exit(QL_TEMP);
+    if (dup2(open_input(t), STDIN_FILENO) < 0 || dup2(write_end[0], STDOUT_FILENO) < 0 || dup2(write_end[1], STDERR_FILENO) < 0) _exit(QL_TEMP);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (t->work) {
@@ -42,7 +53,8 @@ static QL_NORETURN void become(const task *t, pid_t parent, const int write_end[
         _exit(t->work(t->with));
     }
     execvp(t->argv[0], (char *const *)(uintptr_t)t->argv);
-    _exit(errno == ENOENT ? QL_CHILD_ABSENT : 126);
+    bool in_path = !strchr(t->argv[0], '/'); /* folders of PATH that may not be entered make "denied" of "absent" */
+    _exit(errno == ENOENT || (errno == EACCES && in_path) ? QL_CHILD_ABSENT : 126);
 }
 
 static ql_err make_pipes(int read_end[PIPES], int write_end[PIPES]) {
@@ -117,13 +129,22 @@ static int status_of(int how) {
     return WIFEXITED(how) ? WEXITSTATUS(how) : WIFSIGNALED(how) ? 128 + WTERMSIG(how) : QL_TEMP;
 }
 
-/* Work of ours may have something to clean up. Who waits for a file system that has gone is not waited for. */
-static void end(const child *c, bool asks_first, int *how) {
-    bool ended = false;
-    if (asks_first) {
-        kill(-c->pid, SIGTERM);
-        ended = wait_until(c->pid, ql_seconds() + 1, how);
-    }
+/* It waits in the kernel for a disk that does not answer, and hears nothing before that does. "PID (NAME) STATE ..." */
+static bool is_stuck(pid_t pid) {
+    char path[32], text[128] = "";
+    snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && read(fd, text, sizeof text - 1) < 0) text[0] = 0;
+    if (fd >= 0) close(fd);
+    const char *name_end = strrchr(text, ')');
+    return name_end && !strncmp(name_end, ") D", 3);
+}
+
+/* It may have something to clean up, as mpirun has; where it is stuck it does so once it can, and is not waited for. */
+static void end(const child *c, int *how) {
+    kill(-c->pid, SIGTERM);
+    bool ended = wait_until(c->pid, ql_seconds() + 1, how);
+    if (!ended && is_stuck(c->pid)) return;
     kill(-c->pid, SIGKILL);
     if (!ended) wait_until(c->pid, ql_seconds() + 2, how);
 }
@@ -138,12 +159,16 @@ static ql_err run(const task *t, double seconds, ql_answer *out) {
     if (!ql_bad(e)) {
         int how = 0;
         out->is_late = !listen_until(&c, until) || !wait_until(c.pid, until, &how);
-        if (out->is_late) end(&c, t->work != NULL, &how);
+        if (out->is_late) end(&c, &how);
         else kill(-c.pid, SIGKILL); /* what it left behind */
         out->status = status_of(how);
     }
     close_all(c.fd);
     return e;
+}
+
+ql_err ql_child_tell(const char *const *argv, const char *input, double seconds, ql_answer *out) {
+    return run(&(task){.argv = argv, .input = input}, seconds, out);
 }
 
 ql_err ql_child_ask(const char *const *argv, double seconds, ql_answer *out) {

@@ -9,7 +9,7 @@ static const ql_option run_options[] = {
     {"--threads", "N", "threads of each worker", .kind = QL_ARG_WHOLE, .low = 1, .high = 1024},
     {"--max-memory", "SIZE", "of each worker, such as 15GiB", .kind = QL_ARG_TEXT},
     {"--jobs", "N", "of several CONFIGs, so many at a time; default: as many as there are GPUs for", .kind = QL_ARG_WHOLE, .low = 1, .high = 4096},
-    {"--json", NULL, "of several CONFIGs, the table at the end as JSON lines", .kind = QL_ARG_FLAG},
+    {"--json", NULL, "what came of it, a JSON object for each CONFIG, to standard output", .kind = QL_ARG_FLAG},
     {"--check", NULL, "everything up to the first step, then stop", .kind = QL_ARG_FLAG},
     {"--dry-run", NULL, "print the command that would start the workers, and what its environment has, and stop", .kind = QL_ARG_FLAG},
     {"--allow-root", NULL, "start more than one worker as root outside a container", .kind = QL_ARG_FLAG},
@@ -73,13 +73,30 @@ static const ql_option doctor_options[] = {
     {0},
 };
 
+static const ql_option submit_options[] = {
+    {"--nodes", "N", "machines; default 1", .kind = QL_ARG_WHOLE, .low = 1, .high = 65536},
+    {"--gpus-per-node", "G", "GPUs of each, and ranks; default 1; 0: none, and one rank each", .kind = QL_ARG_WHOLE, .low = 0, .high = 1024},
+    {"--time", "LIMIT", "how long a start may take, such as 4:00:00 or 2-12; default: what the partition gives", .kind = QL_ARG_TEXT},
+    {"--partition", "P", "where to; several with commas", .kind = QL_ARG_TEXT},
+    {"--account", "A", "on whose account", .kind = QL_ARG_TEXT},
+    {"--qos", "Q", "quality of service", .kind = QL_ARG_TEXT},
+    {"--constraint", "X", "features that the machines must have", .kind = QL_ARG_TEXT},
+    {"--mem", "M", "memory of each machine, such as 64G", .kind = QL_ARG_TEXT},
+    {"--cpus-per-task", "C", "processors of each rank", .kind = QL_ARG_WHOLE, .low = 1, .high = 65536},
+    {"--job-name", "NAME", "name of job and log; default qlora", .kind = QL_ARG_TEXT},
+    {"--mail-user", "ADDRESS", "who is told when it ends, fails or is requeued", .kind = QL_ARG_TEXT},
+    {"--mpi", "srun|mpirun|auto", "what starts the ranks; auto: srun, if it has PMIx", .kind = QL_ARG_CHOICE},
+    {"--requeue", NULL, "back into the queue until the run is done; the default", .kind = QL_ARG_FLAG},
+    {"--no-requeue", NULL, "one start", .kind = QL_ARG_FLAG},
+    {"--chain", "K", "where requeueing is not allowed: up to K jobs, one after the other", .kind = QL_ARG_WHOLE, .low = 2, .high = 1000},
+    {"--dry-run", NULL, "prints the script; nothing else happens", .kind = QL_ARG_FLAG},
+    {"--output-script", "FILE", "writes the script there instead of submitting it", .kind = QL_ARG_TEXT},
+    {0},
+};
+
 static ql_err start_worker_tool(const ql_arguments *a) {
     const char *head[] = {"--do", a->command->name};
     return ql_become_worker(head, QL_LEN(head), a);
-}
-
-static ql_err start_later(const ql_arguments *a) {
-    return ql_fail(QL_USAGE, "qlora %s is not in version %s; it comes with version 0.5", a->command->name, QL_VERSION);
 }
 
 const ql_command ql_commands[] = {
@@ -110,6 +127,8 @@ const ql_command ql_commands[] = {
     {"doctor", "qlora doctor [--json] [--hosts A,B:N] [CONFIG.yaml [KEY=VALUE ...]]",
      "Examines this machine, and a configuration on it: what is wrong or will go wrong, each with its cure.", QL_REST_MAY_CONFIG, doctor_options,
      ql_start_doctor},
-    {"submit", "qlora submit CONFIG.yaml", "Writes and submits a batch script. Comes with version 0.5.", QL_REST_ANY, NULL, start_later},
+    {"submit", "qlora submit [OPTIONS] CONFIG.yaml [KEY=VALUE ...]",
+     "Makes a Slurm job of a run: saves before its time is up, goes back into the queue, goes on at the exact step.", QL_REST_CONFIG,
+     submit_options, ql_start_submit},
 };
 const size_t ql_n_commands = QL_LEN(ql_commands);

@@ -1,4 +1,4 @@
-/* The devices of this machine that pass a self test: opened, and asked for their memory. */
+/* The devices of this machine that pass a self test (worker/trial.h). */
 #pragma once
 #include "base/err.h"
 

@@ -19,14 +19,14 @@ static const ql_check checks[] = {
     {"/dev/shm", ql_check_shared_memory, 20, false},
     {"tmp", ql_check_temporary, 20, false}, /* before mpirun makes what is missing */
     {"mpi", ql_check_mpi, 150, false},
-    {"slurm", ql_check_slurm, 60, false},
+    {"slurm", ql_check_slurm, 120, false},
     {"network", ql_check_network, 30, false},
     {"environment", ql_check_environment, 20, false},
     {"user", ql_check_user, 20, false},
     {"cache", ql_check_cache, 20, false},
     {"job", ql_check_job, 200, true},
     {"plan", ql_check_plan, 60, true},
-    {"output", ql_check_output, 30, true},
+    {"output", ql_check_output, 15, true},
 };
 
 static const ql_check configuration = {"config", ql_check_config, 20, true};

@@ -159,15 +159,34 @@ static void check_visible(void) {
         ql_warning("start the container with --gpus all", "%s=%s: this container has no GPUs", names[1], of_container);
 }
 
+/* "process 1234 (python) 20000 MiB", one after the other, as nvidia-smi tells of the GPU with this id; "": it tells nothing. Caller frees. */
+static char *users_of(const char *id) {
+    const char *argv[] = {"nvidia-smi", "--query-compute-apps=gpu_uuid,pid,process_name,used_memory", "--format=csv,noheader", NULL};
+    ql_answer   a;
+    ql_str      users = {0};
+    bool        asked = !ql_bad(ql_child_ask(argv, 10, &a)) && a.status == 0 && !a.is_late;
+    for (const char *line = asked ? a.text.data : ""; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+        char *gpu = ql_comma_field(line, 0), *pid = ql_comma_field(line, 1), *name = ql_comma_field(line, 2), *used = ql_comma_field(line, 3);
+        if (*id && !strcmp(gpu, id)) ql_str_printf(&users, "%sprocess %s (%s) %s", users.size ? ", " : ": ", pid, name, used);
+        free(gpu), free(pid), free(name), free(used);
+    }
+    ql_answer_free(&a);
+    return users.data ? users.data : ql_strdup("");
+}
+
 static void check_memory_of(const ql_json *d) {
     double  total = ql_json_number(ql_json_get(d, "bytes_total"), 0), available = ql_json_number(ql_json_get(d, "bytes_free"), 0);
     int64_t index = ql_json_int(ql_json_get(d, "index"), 0);
     char    a[32], b[32];
     ql_text_bytes(a, (uint64_t)available);
     ql_text_bytes(b, (uint64_t)total);
-    if (available < 0.9 * total)
-        ql_warning("see who uses it: nvidia-smi; end that, or use another GPU (CUDA_VISIBLE_DEVICES)", "GPU %lld: only %s of its %s are free: other programs use it", (long long)index, a, b);
-    else ql_fine("GPU %lld: %s, compute capability %s, %s of %s free", (long long)index, text_of(d, "name"), text_of(d, "capability"), a, b);
+    if (available < 0.9 * total) {
+        char *users = users_of(text_of(d, "id"));
+        ql_warning("end what uses it (nvidia-smi), or use another GPU (CUDA_VISIBLE_DEVICES)", "GPU %lld: only %s of its %s are free, other programs use it%s", (long long)index, a, b, users);
+        free(users);
+    } else {
+        ql_fine("GPU %lld: %s, compute capability %s, %s of %s free", (long long)index, text_of(d, "name"), text_of(d, "capability"), a, b);
+    }
 }
 
 static bool reaches(const ql_json *d, int64_t other) {

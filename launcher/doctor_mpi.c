@@ -10,31 +10,6 @@
 
 enum { SECONDS = 60 };
 
-/* mpirun's own complaint: its frames of dashes and empty lines say nothing. Caller frees. */
-static char *complaint_of(const ql_answer *a) {
-    static const char ours[] = "qlora: error: ";
-    const char *const texts[] = {a->errors.data, a->text.data};
-    char             *fallback = NULL;
-    for (size_t i = 0; i < QL_LEN(texts); i++)
-        for (const char *p = texts[i]; *p; p += *p == '\n') {
-            size_t n = strcspn(p, "\n"), length = n - (n > 0 && p[n - 1] == '\r');
-            if (!strncmp(p, ours, strlen(ours))) {
-                free(fallback);
-                return ql_strndup(p + strlen(ours), length - strlen(ours));
-            }
-            if (!fallback && length > 0 && p[0] != '-' && p[0] != '=') fallback = ql_strndup(p, length);
-            p += n;
-        }
-    return fallback ? fallback : ql_strdup("it said nothing");
-}
-
-/* What rank 0 printed; NULL: something else. */
-static ql_json *what_met(const ql_answer *a) {
-    ql_json *said = NULL;
-    if (a->status != 0) return NULL;
-    return ql_bad(ql_json_parse(a->text.data, strcspn(a->text.data, "\n"), "the ranks", 1, &said)) ? NULL : said;
-}
-
 /* ---- several hosts ---- */
 
 static const char *text_of(const ql_json *object, const char *key) {
@@ -48,8 +23,8 @@ static void check_place(const ql_json *first, const ql_json *place) {
     if (strcmp(version, QL_VERSION) != 0)
         ql_mistake(QL_TEMP, "install the same on all machines", "qlora-worker on %s is version %s, and this is qlora %s", host, version, QL_VERSION);
     if (fabs(ahead) > 1)
-        ql_warning("set the clocks by NTP (chronyc tracking, timedatectl)", "the clock of %s is %.1f s %s that of %s: times of files and of logs will not fit together", host,
-                   fabs(ahead), ahead > 0 ? "ahead of" : "behind", text_of(first, "host"));
+        ql_remark("set the clocks by NTP (chronyc tracking, timedatectl); qlora itself goes by no clock", "the clock of %s is %.1f s %s that of %s: times of files and of logs will not fit together",
+                  host, fabs(ahead), ahead > 0 ? "ahead of" : "behind", text_of(first, "host"));
 }
 
 /* Once a host: ranks of one are neighbours. */
@@ -69,8 +44,8 @@ static void tell_places(const ql_json *places, ql_str *names) {
 
 static void tell_meeting(const ql_patient *p, const ql_mpi *m, int64_t n, const ql_answer *a, double seconds) {
     bool     needed = p->ranks > 1 || p->hosts.count > 0;
-    char    *said = complaint_of(a);
-    ql_json *met = what_met(a);
+    char    *said = ql_ranks_complaint(a);
+    ql_json *met = ql_ranks_met(a);
     ql_str   names = {0};
     if (a->is_late)
         ql_trouble(needed, "a firewall, an interface that leads nowhere, a full /tmp, or a host name without an address makes mpirun wait",
@@ -104,6 +79,10 @@ void ql_check_mpi(const ql_patient *p) {
     if (!p->worker || !p->probe) return;
     if (!library || !*library) {
         ql_trouble(p->ranks > 1 || p->hosts.count > 0, "install libopenmpi-dev and openmpi-bin, and build again", "this build has no MPI: a run has one rank");
+        return;
+    }
+    if (ql_ranks_in_step()) {
+        ql_remark("call qlora doctor in the batch script itself to have mpirun tried", "this is a task of srun, in which no mpirun can start workers");
         return;
     }
     ql_asking("mpirun --version");

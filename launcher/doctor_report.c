@@ -23,7 +23,7 @@ static size_t character(const char *p) {
 
 /* One line of printable text: names of files may be anything, and JSON may not. */
 static void put_part(ql_str *line, const char *text) {
-    char *copy = ql_strndup(text, LONGEST);
+    char *copy = ql_strndup(text, strnlen(text, LONGEST));
     ql_hide_controls(copy, true);
     for (char *p = copy; *p; p += character(p))
         if (!character(p)) *p = '?';
@@ -116,6 +116,14 @@ static char *take_all(const ql_str *text, const char *check, ql_findings *f) {
     return asked ? asked : ql_strdup("this machine");
 }
 
+static void add_fault(ql_findings *f, const char *check, const char *asked, const ql_answer *a) {
+    char *said = ql_answer_first_line(&a->errors);
+    ql_hide_controls(said, true);
+    add(f, check, QL_ERROR, QL_BUG, ql_format("the check itself ended with status %d while it looked at %s%s%s", a->status, asked, *said ? ": " : "", said),
+        ql_strdup("report this as a bug of qlora"));
+    free(said);
+}
+
 void ql_check_run(const ql_check *check, const ql_patient *p, ql_findings *out) {
     ql_answer a;
     visit     v = {check, p};
@@ -126,8 +134,7 @@ void ql_check_run(const ql_check *check, const ql_patient *p, ql_findings *out) 
         add(out, check->name, QL_ERROR, QL_TEMP, ql_format("%s: no answer within %.0f s", asked, check->seconds),
             ql_strdup("a file system or service behind it does not answer, or the machine is overloaded; ask who runs it"));
     else if (a.status != 0)
-        add(out, check->name, QL_ERROR, QL_BUG, ql_format("the check itself ended with status %d while it looked at %s", a.status, asked),
-            ql_strdup("report this as a bug of qlora"));
+        add_fault(out, check->name, asked, &a);
     free(asked);
     ql_answer_free(&a);
 }

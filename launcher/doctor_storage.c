@@ -76,9 +76,10 @@ static double part(const ql_json *plan, const char *group, const char *name) {
     return ql_json_number(ql_json_get(ql_json_get(plan, group), name), 0);
 }
 
-/* The state, and beside it the adapter as PEFT has it. */
+/* The state, and beside it the adapter as PEFT has it; a fifth more, as a save wants it, for what the files hold beside numbers. */
 static uint64_t checkpoint_bytes(const ql_patient *p) {
-    return (uint64_t)(part(p->plan, "parts", "moments") + part(p->plan, "host_parts", "moments") + 2 * part(p->plan, "parts", "adapter"));
+    double numbers = part(p->plan, "parts", "moments") + part(p->plan, "host_parts", "moments") + 2 * part(p->plan, "parts", "adapter");
+    return (uint64_t)(1.2 * numbers);
 }
 
 static void check_space(const ql_patient *p, const char *folder) {
@@ -161,7 +162,7 @@ void ql_check_cache(const ql_patient *p) {
     char       *folder = nearest_folder(wanted);
     struct stat st;
     static const char cure[] = "quantized_cache: FOLDER names another, or false none";
-    if (stat(folder, &st) != 0 || access(folder, W_OK | X_OK) != 0) ql_warning(cure, "%s cannot be written (%s): every start quantises anew", folder, strerror(errno));
+    if (stat(folder, &st) != 0 || access(folder, W_OK | X_OK) != 0) ql_warning(cure, "%s cannot be written (%s: %s): every start quantises anew", wanted, folder, strerror(errno));
     else if (!strcmp(folder, wanted) && (st.st_uid != geteuid() || st.st_mode & 022))
         ql_warning("chmod go-w, or quantized_cache: FOLDER names another", "%s belongs to another user, or others can write there: it is not used, and every start quantises anew", folder);
     else ql_fine("%s keeps quantised bases", wanted);

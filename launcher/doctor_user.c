@@ -1,4 +1,4 @@
-/* What surrounds a run: network, environment, the user, temporary files, Slurm. */
+/* What surrounds a run: network, environment, the user, temporary files. */
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -11,7 +11,6 @@
 
 #include "base/file.h"
 #include "base/private.h"
-#include "launcher/child.h"
 #include "launcher/doctor.h"
 #include "launcher/doctor_text.h"
 #include "launcher/environment.h"
@@ -196,48 +195,4 @@ void ql_check_temporary(const ql_patient *p) {
     (void)p;
     const char *folder = getenv("TMPDIR");
     check_folder(folder && *folder ? folder : "/tmp", folder && *folder);
-}
-
-/* ---- Slurm ---- */
-
-static void check_pmix(void) {
-    const char *argv[] = {"srun", "--mpi=list", NULL};
-    ql_answer   a;
-    ql_asking("srun --mpi=list");
-    bool  asked = !ql_bad(ql_child_ask(argv, 10, &a)), speaks = asked && (ql_srun_speaks_pmix(a.text.data) || ql_srun_speaks_pmix(a.errors.data));
-    char *said = ql_answer_first_line(&a.errors);
-    if (speaks) ql_fine("srun speaks PMIx: srun --mpi=pmix starts workers");
-    else if (asked && a.is_late) ql_warning("see whether the controller answers: scontrol ping", "srun --mpi=list: no answer within 10 s");
-    else if (asked && a.status != 0) ql_remark("only for use with Slurm: this machine needs the cluster's slurm.conf (SLURM_CONF)", "srun is here, and Slurm is not set up: %s", said);
-    else ql_warning("start workers by mpirun inside the job; or ask for Slurm's PMIx plugin", "srun --mpi=list knows no pmix: workers that srun starts cannot find each other");
-    free(said);
-    ql_answer_free(&a);
-}
-
-static bool is_program(const char *name) {
-    const char *argv[] = {name, "--version", NULL};
-    ql_answer   a;
-    ql_asking("%s --version", name);
-    bool there = !ql_bad(ql_child_ask(argv, 10, &a)) && a.status != QL_CHILD_ABSENT;
-    ql_answer_free(&a);
-    return there;
-}
-
-static void check_allocation(void) {
-    if (!getenv("SLURM_JOB_ID")) return;
-    ql_remark(NULL, "this is inside Slurm job %s: what is found is this node's", getenv("SLURM_JOB_ID"));
-    if (getenv("SLURM_GPUS_PER_TASK")) ql_warning("ask for --gpus-per-node instead", "the job has --gpus-per-task: under mpirun, ranks on all nodes but the first would share one GPU");
-}
-
-void ql_check_slurm(const ql_patient *p) {
-    (void)p;
-    check_allocation();
-    if (!is_program("srun")) {
-        ql_fine("not here");
-        return;
-    }
-    check_pmix();
-    static const char *const others[] = {"sbatch", "scontrol", "scancel"};
-    for (size_t i = 0; i < QL_LEN(others); i++)
-        if (!is_program(others[i])) ql_warning("install Slurm's client programs", "%s is not here: %s", others[i], i == 1 ? "jobs cannot requeue themselves" : "jobs cannot be submitted or cancelled");
 }

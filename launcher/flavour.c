@@ -9,9 +9,9 @@
 #include "launcher/child.h"
 
 /* OUR_OWN: no scheduler may ask mpirun to end; UNCHOSEN: several hosts, and nobody has named an interface */
-typedef enum { ALWAYS, ONE_MACHINE, SEVERAL, OUR_OWN, UNCHOSEN, SESSION } occasion;
+typedef enum { ALWAYS, ONE_MACHINE, SEVERAL, OUR_OWN, UNCHOSEN } occasion;
 typedef struct {
-    const char *name, *value; /* value of SESSION: the folder */
+    const char *name, *value;
     occasion    when;
 } setting;
 
@@ -102,7 +102,7 @@ static const char bridges[] = "127.0.0.1/8,sppp,lo,docker0,podman0,cni0,lxcbr0,l
 static const setting open_4[] = {
     {"OMPI_MCA_hwloc_base_binding_policy", "none", ALWAYS},
     {"OMPI_MCA_odls_base_sigkill_timeout", "0", OUR_OWN},
-    {"OMPI_MCA_oob_tcp_keepalive_time", "10", ALWAYS},
+    {"OMPI_MCA_oob_tcp_keepalive_time", "9", ALWAYS},
     {"OMPI_MCA_oob_tcp_keepalive_intvl", "2", ALWAYS},
     {"OMPI_MCA_oob_tcp_keepalive_probes", "5", ALWAYS},
     {"OMPI_MCA_btl", "self,vader", ONE_MACHINE},
@@ -110,20 +110,18 @@ static const setting open_4[] = {
     {"OMPI_MCA_btl_tcp_if_exclude", bridges, UNCHOSEN},
     {"OMPI_MCA_btl_vader_single_copy_mechanism", "none", ALWAYS},
     {"OMPI_MCA_btl_base_warn_component_unused", "0", ALWAYS},
-    {"OMPI_MCA_orte_tmpdir_base", NULL, SESSION},
     {0},
 };
 static const setting open_5[] = {
     {"PRTE_MCA_hwloc_default_binding_policy", "none", ALWAYS},
     {"PRTE_MCA_odls_base_sigkill_timeout", "0", OUR_OWN},
-    {"PRTE_MCA_oob_tcp_keepalive_time", "10", ALWAYS},
+    {"PRTE_MCA_oob_tcp_keepalive_time", "9", ALWAYS},
     {"PRTE_MCA_oob_tcp_keepalive_intvl", "2", ALWAYS},
     {"PRTE_MCA_oob_tcp_keepalive_probes", "5", ALWAYS},
     {"OMPI_MCA_btl", "self,sm", ONE_MACHINE},
     {"OMPI_MCA_btl", "self,sm,tcp", SEVERAL},
     {"OMPI_MCA_btl_tcp_if_exclude", bridges, UNCHOSEN},
     {"OMPI_MCA_btl_base_warn_component_unused", "0", ALWAYS},
-    {"PRTE_MCA_prte_tmpdir_base", NULL, SESSION},
     {0},
 };
 static const setting mpich[] = {{0}}; /* binds nothing, and ends ranks at once */
@@ -236,28 +234,21 @@ void ql_mpi_free(ql_mpi *m) {
 
 /* ---- the environment ---- */
 
-/* Sockets' names have 107 bytes, of which those in a session's folder take the better part. */
-static bool is_short(const char *folder) {
-    enum { LONGEST = 60 };
-    return folder && strlen(folder) <= LONGEST;
-}
-
-static bool applies(occasion when, bool several, const char *session) {
+static bool applies(occasion when, bool several) {
     switch (when) {
         case ONE_MACHINE: return !several;
         case SEVERAL: return several;
         case UNCHOSEN: return several && !getenv("OMPI_MCA_btl_tcp_if_include");
         case OUR_OWN: return !getenv("SLURM_JOB_ID");
-        case SESSION: return !several && is_short(session);
         default: return true;
     }
 }
 
-void ql_mpi_set_environment(const ql_mpi *m, const ql_hosts *hosts, const char *session) {
+void ql_mpi_set_environment(const ql_mpi *m, const ql_hosts *hosts) {
     const setting *const tables[] = {m->flavour->settings, of_all};
     for (size_t i = 0; i < QL_LEN(tables); i++)
         for (const setting *s = tables[i]; s->name; s++)
-            if (applies(s->when, hosts->count > 0, session)) setenv(s->name, s->when == SESSION ? session : s->value, 0);
+            if (applies(s->when, hosts->count > 0)) setenv(s->name, s->value, 0);
 }
 
 /* ---- the command ---- */

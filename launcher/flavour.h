@@ -15,9 +15,8 @@ typedef struct {
 QL_RESULT ql_mpi_find(const char *worker, ql_mpi *out);
 void      ql_mpi_free(ql_mpi *m);
 
-/* Sets what this flavour should do differently; what the user has set stays. `session`: a folder of this run for its temporary files,
- * taken when there is one machine and the name is short enough for sockets in it; NULL: where the flavour has them. */
-void ql_mpi_set_environment(const ql_mpi *m, const ql_hosts *hosts, const char *session);
+/* Sets what this flavour should do differently; what the user has set stays. */
+void ql_mpi_set_environment(const ql_mpi *m, const ql_hosts *hosts);
 /* The whole command: NULL-terminated, to be freed by ql_mpi_command_free. `program`: the worker and its words, NULL-terminated. What
  * is in the environment by now reaches the workers of other hosts, as far as they listen to it. */
 char    **ql_mpi_command(const ql_mpi *m, int64_t n_ranks, const ql_hosts *hosts, char *const *program);

@@ -24,9 +24,9 @@ typedef struct {
 
 struct ql_command {
     const char *name, *form, *summary;
-    /* What stands beside the options: a CONFIG and KEY=VALUEs; the same or nothing; KEY=VALUEs and a text; a folder; nothing; CONFIGs and
-     * KEY=VALUEs, which the command checks; or whatever it may be, options included. */
-    enum { QL_REST_NONE, QL_REST_CONFIG, QL_REST_MAY_CONFIG, QL_REST_PROMPT, QL_REST_FOLDER, QL_REST_CONFIGS, QL_REST_ANY } rest;
+    /* What stands beside the options: a CONFIG and KEY=VALUEs; the same or nothing; KEY=VALUEs and a text; a folder; nothing; or CONFIGs and
+     * KEY=VALUEs, which the command checks. */
+    enum { QL_REST_NONE, QL_REST_CONFIG, QL_REST_MAY_CONFIG, QL_REST_PROMPT, QL_REST_FOLDER, QL_REST_CONFIGS } rest;
     const ql_option *options;
     /* Does not return when it could start something. */
     QL_RESULT (*start)(const ql_arguments *);
@@ -56,3 +56,4 @@ QL_RESULT ql_allow_root(const ql_arguments *a);
 QL_RESULT ql_start_run(const ql_arguments *a);
 QL_RESULT ql_start_plan(const ql_arguments *a);
 QL_RESULT ql_start_doctor(const ql_arguments *a);
+QL_RESULT ql_start_submit(const ql_arguments *a);

@@ -76,7 +76,7 @@ static ql_err become_mpirun(const ql_arguments *a, const ql_hosts *hosts, char *
     QL_TRY(ql_allow_root(a));
     QL_TRY(ql_mpi_find(worker, mpi));
     QL_TRY(ql_mpi_check(mpi, ranks, hosts));
-    ql_mpi_set_environment(mpi, hosts, NULL);
+    ql_mpi_set_environment(mpi, hosts);
     char **words = worker_words(a, worker), **command = ql_mpi_command(mpi, ranks, hosts, words);
     ql_err e = ql_become(command);
     ql_mpi_command_free(command);

@@ -29,6 +29,18 @@ static uint64_t done_marks(const char *run) {
     return sum;
 }
 
+/* run/generation begins with the number. */
+static int64_t generation_in(const char *run) {
+    enum { LIMIT = 4096 };
+    char   *path = ql_path_join(run, "generation");
+    ql_str  text = {0};
+    int64_t number = 0;
+    if (ql_file_exists(path) && !ql_bad(ql_file_read(path, LIMIT, &text)) && text.data) number = strtoll(text.data, NULL, 10);
+    ql_str_free(&text);
+    free(path);
+    return number > 0 ? number : 0;
+}
+
 /* ---- metrics.jsonl ---- */
 
 /* The end of the file: lines are short. */
@@ -109,7 +121,7 @@ static ql_err newest_good(const char *output_dir, const char *worker, int64_t *s
 
 ql_err ql_record_read(const char *output_dir, const char *worker, bool verify, ql_record *out) {
     char *run = ql_path_join(output_dir, "run");
-    *out = (ql_record){done_marks(run), last_step(output_dir), QL_NO_STEP};
+    *out = (ql_record){done_marks(run), generation_in(run), last_step(output_dir), QL_NO_STEP};
     free(run);
     return verify ? newest_good(output_dir, worker, &out->checkpoint) : ql_ok();
 }

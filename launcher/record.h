@@ -7,6 +7,7 @@ enum { QL_NO_STEP = -1 };
 
 typedef struct {
     uint64_t done;       /* differs from what it was as soon as a run comes to its end: changes of run/DONE-N */
+    int64_t  generation; /* how many starts took the folder; 0: none                                          */
     int64_t  step;       /* the last that metrics.jsonl knows; QL_NO_STEP: none                                */
     int64_t  checkpoint; /* the newest that can be gone on from, its digests verified; QL_NO_STEP: none        */
 } ql_record;

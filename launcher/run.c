@@ -107,8 +107,9 @@ static bool is_for_us(const char *word) {
 }
 
 /* A worker, its options, one configuration, KEY=VALUEs. */
-static char **worker_words(const ql_arguments *a, const ql_recipe *r, const char *worker) {
-    char **words = QL_NEW_ARRAY(char *, a->count + 4);
+static char **worker_words(const ql_arguments *a, const ql_recipe *r, const char *worker, bool again) {
+    static char resume[] = "resume_from_checkpoint=auto"; /* false, or a folder, was for the first start */
+    char      **words = QL_NEW_ARRAY(char *, a->count + 5);
     size_t n = 0;
     words[n++] = (char *)(uintptr_t)worker;
     for (size_t i = 0; i < a->first_rest; i++) {
@@ -119,6 +120,7 @@ static char **worker_words(const ql_arguments *a, const ql_recipe *r, const char
     }
     words[n++] = (char *)(uintptr_t)r->path;
     for (size_t i = 0; i < r->n_overrides; i++) words[n++] = r->overrides[i];
+    if (again) words[n++] = resume;
     return words;
 }
 
@@ -129,7 +131,7 @@ static bool needs_mpirun(const ql_run *r) {
 static ql_err prepare_mpi(const char *worker, ql_run *r) {
     QL_TRY(ql_mpi_find(worker, &r->mpi));
     QL_TRY(ql_mpi_check(&r->mpi, r->n_ranks, &r->hosts));
-    ql_mpi_set_environment(&r->mpi, &r->hosts, NULL);
+    ql_mpi_set_environment(&r->mpi, &r->hosts);
     ql_environment_print();
     return ql_ok();
 }
@@ -179,8 +181,9 @@ static void print_command(const ql_run *r) {
 }
 
 static ql_err run_one(const ql_arguments *a, const ql_recipe *recipe, const char *worker, ql_requests *requests, int *status) {
-    char **words = worker_words(a, recipe, worker);
+    char **words = worker_words(a, recipe, worker, false), **again = worker_words(a, recipe, worker, true);
     ql_run r = {.words = words,
+                .words_again = again,
                 .output_dir = recipe->config.output_dir,
                 .max_restarts = (int)recipe->config.max_restarts,
                 .saves = !ql_arguments_value(a, "--check")};
@@ -190,7 +193,7 @@ static ql_err run_one(const ql_arguments *a, const ql_recipe *recipe, const char
     if (!ql_bad(e) && !only_shown) e = ql_supervise(&r, requests, status);
     ql_mpi_free(&r.mpi);
     ql_hosts_free(&r.hosts);
-    free(words);
+    free(words), free(again);
     return e;
 }
 
@@ -203,7 +206,8 @@ ql_err ql_start_run(const ql_arguments *a) {
     ql_err      e = read_recipes(a, &recipes, &n);
     if (!ql_bad(e)) e = ql_requests_open(&requests);
     if (!ql_bad(e)) e = ql_worker_find(&worker);
-    if (!ql_bad(e)) e = n == 1 ? run_one(a, recipes, worker, &requests, &status) : ql_sweep(a, recipes, n, worker, &requests);
+    bool several = n > 1 || ql_arguments_value(a, "--json");
+    if (!ql_bad(e)) e = several ? ql_sweep(a, recipes, n, worker, &requests) : run_one(a, recipes, worker, &requests, &status);
     free_recipes(recipes, n);
     free(worker);
     if (!ql_bad(e)) exit(status); /* whoever ended has said why */

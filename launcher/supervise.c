@@ -16,7 +16,8 @@ typedef struct {
     const ql_run *run;
     ql_requests  *requests;
     ql_policy     policy;
-    int64_t       n_ranks; /* of the next start */
+    int64_t       n_ranks;    /* of the next start */
+    bool          goes_on;    /* it has something to go on from: what an earlier one began */
     ql_relay      said;    /* by the last one   */
     ql_ending     ending;
     ql_decision   decision;
@@ -32,8 +33,9 @@ static bool uses_mpirun(const supervision *s) {
 static ql_err start_once(supervision *s, int *status) {
     const ql_run *r = s->run;
     bool          several = uses_mpirun(s);
-    char        **command = several ? ql_mpi_command(&r->mpi, s->n_ranks, &r->hosts, r->words) : NULL;
-    ql_start      start = {several ? command : r->words, several, r->hosts.count > 0, r->saves};
+    char *const  *words = s->goes_on ? r->words_again : r->words;
+    char        **command = several ? ql_mpi_command(&r->mpi, s->n_ranks, &r->hosts, words) : NULL;
+    ql_start      start = {several ? command : words, several, r->hosts.count > 0, r->saves};
     ql_relay_free(&s->said);
     ql_err e = ql_attend(&start, s->requests, &s->said, status);
     if (several) ql_mpi_command_free(command);
@@ -49,6 +51,7 @@ static void judge(supervision *s, const ql_record *before, int status) {
     const ql_run *r = s->run;
     ql_record     now;
     (void)!ql_bad(ql_record_read(r->output_dir, r->words[0], false, &now));
+    s->goes_on |= now.generation != before->generation;
     s->ending = (ql_ending){.status = status,
                             .is_done = now.done != before->done,
                             .was_asked = s->requests->asked != 0,

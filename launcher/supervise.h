@@ -6,6 +6,7 @@
 
 typedef struct {
     char *const *words;        /* a worker and its arguments; NULL at the end                                */
+    char *const *words_again;  /* for further starts, once the workers took output_dir: they go on           */
     const char  *output_dir;
     ql_hosts     hosts;        /* none: this machine                                                         */
     ql_mpi       mpi;          /* found, where there are several workers or hosts                            */

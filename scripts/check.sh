@@ -68,7 +68,7 @@ check_lengths() {
 
 check_headers() {
     local file flags said
-    read -ra flags <<< "$(pkg-config --cflags hdf5-serial jansson yaml-0.1 libpcre2-8 libutf8proc cmocka 2>/dev/null || true)"
+    read -ra flags <<< "$(pkg-config --cflags hdf5-serial jansson yaml-0.1 libpcre2-8 libutf8proc zlib libzstd cmocka 2>/dev/null || true)"
     for file in "${headers[@]}"; do
         # vector.h chooses among its parts; tests and device code have other compilers' flags.
         [[ $file != tests/* && $file != */cuda/* && $file != */vector_*.h ]] || continue

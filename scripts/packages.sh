@@ -4,9 +4,10 @@
 # What building, testing and the demonstration need.
 packages=(
     gcc g++ libc6-dev cmake ninja-build pkg-config
-    libyaml-dev libjansson-dev libssl-dev libxxhash-dev libutf8proc-dev libpcre2-dev
+    libyaml-dev libjansson-dev libssl-dev libxxhash-dev libutf8proc-dev libpcre2-dev zlib1g-dev libzstd-dev
     libhdf5-dev hdf5-tools openmpi-bin libopenmpi-dev
     libcmocka-dev shellcheck procps patch iproute2 nftables
+    slurmctld slurmd slurm-client munge util-linux
 )
 
 is_installed() {

@@ -25,6 +25,10 @@ static char *path_of(const char *output_dir) {
     return ql_path_join(output_dir, "run/generation");
 }
 
+static char *outcome_path(const char *output_dir) {
+    return ql_path_join(output_dir, "run/outcome");
+}
+
 /* Reads and never maps: a file system that fails must not end the process. */
 static ql_err read_text(const char *path, char text[TEXT_LIMIT]) {
     memset(text, 0, TEXT_LIMIT);
@@ -96,7 +100,7 @@ static ql_err take_next(const char *output_dir, ql_claim *out) {
 /* NAME.tmp-PID, as base/file.h and the writer of safetensors call what is not complete. */
 static bool is_unfinished(const char *entry) {
     static const char *const names[] = {"adapter_model.safetensors", "adapter_config.json", "config.yaml", "metrics.jsonl",
-                                        "generation"};
+                                        "generation", "outcome"};
     const char *mark = strstr(entry, ".tmp-");
     if (!mark) return false;
     const char *digits = mark + strlen(".tmp-");
@@ -120,7 +124,9 @@ static void sweep(const char *folder) {
 }
 
 static void clean(const char *output_dir) {
-    char *run = ql_path_join(output_dir, "run");
+    char *run = ql_path_join(output_dir, "run"), *outcome = outcome_path(output_dir);
+    (void)unlink(outcome);
+    free(outcome);
     ql_checkpoint_clean(output_dir);
     sweep(output_dir);
     sweep(run);
@@ -154,6 +160,15 @@ ql_err ql_claim_check(const ql_claim *c) {
     QL_CHECK(c->output_dir, QL_BUG, "an output folder is written to that was not claimed");
     char  *path = path_of(c->output_dir);
     ql_err e = compare(c, path);
+    free(path);
+    return e;
+}
+
+ql_err ql_claim_note_end(const ql_claim *c, const char *how, int64_t step) {
+    QL_TRY(ql_claim_check(c));
+    char  *path = outcome_path(c->output_dir), *text = ql_format("%s %" PRId64 "\n", how, step);
+    ql_err e = ql_file_replace(path, text, strlen(text));
+    free(text);
     free(path);
     return e;
 }

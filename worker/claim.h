@@ -18,4 +18,7 @@ typedef struct {
 QL_RESULT ql_claim_take(const char *output_dir, ql_claim *out);
 /* Local, any thread. QL_TEMP: another start has taken over, which is named. QL_IO: it cannot be found out. */
 QL_RESULT ql_claim_check(const ql_claim *c);
+/* Local, rank 0: notes how this start ended in output_dir/run/outcome, for scripts, to which a launcher's exit status proves little:
+ * "done STEP" or "stopped STEP", the latter with a checkpoint of that step. A start takes its predecessor's away. QL_TEMP: replaced. */
+QL_RESULT ql_claim_note_end(const ql_claim *c, const char *how, int64_t step);
 void      ql_claim_close(ql_claim *c); /* gives the lock back; the number stays */

@@ -96,7 +96,7 @@ static ql_err say_bad_losses(const ql_job *j, const ql_suspects *bad) {
     const ql_config *c = &j->config;
     ql_str           who = {0};
     ql_err           e = ql_ok();
-    ql_suspects_text(bad, c->eval_dataset.count ? &c->eval_dataset : &c->dataset, &who);
+    ql_suspects_text(bad, c->eval_dataset.count ? &c->eval_dataset : &c->dataset, c, &who);
     if (j->guard.skips)
         ql_warn("evaluation: the loss is not finite in %s", who.data);
     else

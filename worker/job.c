@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "worker/ballot.h"
+#include "worker/data/files.h"
 #include "worker/model/shadow.h"
 
 /* ---- data ---- */
@@ -153,10 +154,8 @@ static int64_t largest_frozen(const ql_model *m) {
 
 /* Before the data are read: five bytes a token, and two bytes of a file make a token at least (three to four with the
  * vocabularies of real models), so that a run needs no more than its plan said. */
-static uint64_t expected_data(const ql_datasets *files) {
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < files->count; i++) bytes += ql_file_bytes(files->item[i].path);
-    return bytes / 2 * 5;
+static uint64_t expected_data(const ql_datasets *sets) {
+    return ql_files_text_bytes(sets) / 2 * 5;
 }
 
 static void ask_about_data(const ql_job *j, ql_memory_question *q) {

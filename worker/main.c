@@ -30,6 +30,7 @@
 #include "worker/output_folder.h"
 #include "worker/planned.h"
 #include "worker/probe.h"
+#include "worker/reach.h"
 #include "worker/stop.h"
 #include "worker/tool/tool.h"
 #include "worker/train.h"
@@ -206,7 +207,9 @@ static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
     if (o->mode == QL_MODE_PLAN) return ql_ok();
     ql_job_report(j, purpose);
     ql_pulse_what("the links between hosts");
-    return ql_links_examine(j->world, &j->machines, (size_t)j->adapter.shape.trainable * sizeof(int64_t));
+    QL_TRY(ql_links_examine(j->world, &j->machines, (size_t)j->adapter.shape.trainable * sizeof(int64_t)));
+    if (j->machines.count > 1) ql_reach_watch();
+    return ql_ok();
 }
 
 static int no_request(void) {
@@ -233,6 +236,7 @@ static ql_err work(ql_job *j, const ql_options *o) {
     ql_pulse_what(j->config.model_name_or_path);
     ql_at("load", 0, j);
     QL_TRY(agree(j, ql_job_load(j, purpose), "loading the model"));
+    if (j->machines.count > 1) ql_reach_watch(); /* the data plane's, too */
     ql_info("base     %s", j->model.origin);
     if (ql_data_plane_hides(j->exchange.plane))
         ql_info("exchange %s, %zu bucket%s behind the backward pass", ql_data_plane_name(j->exchange.plane), j->exchange.buckets,

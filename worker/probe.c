@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "collective/collective.h"
 #include "collective/data_plane.h"
+#include "worker/trial.h"
 
 /* A device, and why it cannot be used; "": it can. */
 typedef struct {
@@ -26,6 +27,7 @@ static ql_err look_at(const char *kind, int index, int of, probed *out) {
     ql_err         e = ql_device_open(kind, index, 0, &d);
     if (!ql_bad(e)) {
         e = ql_device_describe(d, &open);
+        if (!ql_bad(e)) e = ql_device_try(d);
         ql_device_close(d);
         if (!ql_bad(e)) out->info = open;
     }

@@ -46,21 +46,21 @@ static int by_record(const void *a, const void *b) {
 }
 
 /* In the order of their names; the files are gone through once. */
-static void find_places(const ql_suspects *s, const ql_datasets *files, char *place[QL_SUSPECTS_NAMED]) {
+static void find_places(const ql_suspects *s, const ql_datasets *sets, const ql_config *c, char *place[QL_SUSPECTS_NAMED]) {
     int64_t sorted[QL_SUSPECTS_NAMED], n = n_named(s);
     char   *found[QL_SUSPECTS_NAMED];
     for (int64_t i = 0; i < n; i++) sorted[i] = s->named[i].record;
     qsort(sorted, (size_t)n, sizeof *sorted, by_record);
-    ql_record_places(files, sorted, (size_t)n, found);
+    ql_record_places(sets, c, sorted, (size_t)n, found);
     for (int64_t i = 0; i < n; i++)
         for (int64_t k = 0; k < n; k++)
             if (sorted[k] == s->named[i].record) place[i] = found[k];
 }
 
-void ql_suspects_text(const ql_suspects *s, const ql_datasets *files, ql_str *out) {
+void ql_suspects_text(const ql_suspects *s, const ql_datasets *sets, const ql_config *c, ql_str *out) {
     int64_t n = n_named(s);
     char   *place[QL_SUSPECTS_NAMED];
-    find_places(s, files, place);
+    find_places(s, sets, c, place);
     for (int64_t i = 0; i < n; i++) {
         const char *before = i > 0 ? i + 1 == s->count ? " and " : ", " : n > 1 ? "records " : "record ";
         ql_str_printf(out, "%s%lld", before, (long long)s->named[i].record);

@@ -22,7 +22,7 @@ void ql_suspect_losses(const ql_job *j, const ql_corpus *c, ql_suspects *s);
 /* Collective. The suspects of all ranks on all ranks. */
 QL_RESULT ql_suspects_gather(ql_world *w, ql_suspects *s);
 /* Local. "record 3 (FILE:4)", "records 3 (FILE:4), 17 (FILE:18) and 2 more", or "" for nobody. */
-void ql_suspects_text(const ql_suspects *s, const ql_datasets *files, ql_str *out);
+void ql_suspects_text(const ql_suspects *s, const ql_datasets *sets, const ql_config *c, ql_str *out);
 
 /* Collective. Those of the step's `n` rows, indices into train_rows: by gradients that have a flaw, or, for a spike, by the
  * largest losses. Spoils the sums of the gradients. */

@@ -143,8 +143,14 @@ static ql_err loop(ql_trainer *t) {
     }
 }
 
+/* The checkpoint is what counts. */
+static void say_stopped(const ql_trainer *t) {
+    if (ql_speaks(t) && ql_bad(ql_claim_note_end(&t->job->claim, "stopped", t->done.step))) ql_warn("%s", ql_err_text());
+}
+
 static ql_err stop_on_request(ql_trainer *t) {
     QL_TRY(save_last(t));
+    say_stopped(t);
     ql_note_end(t, "stopped");
     return ql_fail(QL_STOPPED, "%s: stopped after step %" PRId64 " of %" PRId64 " with a verified checkpoint in %s; %s",
                    ql_stop_name(t->stop_signal), t->done.step, t->job->total_steps, t->job->config.output_dir,
@@ -185,7 +191,8 @@ static ql_err find_done(ql_trainer *t) {
 static ql_err finish_notes(ql_trainer *t) {
     QL_TRY(ql_metrics_finish(&t->metrics));
     ql_at("done", t->done.step, t->job);
-    return mark_done(t);
+    QL_TRY(mark_done(t));
+    return ql_claim_note_end(&t->job->claim, "done", t->done.step);
 }
 
 /* With load_best_model_at_end the adapter of the best evaluation, else, or if that cannot be had, the last one. */

@@ -32,7 +32,7 @@ static void say_what(const ql_job *j, ql_trouble trouble, int64_t module, const 
                                        [QL_GRADIENT_NOT_FINITE] = "a gradient is not finite",
                                        [QL_SUMS_OVERFLOW] = "a gradient is too large for the exact sums (overflow)"};
     ql_str who = {0};
-    ql_suspects_text(s, &j->config.dataset, &who);
+    ql_suspects_text(s, &j->config.dataset, &j->config, &who);
     if (trouble == QL_LOSS_SPIKE) {
         say_spike(j, r, who.data, out);
     } else {

@@ -15,13 +15,14 @@
 #include "base/interfaces.h"
 #include "base/log.h"
 #include "worker/judge.h"
+#include "worker/reach.h"
 #include "worker/sight.h"
 
-enum { INIT_SECONDS = 120, LOAD_SECONDS = 1800, SAVE_SECONDS = 600, LEAST_STEP = 60, FIRST_STEP = 300, STEPS = 10, MEASURED = 15 };
+enum { LINK_SECONDS = 20, INIT_SECONDS = 120, LOAD_SECONDS = 1800, SAVE_SECONDS = 600, LEAST_STEP = 60, FIRST_STEP = 300, STEPS = 10, MEASURED = 15 };
 
 /* Whole seconds that somebody asked for; 0: nobody. */
 typedef struct {
-    _Atomic int64_t init, step, load, save;
+    _Atomic int64_t init, step, load, save, link;
 } wishes;
 
 static wishes          from_environment, from_config;
@@ -148,6 +149,20 @@ static void look(double now) {
     }
 }
 
+/* A machine that does not answer is gone for all of its ranks. */
+static void look_at_links(double now) {
+    static double last;
+    char          address[64], sentence[400];
+    double        seconds = chosen(from_environment.link, 0, LINK_SECONDS);
+    if (now - last < 1) return;
+    last = now;
+    if (!ql_reach_lost(seconds, address)) return;
+    snprintf(sentence, sizeof sentence,
+             "rank %d: %s has not answered for %.0f s: that machine is gone, or the network between; start again to go on from the last checkpoint "
+             "(QLORA_LINK_TIMEOUT=SECONDS waits longer)", ql_log_rank(), address, seconds);
+    bring_to_an_end(sentence);
+}
+
 /* A tick that comes late does not count for longer than a second: the process, or all of the machine, stood still. */
 static void *watch(void *unused) {
     (void)unused;
@@ -159,6 +174,7 @@ static void *watch(void *unused) {
         before = clock;
         ql_sight_tick();
         look(now);
+        look_at_links(now);
     }
     return NULL;
 }
@@ -190,6 +206,7 @@ ql_err ql_watchdog_start(void) {
     QL_TRY(read_wish("QLORA_STEP_TIMEOUT", &from_environment.step));
     QL_TRY(read_wish("QLORA_LOAD_TIMEOUT", &from_environment.load));
     QL_TRY(read_wish("QLORA_SAVE_TIMEOUT", &from_environment.save));
+    QL_TRY(read_wish("QLORA_LINK_TIMEOUT", &from_environment.link));
     return start_thread();
 }
 

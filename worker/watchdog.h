@@ -8,8 +8,8 @@
 #pragma once
 #include "base/config/config.h"
 
-/* Starts it, once. QL_USAGE when QLORA_INIT_TIMEOUT, QLORA_STEP_TIMEOUT, QLORA_LOAD_TIMEOUT or QLORA_SAVE_TIMEOUT, which go before the
- * configuration, are no whole numbers of seconds from 1 on. */
+/* Starts it, once. QL_USAGE when QLORA_INIT_TIMEOUT and QLORA_LINK_TIMEOUT, or QLORA_STEP_TIMEOUT, QLORA_LOAD_TIMEOUT and QLORA_SAVE_TIMEOUT,
+ * which go before the configuration, are no whole numbers of seconds from 1 on. */
 QL_RESULT ql_watchdog_start(void);
 /* What the configuration says of deadlines. */
 void ql_watchdog_configure(const ql_config *c);

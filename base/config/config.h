@@ -44,6 +44,7 @@ typedef struct {
     bool        packing;
     ql_tristate completion_only_loss;
     char       *excess_length_strategy; /* drop, truncate, error */
+    char       *sample_by;              /* line, paragraph, document */
     int64_t     seed;
     char       *dataset_text_field, *field_prompt, *field_completion, *field_instruction, *field_input, *field_output,
         *field_question, *field_answer, *field_messages;

@@ -18,7 +18,7 @@ static const struct {
 
 /* Members that need no attention, with the values that ask for nothing; NULL: any. */
 static const ql_foreign ignored[] = {
-    {"ds_type", "json jsonl null", "only JSON and JSONL files are read"},
+    {"ds_type", "json jsonl csv text null", "JSONL, JSON, CSV, TSV and text files are read"},
     {"split", "train null", "a data set is a local file: name the file of the split"},
     {"name", "null default main", "a data set is a local file; remove the key"},
     {"type", NULL, "the form of a record follows from its fields"},

@@ -79,7 +79,8 @@ static const char intro[] =
     "Numbers may be written as `2e-4`, sizes as `15GiB` or `15GB`. Relative paths start at the current folder.\n";
 
 static const char data_sets[] =
-    "\nAn entry of `dataset` or `eval_dataset` is a path or a mapping with `path` and any of `field_prompt`, `field_completion`,\n"
+    "\nAn entry of `dataset` or `eval_dataset` is a path (a file, a folder or a pattern like `data/part-*.jsonl`; docs/data.md) or a mapping with\n"
+    "`path` and any of `field_prompt`, `field_completion`,\n"
     "`field_instruction`, `field_input`, `field_output`, `field_question`, `field_answer`, `field_text`, `field_messages`,\n"
     "which name the fields of that file where they differ from the keys above.\n";
 

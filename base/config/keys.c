@@ -46,7 +46,7 @@ const ql_key ql_keys[] = {
      .meaning = "Start with B = 0, so that the first step starts from the base model; false: B is random, too."},
     /* data */
     {"data", "dataset", QL_KEY_DATASETS, AT(dataset), .required = true, .decides = true,
-     .meaning = "Training data: a JSONL or JSON file, or a list of files or of {path, field_...} mappings."},
+     .meaning = "Training data: a file, folder or pattern (JSONL, JSON, CSV, TSV, text; also .gz or .zst), or a list of these or of {path, field_...} mappings."},
     {"data", "eval_dataset", QL_KEY_DATASETS, AT(eval_dataset), .meaning = "Data for evaluation, written like dataset."},
     {"data", "val_set_size", QL_KEY_REAL, AT(val_set_size), .initial = "0", .decides = true,
      .meaning = "Hold out that many records of dataset for evaluation; below 1: that fraction."},
@@ -59,6 +59,8 @@ const ql_key ql_keys[] = {
      .meaning = "Train on answers only; auto: wherever prompt and answer can be told apart."},
     {"data", "excess_length_strategy", QL_KEY_CHOICE, AT(excess_length_strategy), .initial = "drop", .decides = true,
      .choices = "drop truncate error|raise", .meaning = "What happens to records longer than max_length."},
+    {"data", "sample_by", QL_KEY_CHOICE, AT(sample_by), .initial = "line", .decides = true, .choices = "line paragraph document",
+     .meaning = "What makes a record in a .txt file: a line, a paragraph (blank lines part them), or the whole file."},
     {"data", "seed", QL_KEY_INT, AT(seed), .initial = "42", .decides = true,
      .meaning = "Decides order, initial adapter and dropout."},
     {"data", "dataset_text_field", QL_KEY_TEXT, AT(dataset_text_field), .initial = "text", .decides = true,

@@ -171,6 +171,9 @@ static void ranks_take_devices(void **state) {
     /* Ranks of the hosts in turns. */
     expect_share("a: A B; b: C D; a: A B; b: C D", "A C B D");
     expect_share("a: ; a: A", "- A");
+    /* Parts of one GPU. */
+    expect_share("a: MIG-1 MIG-2; a: MIG-1 MIG-2; a: MIG-1 MIG-2", "MIG-1 MIG-2 -");
+    expect_share("a: MIG-1; a: MIG-2", "MIG-1 MIG-2");
 }
 
 static void ranks_stand_by(void **state) {

@@ -59,7 +59,6 @@ expect 64 "*--type is 'int8'; expected nf4|fp4: *" quantize --model a --out b --
 expect 64 '*--json takes no value' plan --json=1 good.yaml
 expect 64 '*--model needs a value: DIR' tokenize --model
 expect 64 '*--jsno*; did you mean --json?*' doctor --jsno
-expect 64 '*submit is not in version *; it comes with version *' submit c.yaml --nodes 2
 
 expect 7 'worker <--plan> <--json> <good.yaml> <seed=1>' plan good.yaml seed=1 --json
 probe=$(cat "$QL_PROBE")

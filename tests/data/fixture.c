@@ -24,13 +24,27 @@ const char *scratch(void) {
     return folder;
 }
 
-const char *file_of(int slot, const void *bytes, size_t n) {
-    snprintf(path_of[slot], sizeof path_of[slot], "%s/records-%d.jsonl", folder, slot);
-    FILE *f = fopen(path_of[slot], "wb");
+static const char *write_to(const char *path, const void *bytes, size_t n) {
+    FILE *f = fopen(path, "wb");
     assert_non_null(f);
     assert_int_equal(fwrite(bytes, 1, n, f), n);
     assert_int_equal(fclose(f), 0);
-    return path_of[slot];
+    return path;
+}
+
+const char *file_of(int slot, const void *bytes, size_t n) {
+    snprintf(path_of[slot], sizeof path_of[slot], "%s/records-%d.jsonl", folder, slot);
+    return write_to(path_of[slot], bytes, n);
+}
+
+const char *named_file(const char *name, const void *bytes, size_t n) {
+    static char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return write_to(path, bytes, n);
+}
+
+const char *named_text(const char *name, const char *text) {
+    return named_file(name, text, strlen(text));
 }
 
 const char *file_of_text(int slot, const char *text) {
@@ -59,18 +73,50 @@ void done_with(reading *r) {
     ql_corpus_free(&r->corpus);
 }
 
-void expect_refusal(const char *text, ...) {
-    reading r = reading_of(file_of_text(0, text));
-    read_with(&r, "");
-    if (r.verdict.code != QL_DATA) fail_msg("accepted (code %d): %s", r.verdict.code, text);
-    va_list ap;
-    va_start(ap, text);
+static void expect_pieces(reading *r, const char *what, va_list ap) {
+    read_with(r, "");
+    if (r->verdict.code != QL_DATA) fail_msg("accepted (code %d): %s", r->verdict.code, what);
     for (const char *piece; (piece = va_arg(ap, const char *));)
         if (!strstr(ql_err_text(), piece)) fail_msg("\"%s\" lacks \"%s\"", ql_err_text(), piece);
-    va_end(ap);
     assert_null(strchr(ql_err_text(), '\n'));
-    assert_null(r.corpus.ids);
+    assert_null(r->corpus.ids);
+    done_with(r);
+}
+
+void expect_refusal(const char *text, ...) {
+    reading r = reading_of(file_of_text(0, text));
+    va_list ap;
+    va_start(ap, text);
+    expect_pieces(&r, text, ap);
+    va_end(ap);
+}
+
+void expect_refused_file(const char *path, ...) {
+    reading r = reading_of(path);
+    va_list ap;
+    va_start(ap, path);
+    expect_pieces(&r, path, ap);
+    va_end(ap);
+}
+
+char *shown_file(const char *path) {
+    reading r = reading_of(path);
+    ql_str out = {0};
+    read_with(&r, "");
+    if (ql_bad(r.verdict)) fail_msg("%s", ql_err_text());
+    for (size_t i = 0; i < r.corpus.documents; i++) {
+        char *text = shown(&r.corpus, i);
+        ql_str_printf(&out, "%s%s", i ? "|" : "", text);
+        free(text);
+    }
     done_with(&r);
+    return out.data;
+}
+
+void expect_file(const char *path, const char *expected) {
+    char *text = shown_file(path);
+    assert_string_equal(text, expected);
+    free(text);
 }
 
 char *shown(const ql_corpus *c, size_t document) {

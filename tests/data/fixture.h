@@ -33,3 +33,11 @@ void    done_with(reading *r);
 void expect_refusal(const char *text, ...);
 /* The tokens of a document as text, targets in upper brackets: "prompt{answer}"; caller frees. */
 char *shown(const ql_corpus *c, size_t document);
+
+/* The same for files by name, with the endings that decide how they are read; `name` in the scratch folder. */
+const char *named_file(const char *name, const void *bytes, size_t n);
+const char *named_text(const char *name, const char *text);
+void        expect_refused_file(const char *path, ...);
+/* The documents of a file as shown(), separated by '|'; caller frees. */
+char *shown_file(const char *path);
+void  expect_file(const char *path, const char *expected);

@@ -19,13 +19,32 @@ max_length: 512
 output_dir: out/run
 END
 
+# A disk that does not answer: a file system of its own, frozen; looked at when the rest is done.
+frozen=$scratch/frozen
+mkdir -p "$frozen/disk"
+cat >"$frozen/examine" <<'END'
+cd "$1" && truncate -s 16M image && mkfs.ext4 -q image && mount -o loop image disk || exit 99
+trap 'fsfreeze --unfreeze disk; umount -l disk' EXIT
+trap 'exit 1' TERM INT HUP
+fsfreeze --freeze disk || exit 99
+"$2" doctor "$3/good.yaml" model_name_or_path="$4" dataset="$3/train.jsonl" output_dir="$1/disk/out" >out 2>err
+echo $? >status
+fsfreeze --unfreeze disk
+for i in 1 2 3 4 5 6 7 8 9 10; do
+  ls -A disk | grep -v '^lost+found$' >left || break
+  sleep 0.5
+done
+END
+(PATH=$fakes:/usr/bin:/bin:/usr/sbin:/sbin exec unshare -m sh "$frozen/examine" "$frozen" "$home/bin/qlora" "$PWD" "$top/examples/model" >/dev/null 2>&1) &
+freezer=$!
+
 doctor 0 good.yaml
 finds "the configuration" '^ok +config +good.yaml can be read'
 finds "the model" '^ok +job +model: .*Llama, 1.87 million parameters'
 finds "the data" '^ok +job +data: 2034 records'
 finds "the plan" '^ok +plan +a rank needs 1[0-9][0-9].* MiB of '
 finds "the disk" '^ok +output +out: files are written for sure \([0-9]+ ms\), renamed and locked'
-finds "the space" '^ok +output +out has .* free; 4 checkpoints and logs take 30.* MiB'
+finds "the space" '^ok +output +out has .* free; 4 checkpoints and logs take 32.* MiB'
 [ -z "$(ls -A out)" ] && pass "no trace" || flunk "it left $(ls -A out)"
 
 # ---- what the worker refuses ----
@@ -101,9 +120,9 @@ else
   mkdir -p small read_only layer
   inside 75 'mount -t tmpfs -o size=1m tmpfs small' output_dir=small/out
   finds "a file system in memory" '^warning +output +.*/small lies in memory'
-  finds "no space" '^error +output +small has [0-9.]+ (MiB|KiB) free, and two checkpoints of 3.* MiB each have to fit'
+  finds "no space" '^error +output +small has [0-9.]+ (MiB|KiB) free, and two checkpoints of 4.* MiB each have to fit'
   inside 0 'mount -t tmpfs -o size=15m tmpfs small' output_dir=small/out
-  finds "little space" '^warning +output +small has .* free, and 4 checkpoints of .* each and logs take 30'
+  finds "little space" '^warning +output +small has .* free, and 4 checkpoints of .* each and logs take 32'
   inside 75 'mount -t tmpfs -o size=40k tmpfs small' output_dir=small
   finds "no room for a file" '^error +output +small: a file of 64 KiB: cannot be written: No space left'
   inside 75 'mount -t tmpfs -o ro tmpfs read_only' output_dir=read_only/out
@@ -128,4 +147,14 @@ for i in 1 2 3 4 5 6 7 8; do
 done 2>/dev/null
 sleep 0.2
 [ -z "$(ls -A out)" ] && pass "no trace after TERM" || flunk "it left $(ls -A out)"
+
+wait "$freezer"
+if [ -e "$frozen/status" ]; then
+  cp "$frozen/out" "$scratch/out"
+  finds "a disk that does not answer" "^error +output +$frozen/disk(/out)?: no answer within 15 s"
+  [ "$(cat "$frozen/status")" = 75 ] && pass "its status" || flunk "its status is $(cat "$frozen/status")"
+  [ ! -s "$frozen/left" ] && pass "no trace once it answers again" || flunk "it left $(cat "$frozen/left")"
+else
+  echo "left out: no file system can be mounted and frozen here (root and loop devices are needed)"
+fi
 finish

@@ -53,8 +53,8 @@ static void hang(const ql_patient *p) {
 static void never_hangs(void **state) {
     (void)state;
     double      start = ql_seconds();
-    ql_findings f = found(hang, 0.5);
-    assert_true(ql_seconds() - start >= 0.5);
+    ql_findings f = found(hang, 3);
+    assert_true(ql_seconds() - start >= 3);
     assert_int_equal(f.count, 2);
     assert_int_equal(f.item[1].severity, QL_ERROR);
     assert_non_null(strstr(f.item[1].what, "/the/dead/folder: no answer within"));
@@ -68,7 +68,7 @@ static void hang_deaf(const ql_patient *p) {
 
 static void ends_the_deaf(void **state) {
     (void)state;
-    ql_findings f = found(hang_deaf, 0.3);
+    ql_findings f = found(hang_deaf, 3);
     assert_int_equal(f.count, 2);
     ql_findings_free(&f);
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* nobody is left */

@@ -78,6 +78,8 @@ for ranks_first in 1 2; do
       kill_at "$call" tear "$ranks_first" $((call % 2 + 1))
     done
   else
+    # The last moment before the last one is published: all older ones must still be there.
+    kill_at "$(sed -nE 's|^([0-9]+) rename(at2?)? .*/checkpoint-0*[0-9]+$|\1|p' "$scratch/all-calls" | tail -n 1)" "kill" "$ranks_first" 1
     for kind in "kill" tear "kill" tear "kill"; do
       pick_call
       pick 1 1 2 3

@@ -2,7 +2,7 @@
 # After tests/support/shell.sh: `record`, for docs/faults.md (README.md beside this file).
 record_suite=$(basename "$0" .sh)
 case $(realpath "$0") in # as ctest calls them
-  */tests/faults/* | */tests/cuda_worker/* | */tests/network/*) record_suite=$(basename "$(dirname "$(realpath "$0")")")_$record_suite ;;
+  */tests/faults/* | */tests/cuda_worker/* | */tests/network/* | */tests/slurm/*) record_suite=$(basename "$(dirname "$(realpath "$0")")")_$record_suite ;;
 esac
 record_file=${QL_RECORDS:-$(cd "$bin/.." && pwd)/faults}/$record_suite.tsv
 record_failures=0

@@ -53,6 +53,10 @@ launch killed 2 1:17:kill
 comes_through killed 1
 expect_line "killed: from where" 'qlora: warning: starting them again from step 10, in 1 s \(restart 1 of 3'
 record "1" "T2" restart_killed "rank 1 killed in step 17 under qlora run: started again from step 10, same bytes" "exit status $status, $starts restart"
+launch killed 2 $'\n\n1:17:kill' resume_from_checkpoint=false # the folder's third start
+comes_through killed 1
+expect_line "killed, anew: only the first start is" 'qlora: warning: starting them again from step 10'
+if [ "$(grep -c 'resumed: .*step 10' "$scratch/err")" = 1 ]; then pass "killed, anew: resumed"; else flunk "killed, anew: not resumed"; fi
 launch killed-alone "" 0:17:segv
 comes_through killed-alone 1
 record "2" "T2" restart_alone "a worker that is alone crashes: the same" "exit status $status, $starts restart"
@@ -141,10 +145,10 @@ unset QL_PROBE
 printf '%s\n' 1:17:kill >"$QL_FAULTS"
 for signal in INT USR1; do
   run_id=$scratch/between.$signal
-  rm -rf "$scratch/between"
+  rm -rf "$scratch/between" "$scratch/err" # of the run before, which said it, too
   QLORA_RUN_ID=$run_id "$scratch/bin/qlora" run -n 2 --threads 1 examples/demo.yaml "${common[@]}" output_dir="$scratch/between" 2>"$scratch/err" </dev/null &
   pid=$!
-  until grep -q 'starting them again' "$scratch/err" || ! kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
+  until grep -qs 'starting them again' "$scratch/err" || ! kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
   kill -s "$signal" "$pid"
   wait "$pid"
   status=$?

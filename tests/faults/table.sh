@@ -13,7 +13,7 @@ declared() {
   # The blank keeps grep from naming files itself.
   { grep -rlE '^ *record[ (]"' tests --include='*.sh' --include='*.c' || true; } | sort | while IFS= read -r file; do
     suite=$(basename "${file%.*}")
-    case $file in tests/faults/* | tests/cuda_worker/* | tests/network/*) suite=$(basename "$(dirname "$file")")_$suite ;; esac
+    case $file in tests/faults/* | tests/cuda_worker/* | tests/network/* | tests/slurm/*) suite=$(basename "$(dirname "$file")")_$suite ;; esac
     sed -nE "s|^ *record[ (]\"([^\"]*)\",? \"([^\"]*)\",? \"?([A-Za-z0-9_-]+)\"?,? \"([^\"]*)\".*|$suite/\3\t\1\t\2\t\4|p" "$file"
   done
 }

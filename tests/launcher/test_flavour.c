@@ -53,7 +53,7 @@ static char *joined(char **words) {
 }
 
 static void forget_environment(void) {
-    static const char *const names[] = {"OMPI_MCA_btl", "OMPI_MCA_orte_tmpdir_base", "OMPI_MCA_odls_base_sigkill_timeout", "PRTE_MCA_prte_tmpdir_base",
+    static const char *const names[] = {"OMPI_MCA_btl", "OMPI_MCA_odls_base_sigkill_timeout",
                                         "PRTE_MCA_hwloc_default_binding_policy", "I_MPI_PIN", "I_MPI_FABRICS", "SLURM_JOB_ID",
                                         "OMPI_MCA_oob_tcp_keepalive_time", "QLORA_RUN_ID"};
     for (size_t i = 0; i < QL_LEN(names); i++) unsetenv(names[i]);
@@ -163,29 +163,29 @@ static void sets_variables(void **state) {
     ql_mpi m = named(OPEN_4, "Open MPI");
     forget_environment();
     setenv("OMPI_MCA_oob_tcp_keepalive_time", "3", 1); /* the user's stays */
-    ql_mpi_set_environment(&m, &none, "/tmp/session");
-    assert_true(is_set("OMPI_MCA_btl", "self,vader") && is_set("OMPI_MCA_orte_tmpdir_base", "/tmp/session"));
+    ql_mpi_set_environment(&m, &none);
+    assert_true(is_set("OMPI_MCA_btl", "self,vader"));
     assert_true(is_set("OMPI_MCA_odls_base_sigkill_timeout", "0") && is_set("OMPI_MCA_oob_tcp_keepalive_time", "3"));
     assert_true(is_set("OMPI_MCA_btl_tcp_if_exclude", NULL));
     forget_environment();
     setenv("SLURM_JOB_ID", "7", 1);
-    ql_mpi_set_environment(&m, &two, "/tmp/session");
+    ql_mpi_set_environment(&m, &two);
     assert_non_null(strstr(getenv("OMPI_MCA_btl_tcp_if_exclude"), ",docker0"));
     unsetenv("OMPI_MCA_btl_tcp_if_exclude");
     setenv("OMPI_MCA_btl_tcp_if_include", "eth7", 1); /* Open MPI takes one of the two */
-    ql_mpi_set_environment(&m, &two, NULL);
+    ql_mpi_set_environment(&m, &two);
     assert_true(is_set("OMPI_MCA_btl_tcp_if_exclude", NULL));
     unsetenv("OMPI_MCA_btl_tcp_if_include");
-    assert_true(is_set("OMPI_MCA_btl", "self,vader,tcp") && is_set("OMPI_MCA_orte_tmpdir_base", NULL));
+    assert_true(is_set("OMPI_MCA_btl", "self,vader,tcp"));
     assert_true(is_set("OMPI_MCA_odls_base_sigkill_timeout", NULL));
     ql_mpi_free(&m);
     m = named(OPEN_5, "Open MPI");
     forget_environment();
-    ql_mpi_set_environment(&m, &none, "/tmp/a-folder-with-so-long-a-name-that-no-socket-in-it-can-have-a-name");
-    assert_true(is_set("PRTE_MCA_hwloc_default_binding_policy", "none") && is_set("OMPI_MCA_btl", "self,sm") && is_set("PRTE_MCA_prte_tmpdir_base", NULL));
+    ql_mpi_set_environment(&m, &none);
+    assert_true(is_set("PRTE_MCA_hwloc_default_binding_policy", "none") && is_set("OMPI_MCA_btl", "self,sm"));
     ql_mpi_free(&m);
     m = named(INTEL, "Intel");
-    ql_mpi_set_environment(&m, &none, NULL);
+    ql_mpi_set_environment(&m, &none);
     assert_true(is_set("I_MPI_PIN", "0") && is_set("I_MPI_FABRICS", "shm"));
     ql_mpi_free(&m);
     ql_hosts_free(&two);

@@ -1,25 +1,25 @@
 #!/usr/bin/env bash
 # A cable is pulled, a host dies, its daemon dies: all ranks are gone within the time of the keepalive, the run goes on where it stood, and a
 # rank that was cut off publishes nothing any more.
-# The side on which something was under way when the cable was pulled cannot notice by a keepalive; there it is the watchdog.
-#   cut.sh BIN_FOLDER [all]     all: with the keepalive that qlora run has by itself, 20 s
+# No step is overdue all the while: the side on which something was under way when the cable was pulled notices by its own connections.
+#   cut.sh BIN_FOLDER [all]     all: with the keepalive that qlora run has by itself, 19 s, and without any
 # shellcheck source=tests/network/harness.sh
 . "$(dirname "$0")/harness.sh" "$@"
 common+=(max_steps=20 save_steps=5)
 undisturbed
-export QLORA_STEP_TIMEOUT=15
+export QLORA_STEP_TIMEOUT=600
 keepalive=(OMPI_MCA_oob_tcp_keepalive_time=3 OMPI_MCA_oob_tcp_keepalive_intvl=1 OMPI_MCA_oob_tcp_keepalive_probes=3)
 limit=8
-[ -z "$all" ] || keepalive=() limit=30
+[ -z "$all" ] || { keepalive=() limit=20; }
 
-# begin NAME STEP [KEY=VALUE...]: a run on both hosts whose rank 1 takes a second longer in that step, in which this returns
+# begin NAME STEP [KEY=VALUE...]: a run on both hosts whose rank 1 takes three seconds longer in that step, in which this returns
 begin() {
   local name=$1 step=$2
   shift 2
   as_hosts "$name" "$@"
   rm -f "$scratch/mark"
   run_id=$scratch/$((runs += 1))
-  env "${keepalive[@]}" QLORA_RUN_ID="$run_id" QLORA_FAULT="1:$step:sleep=1:step" QLORA_FAULT_MARK="$scratch/mark" \
+  env "${keepalive[@]}" QLORA_RUN_ID="$run_id" QLORA_FAULT="1:$step:sleep=${lingering:-3}:step" QLORA_FAULT_MARK="$scratch/mark" \
     timeout -k 5 "$bound" on a "${job[@]}" >"$scratch/out" 2>"$scratch/err" </dev/null &
   running=$!
   until [ -s "$scratch/mark" ] || ! kill -0 "$running" 2>/dev/null; do sleep 0.02; done
@@ -95,7 +95,7 @@ record "14" "" daemon "the daemon of Open MPI on the other host is killed: all d
 # ---- fenced ----
 # A file server's lock of a host that nobody reaches any more is given away; here, locks do not work at all.
 usual=("${keepalive[@]}")
-keepalive=(OMPI_MCA_oob_tcp_keepalive_time=300 QL_SHIM_LOCKS=enolck QLORA_STEP_TIMEOUT=600)
+keepalive=(OMPI_MCA_oob_tcp_keepalive_time=300 QL_SHIM_LOCKS=enolck QLORA_LINK_TIMEOUT=600)
 begin fenced 12 max_restarts=0
 link b down
 as_job "$faulty" 1 fenced
@@ -113,6 +113,26 @@ if [ "$before" = "$(find "$scratch/fenced" -name '*.safetensors' -printf '%p %T@
 same_bytes fenced
 no_one_left fenced
 record "15" "T18" fenced "a host is cut off, another finishes the run, and the cable is put back: it ends at its next save, nothing is published" "the other one ended after $other_seconds s, this one $down s after the cut"
+
+# ---- ranks notice by themselves, as they have to where nobody else does: under srun, or where mpirun had just sent something ----
+if [ -n "$all" ]; then
+  keepalive=(OMPI_MCA_oob_tcp_keepalive_time=20 QLORA_LINK_TIMEOUT=6)
+  begin silent 12 max_restarts=0
+  link b down
+  end
+  link b up
+  exits silent 75
+  no_one_left silent
+  for end in "0 10.78.0.2" "1 10.78.0.1"; do
+    if grep -q "rank ${end% *}: ${end#* } has not answered for 6 s" "$scratch/silent/run.log"; then pass "silent: rank ${end% *} has noticed"; else flunk "silent: rank ${end% *} has not noticed"; fi
+  done
+  # A rank that is busy, stopped or waits for a disk is not taken for a machine that is gone.
+  lingering=10 begin busy 12 max_restarts=0
+  end
+  exits busy 0
+  same_bytes busy
+  record "14 23" "T18" silent "both sides of a cut link end by themselves, though no step is overdue and mpirun says nothing; a rank that is busy for longer is waited for" "after 6 s, as set"
+fi
 
 # ---- power is lost; this host does not come back ----
 keepalive=("${usual[@]}")

@@ -8,7 +8,7 @@
 
 static void expect_text(const ql_suspects *s, const ql_datasets *files, const char *wanted) {
     ql_str text = {0};
-    ql_suspects_text(s, files, &text);
+    ql_suspects_text(s, files, &(ql_config){0}, &text);
     assert_string_equal(text.size ? text.data : "", wanted);
     ql_str_free(&text);
 }
@@ -56,7 +56,7 @@ static void test_where_they_stand(void **state) {
     const int64_t   record[] = {0, 2, 3, 4, 5, 6};
     const int       line[] = {1, 4, 2, 3, 4, 0};
     char           *place[6];
-    ql_record_places(&files, record, 6, place);
+    ql_record_places(&files, &(ql_config){0}, record, 6, place);
     for (int i = 0; i < 6; i++) {
         char *wanted = line[i] ? ql_format("%s:%d", i < 2 ? lines : array, line[i]) : NULL;
         if (wanted) assert_string_equal(place[i], wanted);

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/pulse.h"
 #include "worker/data/corpus_build.h"
+#include "worker/data/files.h"
 #include "worker/data/reader.h"
 #include "worker/data/target.h"
 
@@ -202,7 +203,7 @@ static ql_err collect(builder *b, ql_reader *r, bool *more) {
 static void show_progress(const builder *b, const ql_reader *r, bool last) {
     if (ql_seconds() - b->began < patience) return;
     ql_progress(last, "reading %s: %3.0f %%, %lld records, %zu tokens", b->path,
-                100.0 * (double)r->at / (double)r->map.size, (long long)b->corpus->records, b->corpus->count);
+                100.0 * ql_reader_part(r), (long long)b->corpus->records, b->corpus->count);
 }
 
 static ql_err read_records(builder *b, ql_reader *r) {
@@ -234,21 +235,32 @@ static void warn_of_changed_prompts(const builder *b) {
         b->path, b->first_changed_line, (long long)b->prompts_changed, (long long)b->prompts);
 }
 
-static ql_err read_file(builder *b, const ql_dataset_spec *d) {
-    b->path = d->path;
-    ql_pulse_what(d->path);
+static ql_err read_file(builder *b, const ql_dataset_spec *d, const char *path) {
+    b->path = path;
+    ql_pulse_what(path);
     b->names = ql_field_names_of(d, b->o->config);
     b->format = NULL;
     b->prompts = b->prompts_changed = 0;
     int64_t before = b->corpus->records;
     ql_reader reader;
-    QL_TRY(ql_reader_open(d->path, &reader));
+    ql_reader_options how = ql_reader_options_of(d, b->o->config);
+    QL_TRY(ql_reader_open(path, &how, &reader));
     ql_err e = read_records(b, &reader);
     ql_reader_close(&reader);
     QL_TRY(e);
-    QL_CHECK(b->corpus->records > before, QL_DATA, "%s:1: holds no records; expected at least one", d->path);
+    QL_CHECK(b->corpus->records > before, QL_DATA, "%s:1: holds no records; expected at least one", path);
     warn_of_changed_prompts(b);
     return ql_ok();
+}
+
+static ql_err read_set(builder *b, const ql_dataset_spec *d) {
+    ql_file_list files;
+    QL_TRY(ql_files_of(d->path, &files));
+    ql_err e = ql_ok();
+    for (size_t i = 0; i < files.count && !ql_bad(e); i++) e = read_file(b, d, files.path[i]);
+    b->path = d->path;
+    ql_file_list_free(&files);
+    return e;
 }
 
 static ql_err choose_strategy(const ql_config *c, too_long *out) {
@@ -287,7 +299,7 @@ static ql_err read_all(builder *b, const ql_datasets *files) {
     if (!ql_tokenizer_eos(b->o->tokenizer) && ql_log_rank() == 0)
         ql_warn(
             "the tokenizer has no eos_token, so nothing teaches the model to stop; name one in tokenizer_config.json");
-    for (size_t i = 0; i < files->count; i++) QL_TRY(read_file(b, &files->item[i]));
+    for (size_t i = 0; i < files->count; i++) QL_TRY(read_set(b, &files->item[i]));
     return check_something_is_left(b);
 }
 

@@ -5,4 +5,4 @@
 
 /* For each of the n records, ascending numbers of the input over all files: "FILE:LINE", or NULL where it is not to be
  * found any more. Caller frees each. Local. */
-void ql_record_places(const ql_datasets *files, const int64_t *record, size_t n, char **place);
+void ql_record_places(const ql_datasets *sets, const ql_config *c, const int64_t *record, size_t n, char **place);

@@ -1,161 +1,187 @@
 #include "worker/data/reader.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <utf8proc.h>
+
+#include "worker/data/reader_kinds.h"
 
 /* Beginnings of files that people pass by mistake, and the way out. */
 static const struct {
     const char *bytes;
-    size_t size;
+    size_t size, at;
     const char *is, *cure;
 } stranger[] = {
-    {"\x1f\x8b", 2, "compressed with gzip", "unpack it with gunzip first"},
-    {"\x28\xb5\x2f\xfd", 4, "compressed with zstd", "unpack it with unzstd first"},
-    {"BZh", 3, "compressed with bzip2", "unpack it with bunzip2 first"},
-    {"\xfd\x37zXZ", 5, "compressed with xz", "unpack it with unxz first"},
-    {"PK\x03\x04", 4, "a zip archive", "unpack it first"},
-    {"PAR1", 4, "a Parquet file", "convert it to JSON Lines first"},
-    {"\xff\xfe", 2, "UTF-16 text", "convert it to UTF-8 first (iconv -f UTF-16 -t UTF-8)"},
-    {"\xfe\xff", 2, "UTF-16 text", "convert it to UTF-8 first (iconv -f UTF-16 -t UTF-8)"},
+    {"\x1f\x8b", 2, 0, "compressed twice", "unpack it once with gunzip"},
+    {"\x28\xb5\x2f\xfd", 4, 0, "compressed twice", "unpack it once with unzstd"},
+    {"BZh", 3, 0, "compressed with bzip2", "unpack it with bunzip2 first"},
+    {"\xfd\x37zXZ", 5, 0, "compressed with xz", "unpack it with unxz first"},
+    {"PK\x03\x04", 4, 0, "a zip archive", "unpack it first"},
+    {"ustar", 5, 257, "a tar archive", "unpack it with tar -xf first"},
+    {"PAR1", 4, 0, "a Parquet file", "convert it to JSON Lines first"},
+    {"\xff\xfe", 2, 0, "UTF-16 text", "convert it to UTF-8 first (iconv -f UTF-16 -t UTF-8)"},
+    {"\xfe\xff", 2, 0, "UTF-16 text", "convert it to UTF-8 first (iconv -f UTF-16 -t UTF-8)"},
 };
+static const char mark[] = "\xef\xbb\xbf"; /* of the byte order, in UTF-8 */
+
+/* ---- the window ---- */
+
+ql_err ql_reader_reach(ql_reader *r, bool *there) {
+    while (r->at == r->source.size && !r->source.ended) {
+        QL_TRY(ql_err_prefix(ql_source_more(&r->source, r->begin), "%s:%zu", ql_reader_path(r), r->line));
+        r->at -= r->begin;
+        r->begin = 0;
+    }
+    *there = r->at < r->source.size;
+    return ql_ok();
+}
 
 static bool is_space(uint8_t c) {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-static void skip_space(ql_reader *r) {
-    for (; r->at < r->map.size && is_space(r->map.data[r->at]); r->at++) r->line += r->map.data[r->at] == '\n';
-}
-
-static bool begins_with(const ql_map *m, const char *bytes, size_t n) {
-    return m->size >= n && memcmp(m->data, bytes, n) == 0;
-}
-
-static ql_err recognise(ql_reader *r, const char *path) {
-    for (size_t i = 0; i < QL_LEN(stranger); i++)
-        QL_CHECK(!begins_with(&r->map, stranger[i].bytes, stranger[i].size), QL_DATA,
-                 "%s:1: is %s; expected JSON Lines or a JSON array: %s", path, stranger[i].is, stranger[i].cure);
-    if (begins_with(&r->map, "\xef\xbb\xbf", 3)) r->at = 3;
-    skip_space(r);
-    QL_CHECK(r->at < r->map.size, QL_DATA, "%s:1: is empty; expected one JSON object per line, or a JSON array of them",
-             path);
-    r->is_array = r->map.data[r->at] == '[';
-    if (r->is_array) r->at++;
+ql_err ql_reader_skip_space(ql_reader *r) {
+    for (bool there = true; there;) {
+        for (; r->at < r->source.size && is_space(r->source.data[r->at]); r->at++) r->line += r->source.data[r->at] == '\n';
+        r->begin = r->at;
+        if (r->at < r->source.size) break;
+        QL_TRY(ql_reader_reach(r, &there));
+    }
     return ql_ok();
 }
 
-ql_err ql_reader_open(const char *path, ql_reader *out) {
-    *out = (ql_reader){.line = 1};
+size_t ql_reader_farthest(const ql_reader *r) {
+    size_t rest = r->source.size - r->begin;
+    return r->begin + (rest > QL_RECORD_BYTES ? (size_t)QL_RECORD_BYTES + 1 : rest);
+}
+
+ql_err ql_reader_find_line_end(ql_reader *r) {
+    for (bool there = true; there;) {
+        size_t room = ql_reader_farthest(r) - r->at;
+        const uint8_t *begin = r->source.data + r->at, *end = room ? memchr(begin, '\n', room) : NULL;
+        r->at += end ? (size_t)(end - begin) : room;
+        if (end || r->at - r->begin > QL_RECORD_BYTES) break;
+        QL_TRY(ql_reader_reach(r, &there));
+    }
+    return ql_ok();
+}
+
+ql_err ql_reader_check_size(const ql_reader *r, size_t size, size_t line) {
+    QL_CHECK(size <= QL_RECORD_BYTES, QL_DATA, "%s:%zu: the record has more than %d bytes; split it", ql_reader_path(r), line, QL_RECORD_BYTES);
+    return ql_ok();
+}
+
+static const char *keep(ql_reader *r, const void *text, size_t n) {
+    char *copy = ql_alloc(n + 1);
+    memcpy(copy, text, n);
+    QL_PUSH(r->kept, r->kept_count, r->kept_capacity, copy);
+    return copy;
+}
+
+void ql_reader_show(ql_reader *r, size_t n, size_t line, ql_span *out) {
+    const char *text = (const char *)r->source.data + r->begin;
+    *out = (ql_span){r->source.unpacker ? keep(r, text, n) : text, n, line};
+}
+
+ql_err ql_reader_show_record(ql_reader *r, size_t line, ql_span *out) {
+    QL_TRY(ql_reader_check_size(r, r->record.size, line));
+    *out = (ql_span){keep(r, r->record.data, r->record.size), r->record.size, line};
+    return ql_ok();
+}
+
+/* ---- opening ---- */
+
+static bool begins_with(const ql_source *s, const char *bytes, size_t n, size_t at) {
+    return s->size >= at + n && memcmp(s->data + at, bytes, n) == 0;
+}
+
+static bool has_ending(const char *name, size_t n, const char *ending) {
+    size_t m = strlen(ending);
+    return n > m && strncasecmp(name + n - m, ending, m) == 0;
+}
+
+static size_t length_without(const char *name, size_t n, const char *ending) {
+    return has_ending(name, n, ending) ? n - strlen(ending) : n;
+}
+
+/* The kind by the name; NULL: JSON of some form. */
+static void choose_by_name(ql_reader *r, const char *name) {
+    static ql_err (*const text[])(ql_reader *, ql_span *, bool *) = {ql_read_text_line, ql_read_paragraph, ql_read_document};
+    size_t n = length_without(name, length_without(name, length_without(name, strlen(name), ".gz"), ".zst"), ".zstd");
+    bool is_csv = has_ending(name, n, ".csv"), is_tsv = has_ending(name, n, ".tsv");
+    r->separator = is_tsv ? '\t' : ',';
+    if (is_csv || is_tsv) r->next = ql_read_row;
+    if (has_ending(name, n, ".txt") || has_ending(name, n, ".text")) r->next = text[r->options.sample_by];
+}
+
+static ql_err recognise(ql_reader *r, const char *path) {
+    bool there;
+    QL_TRY(ql_reader_reach(r, &there));
+    for (size_t i = 0; i < QL_LEN(stranger); i++)
+        QL_CHECK(!begins_with(&r->source, stranger[i].bytes, stranger[i].size, stranger[i].at), QL_DATA,
+                 "%s:1: is %s; expected JSON Lines, a JSON array, CSV or TSV: %s", path, stranger[i].is, stranger[i].cure);
+    if (begins_with(&r->source, mark, strlen(mark), 0)) r->at = strlen(mark);
+    r->begin = r->at;
+    choose_by_name(r, path);
+    if (r->next == ql_read_row) return ql_read_columns(r);
+    if (r->next) return ql_check_plain_text(r);
+    QL_TRY(ql_reader_skip_space(r));
+    QL_TRY(ql_reader_reach(r, &there));
+    QL_CHECK(there, QL_DATA, "%s:1: is empty; expected one JSON object per line, or a JSON array of them", path);
+    bool is_array = ql_reader_byte(r) == '[';
+    r->next = is_array ? ql_read_element : ql_read_line;
+    r->at += is_array;
+    return ql_ok();
+}
+
+ql_err ql_reader_open(const char *path, const ql_reader_options *o, ql_reader *out) {
+    *out = (ql_reader){.line = 1, .options = *o};
     struct stat st;
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        return ql_fail(QL_DATA, "%s: is a folder; name a file of records in it (.jsonl or .json)", path);
-    QL_TRY(ql_map_open(path, &out->map));
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return ql_fail(QL_DATA, "%s: is a folder; name a file of records in it", path);
+    QL_TRY(ql_source_open(path, &out->source));
     ql_err e = recognise(out, path);
     if (ql_bad(e)) ql_reader_close(out);
     return e;
 }
 
+static void free_kept(ql_reader *r) {
+    for (size_t i = 0; i < r->kept_count; i++) free(r->kept[i]);
+    r->kept_count = 0;
+}
+
 void ql_reader_close(ql_reader *r) {
-    ql_map_close(&r->map);
+    free_kept(r);
+    free(r->kept);
+    for (size_t i = 0; i < r->columns; i++) ql_str_free(&r->column[i]);
+    free(r->column);
+    ql_str_free(&r->record);
+    ql_str_free(&r->value);
+    ql_source_close(&r->source);
     *r = (ql_reader){0};
 }
 
-void ql_reader_release(ql_reader *r) {
-    ql_map_release(&r->map, r->released, r->at - r->released);
-    r->released = r->at;
-}
-
-/* How far a record that begins here may go: a byte more than is allowed. */
-static size_t farthest(const ql_reader *r) {
-    size_t rest = r->map.size - r->at;
-    return r->at + (rest > QL_RECORD_BYTES ? (size_t)QL_RECORD_BYTES + 1 : rest);
-}
-
-static ql_err check_size(const ql_reader *r, const ql_span *s) {
-    QL_CHECK(s->size <= QL_RECORD_BYTES, QL_DATA, "%s:%zu: the record has more than %d bytes; split it", r->map.path, s->line,
-             QL_RECORD_BYTES);
-    return ql_ok();
-}
-
-static ql_err next_line(ql_reader *r, ql_span *out, bool *more) {
-    skip_space(r);
-    *more = r->at < r->map.size;
-    if (!*more) return ql_ok();
-    const uint8_t *begin = r->map.data + r->at;
-    size_t room = farthest(r) - r->at;
-    const uint8_t *end = memchr(begin, '\n', room);
-    size_t n = end ? (size_t)(end - begin) : room;
-    *out = (ql_span){(const char *)begin, n, r->line};
-    r->at += n; /* the line break is counted by skip_space */
-    return check_size(r, out);
-}
-
-/* Moves behind one element: to the comma or bracket that follows it, or to the end of the file, or as far as a record may go.
- * Knows strings and nesting and nothing else; whatever is wrong inside, the parser will say. */
-static void skip_element(ql_reader *r) {
-    size_t depth = 0, end = farthest(r);
-    bool in_string = false;
-    for (; r->at < end; r->at++) {
-        uint8_t c = r->map.data[r->at];
-        if (c == '\n') r->line++;
-        if (in_string) {
-            if (c == '\\' && r->at + 1 < end && r->map.data[r->at + 1] != '\n')
-                r->at++;
-            else if (c == '"')
-                in_string = false;
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '{' || c == '[') {
-            depth++;
-        } else if (depth == 0 && (c == ',' || c == ']')) {
-            return;
-        } else if (depth > 0 && (c == '}' || c == ']')) {
-            depth--;
-        }
-    }
-}
-
-static ql_err finish_array(ql_reader *r, bool *more) {
-    *more = false;
-    r->ended = true;
-    r->at++;
-    skip_space(r);
-    QL_CHECK(r->at == r->map.size, QL_DATA,
-             "%s:%zu: there is text after the end of the array; remove it, or write one record per line", r->map.path,
-             r->line);
-    return ql_ok();
-}
-
-static ql_err next_element(ql_reader *r, ql_span *out, bool *more) {
-    *more = false;
-    if (r->ended) return ql_ok();
-    skip_space(r);
-    bool after_comma = r->begun && r->at < r->map.size && r->map.data[r->at] == ',';
-    if (after_comma) {
-        r->at++;
-        skip_space(r);
-    }
-    QL_CHECK(r->at < r->map.size, QL_DATA, "%s:%zu: the array of records is not closed by ']'; is the file cut off?",
-             r->map.path, r->line);
-    uint8_t c = r->map.data[r->at];
-    if (c == ']' && !after_comma) return finish_array(r, more);
-    QL_CHECK(c != ']' && c != ',', QL_DATA, "%s:%zu: found '%c' where a record was expected; remove the spare comma",
-             r->map.path, r->line, c);
-    *more = r->begun = true;
-    *out = (ql_span){(const char *)r->map.data + r->at, 0, r->line};
-    skip_element(r);
-    out->size = (size_t)((const char *)r->map.data + r->at - out->text);
-    return check_size(r, out);
-}
+/* ---- reading ---- */
 
 ql_err ql_reader_next(ql_reader *r, ql_span *out, bool *more) {
-    if (r->is_array) return next_element(r, out, more);
-    return next_line(r, out, more);
+    *more = false;
+    QL_TRY(r->next(r, out, more));
+    return *more ? ql_ok() : ql_source_check_unchanged(&r->source);
 }
 
-/* The first byte that does not belong to UTF-8, or n. */
-static size_t first_bad_byte(const char *text, size_t n) {
+void ql_reader_release(ql_reader *r) {
+    free_kept(r);
+    ql_source_release(&r->source, r->at);
+}
+
+double ql_reader_part(const ql_reader *r) {
+    return ql_source_part(&r->source, r->at);
+}
+
+/* ---- what is in a record ---- */
+
+size_t ql_first_bad_byte(const char *text, size_t n) {
     size_t at = 0;
     while (at < n) {
         utf8proc_int32_t ignored;
@@ -166,14 +192,28 @@ static size_t first_bad_byte(const char *text, size_t n) {
     return n;
 }
 
+static size_t line_of(const char *text, size_t at, size_t line) {
+    for (size_t i = 0; i < at; i++) line += text[i] == '\n';
+    return line;
+}
+
+static ql_err refuse_byte(const char *path, const char *text, size_t at, size_t line) {
+    return ql_fail(QL_DATA, "%s:%zu: is not valid UTF-8: byte 0x%02x, the %zuth of the record; convert the file to UTF-8", path,
+                   line_of(text, at, line), (uint8_t)text[at], at + 1);
+}
+
+ql_err ql_reader_check_text(const ql_reader *r, const char *text, size_t n, size_t line) {
+    const char *zero = n ? memchr(text, 0, n) : NULL;
+    QL_CHECK(!zero, QL_DATA, "%s:%zu: holds a NUL byte; expected text: remove it, or name another file", ql_reader_path(r),
+             line_of(text, (size_t)(zero - text), line));
+    size_t bad = ql_first_bad_byte(text, n);
+    return bad == n ? ql_ok() : refuse_byte(ql_reader_path(r), text, bad, line);
+}
+
 /* Called when parsing failed: broken UTF-8 is worth a sentence of its own. */
 static ql_err explain(const ql_span *s, const char *path, ql_err e) {
-    size_t bad = first_bad_byte(s->text, s->size), line = s->line;
-    if (bad == s->size) return e;
-    for (size_t i = 0; i < bad; i++) line += s->text[i] == '\n';
-    return ql_fail(QL_DATA,
-                   "%s:%zu: is not valid UTF-8: byte 0x%02x, the %zuth of the record; convert the file to UTF-8", path,
-                   line, (uint8_t)s->text[bad], bad + 1);
+    size_t bad = ql_first_bad_byte(s->text, s->size);
+    return bad == s->size ? e : refuse_byte(path, s->text, bad, s->line);
 }
 
 ql_err ql_span_parse(const ql_span *s, const char *path, ql_json **out) {

@@ -1,5 +1,7 @@
 #include "worker/data/record.h"
 
+#include <string.h>
+
 /* Tried in this order. */
 static const ql_record_format *const format[] = {
     &ql_format_messages, &ql_format_conversations, &ql_format_prompt, &ql_format_alpaca,
@@ -31,6 +33,14 @@ ql_field_names ql_field_names_of(const ql_dataset_spec *d, const ql_config *c) {
         .answer = name_of(d->field_answer, c->field_answer, "answer"),
         .text = name_of(d->field_text, c->dataset_text_field, "text"),
         .messages = name_of(d->field_messages, c->field_messages, "messages"),
+    };
+}
+
+ql_reader_options ql_reader_options_of(const ql_dataset_spec *d, const ql_config *c) {
+    const char *by = c->sample_by ? c->sample_by : "line";
+    return (ql_reader_options){
+        .text_field = ql_field_names_of(d, c).text,
+        .sample_by = !strcmp(by, "document") ? QL_SAMPLE_DOCUMENT : !strcmp(by, "paragraph") ? QL_SAMPLE_PARAGRAPH : QL_SAMPLE_LINE,
     };
 }
 

@@ -13,6 +13,7 @@
 #pragma once
 #include "base/config/config.h"
 #include "base/json.h"
+#include "worker/data/reader.h"
 
 /* Zero-initialise; may be used again after ql_record_clear. */
 typedef struct {
@@ -28,6 +29,7 @@ typedef struct {
     const char *prompt, *completion, *instruction, *input, *output, *question, *answer, *text, *messages;
 } ql_field_names;
 ql_field_names ql_field_names_of(const ql_dataset_spec *d, const ql_config *c);
+ql_reader_options ql_reader_options_of(const ql_dataset_spec *d, const ql_config *c);
 
 typedef struct {
     const char *name;

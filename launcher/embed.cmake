@@ -1,0 +1,13 @@
+# cmake -D OUT=... -D FOLDER=... -P embed.cmake: what the templates in FOLDER have below their values, as C arrays.
+set(text "#include \"launcher/templates.h\"\n")
+foreach(name srun mpirun)
+  file(READ ${FOLDER}/qlora-${name}.sbatch template)
+  string(FIND "${template}" "# ---- nothing below" at)
+  if(at EQUAL -1)
+    message(FATAL_ERROR "qlora-${name}.sbatch lacks the line that ends the values")
+  endif()
+  file(READ ${FOLDER}/qlora-${name}.sbatch bytes OFFSET ${at} HEX)
+  string(REGEX REPLACE "(..)" "0x\\1," bytes "${bytes}")
+  string(APPEND text "const char ql_template_${name}[] = {${bytes}0};\n")
+endforeach()
+file(WRITE ${OUT} "${text}")
