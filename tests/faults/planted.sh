@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: planted.sh BUILD PATCH...
 # A test that cannot fail proves nothing. Each patch breaks a promise in one file of the worker; its head names the case that must notice
-# (`case: dying/segv`, of dying.sh). Builds a worker with each and demands that this case fails.
+# (`case: dying/segv`, of dying.sh) and, where chance decides, what the script is told (`arguments: 5 1`). Builds a worker with each and demands that this case fails.
 set -uo pipefail
 build=$(cd "$1" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
@@ -21,7 +21,8 @@ trap 'rm -rf "$results"' EXIT
 for patch in "$@"; do
   name=$(basename "$patch" .patch) case=$(sed -n 's/^case: //p' "$patch")
   planted=$build/bin/planted_worker_$name
-  said=$(QL_WORKER=$planted QL_FAULTY=$planted QL_RECORDS=$results bash "$here/${case%/*}.sh" "$build/bin" 2>&1)
+  read -ra arguments < <(sed -n 's/^arguments: //p' "$patch")
+  said=$(QL_WORKER=$planted QL_FAULTY=$planted QL_RECORDS=$results bash "$here/${case%/*}.sh" "$build/bin" "${arguments[@]}" 2>&1)
   if grep -qs "faults_$case"$'\t.*\tfailed$' "$results/faults_${case%/*}.tsv"; then
     echo "$name: seen by $case: $(grep -m1 '^FAILED' <<<"$said" | cut -c1-160)"
   else

@@ -12,14 +12,14 @@ keepalive=(OMPI_MCA_oob_tcp_keepalive_time=3 OMPI_MCA_oob_tcp_keepalive_intvl=1 
 limit=8
 [ -z "$all" ] || { keepalive=() limit=20; }
 
-# begin NAME STEP [KEY=VALUE...]: a run on both hosts whose rank 1 takes a second longer in that step, in which this returns
+# begin NAME STEP [KEY=VALUE...]: a run on both hosts whose rank 1 takes three seconds longer in that step, in which this returns
 begin() {
   local name=$1 step=$2
   shift 2
   as_hosts "$name" "$@"
   rm -f "$scratch/mark"
   run_id=$scratch/$((runs += 1))
-  env "${keepalive[@]}" QLORA_RUN_ID="$run_id" QLORA_FAULT="1:$step:sleep=${lingering:-1}:step" QLORA_FAULT_MARK="$scratch/mark" \
+  env "${keepalive[@]}" QLORA_RUN_ID="$run_id" QLORA_FAULT="1:$step:sleep=${lingering:-3}:step" QLORA_FAULT_MARK="$scratch/mark" \
     timeout -k 5 "$bound" on a "${job[@]}" >"$scratch/out" 2>"$scratch/err" </dev/null &
   running=$!
   until [ -s "$scratch/mark" ] || ! kill -0 "$running" 2>/dev/null; do sleep 0.02; done
