@@ -16,6 +16,14 @@ chmod +x "$scratch/silent/srun"
 (PATH=$scratch/silent:/usr/bin:/bin "$home/bin/qlora" doctor >"$scratch/silent/out" 2>&1) &
 silent=$!
 
+# Where they are not what is looked at: an mpirun that answers at once, and no srun.
+plain() {
+  rm -f "$fakes"/*
+  fake mpirun 'case "$1" in --version) echo "mpirun (Open MPI) 4.1.4" ;; *) echo "{\"ranks\": 1}" ;; esac'
+  fake srun 'exit 127'
+}
+plain
+
 # ---- the worker ----
 doctor 75
 finds "no worker" '^error +worker +qlora-worker lies neither beside qlora nor in PATH'
@@ -97,7 +105,7 @@ SLURM_STEP_ID=0 doctor 0
 finds "inside a step" '^note +mpi +this is a task of srun, in which no mpirun'
 SLURM_STEP_ID=4294967290 doctor 0
 finds "an interactive step is none" '^warning +mpi +Open MPI 4.1.4 does not start'
-rm "$fakes"/mpi*
+plain
 fake srun 'printf "MPI plugin types are...\n\tnone\n\tpmi2\n"'
 fake sbatch 'exit 0'
 fake scontrol 'exit 0'
@@ -115,7 +123,7 @@ finds "srun with PMIx" '^ok +slurm +srun speaks PMIx'
 fake srun 'echo "srun: fatal: no configuration" >&2; exit 1'
 doctor 0
 finds "Slurm is not set up" '^note +slurm +srun is here, and Slurm is not set up: srun: fatal'
-rm "$fakes"/s*
+plain
 
 # ---- limits, environment, user ----
 (ulimit -n 100 && ulimit -f 100000 && ulimit -t 5000 && ulimit -s unlimited && doctor 0 && cp "$scratch/out" "$scratch/limits")
@@ -165,6 +173,7 @@ finds_not "nothing but JSON" '^(ok|note|warning|error) '
 finds "an object" '^\{"findings": \[\{"check": "worker", "severity": "ok".*\], "errors": 0, "warnings": [0-9]+\}$'
 
 # ---- the real worker ----
+rm -f "$fakes"/*
 true_worker
 doctor 0
 finds "the build" "^ok +worker .*/qlora-worker $version: "
@@ -175,6 +184,7 @@ if command -v mpirun >/dev/null; then
 fi
 
 # ---- the worker with GPUs that are emulated ----
+plain
 if [ -x "$bin/qlora-worker-emulated" ]; then
   ln -sf "$bin/qlora-worker-emulated" "$home/bin/qlora-worker"
   export QL_EMU_DEVICES=2 QL_EMU_CAPABILITY=90,60 QL_EMU_MEMORY=8GiB,8GiB QL_EMU_MEMORY_TAKEN=3GiB,0

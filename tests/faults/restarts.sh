@@ -145,10 +145,10 @@ unset QL_PROBE
 printf '%s\n' 1:17:kill >"$QL_FAULTS"
 for signal in INT USR1; do
   run_id=$scratch/between.$signal
-  rm -rf "$scratch/between"
+  rm -rf "$scratch/between" "$scratch/err" # of the run before, which said it, too
   QLORA_RUN_ID=$run_id "$scratch/bin/qlora" run -n 2 --threads 1 examples/demo.yaml "${common[@]}" output_dir="$scratch/between" 2>"$scratch/err" </dev/null &
   pid=$!
-  until grep -q 'starting them again' "$scratch/err" || ! kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
+  until grep -qs 'starting them again' "$scratch/err" || ! kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
   kill -s "$signal" "$pid"
   wait "$pid"
   status=$?
