@@ -12,6 +12,7 @@ typedef enum {
     QL_RANDOM_DROPOUT = 3, /* counter: step, row of the step, site, element block */
     QL_RANDOM_SAMPLE  = 4, /* counter: position in the generated text           */
     QL_RANDOM_SPLIT   = 5, /* counter: record                                   */
+    QL_RANDOM_WEIGHT  = 6, /* counter: record                                   */
 } ql_purpose;
 
 typedef struct {

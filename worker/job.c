@@ -34,9 +34,10 @@ static ql_err read_eval(ql_job *j, ql_job_purpose purpose, const ql_corpus_optio
 
 static ql_err read_corpora(ql_job *j, ql_job_purpose purpose) {
     const ql_config  *c = &j->config;
-    ql_corpus_options o = {c, j->tokenizer, j->model.config.vocab_size, false};
+    ql_corpus_options o = {c, j->tokenizer, j->model.config.vocab_size, false, true};
     if (purpose == QL_JOB_TRAIN) QL_TRY(ql_corpus_read(&c->dataset, &o, &j->train));
     o.keep_untargeted = purpose == QL_JOB_EVAL;
+    o.training = false;
     QL_TRY(read_eval(j, purpose, &o));
     ql_pack(&j->eval, c->max_length, c->packing, &j->eval_rows);
     if (purpose == QL_JOB_EVAL) return ql_ok();

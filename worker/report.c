@@ -25,6 +25,7 @@ static void report_corpus(const char *name, const ql_corpus *c, const ql_row_set
     if (c->dropped_long + c->truncated + c->without_targets > 0)
         ql_info("         dropped for length %" PRId64 ", truncated %" PRId64 ", without targets %" PRId64, c->dropped_long, c->truncated,
                 c->without_targets);
+    if (c->duplicates > 0) ql_info("         left out as like another: %" PRId64, c->duplicates);
 }
 
 static void report_device(const ql_job *j) {

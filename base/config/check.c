@@ -56,6 +56,9 @@ static void check_validation(ql_reader *r) {
     if (!is_sound(r, "val_set_size") || !is_sound(r, "eval_dataset")) return;
     if (c->val_set_size >= 1 && c->val_set_size != floor(c->val_set_size))
         ql_reader_mistake(r, place(r, "val_set_size"), "val_set_size is %.15g; expected a whole number of records, or a fraction below 1", c->val_set_size);
+    for (size_t i = 0; i < c->eval_dataset.count; i++)
+        if (c->eval_dataset.item[i].weight)
+            ql_reader_mistake(r, place(r, "eval_dataset"), "eval_dataset has an entry with weight; evaluation takes each record once: remove it");
     if (c->val_set_size > 0 && c->eval_dataset.count > 0)
         ql_reader_mistake(r, place(r, "val_set_size"), "val_set_size and eval_dataset both name evaluation data; keep one, or set val_set_size to 0");
     bool has_data = c->val_set_size > 0 || c->eval_dataset.count > 0;

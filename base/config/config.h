@@ -15,7 +15,10 @@ typedef struct {
     char *path;
     char *field_prompt, *field_completion, *field_instruction, *field_input, *field_output, *field_question,
         *field_answer, *field_text, *field_messages;
+    char *weight, *max_records; /* checked numbers; NULL: not given */
 } ql_dataset_spec;
+double  ql_dataset_weight(const ql_dataset_spec *d);      /* above 0; 1 where it is not given  */
+int64_t ql_dataset_max_records(const ql_dataset_spec *d); /* INT64_MAX where it is not given */
 typedef struct {
     ql_dataset_spec *item;
     size_t           count, capacity;
@@ -41,7 +44,7 @@ typedef struct {
     ql_datasets dataset, eval_dataset;
     double      val_set_size; /* below 1: a fraction; else a number of records             */
     int64_t     max_length;
-    bool        packing;
+    bool        packing, deduplicate;
     ql_tristate completion_only_loss;
     char       *excess_length_strategy; /* drop, truncate, error */
     char       *sample_by;              /* line, paragraph, document */

@@ -90,6 +90,15 @@ static bool read_members(ql_reader *r, const ql_yaml *mapping, ql_dataset_spec *
     return good;
 }
 
+static const double most_weight = 1000;
+
+static bool is_sound(const ql_dataset_field *field, const char *text) {
+    double  weight;
+    int64_t count;
+    if (field->kind == QL_FIELD_WEIGHT) return ql_value_number(text, &weight) && weight > 0 && weight <= most_weight;
+    return field->kind == QL_FIELD_TEXT || (ql_value_whole(text, &count) && count > 0);
+}
+
 static bool read_member(ql_reader *r, const ql_yaml *node, ql_dataset_spec *spec) {
     if (ql_reader_is_double(r, node)) return false;
     const ql_dataset_field *field = field_named(node->key);
@@ -106,6 +115,9 @@ static bool read_member(ql_reader *r, const ql_yaml *node, ql_dataset_spec *spec
         free(shown);
         return false;
     }
+    if (!is_sound(field, node->text))
+        return refuse(r, node, "%s of a data set is '%s'; expected %s", field->name, node->text,
+                      field->kind == QL_FIELD_WEIGHT ? "a number above 0, at most 1000" : "a whole number, at least 1");
     char **text = ql_dataset_text(field, spec);
     if (*text && strcmp(*text, node->text) != 0) {
         return refuse(r, node, "%s of a data set is given twice, as '%s' and '%s'; keep one", field->name, *text, node->text);
@@ -155,6 +167,18 @@ bool ql_reader_datasets(ql_reader *r, const ql_key *key, const ql_yaml *node, ql
         for (size_t i = 0; i < node->count; i++) good &= add_spec(r, key, &node->item[i], out);
     if (!good) ql_datasets_free(out);
     return good;
+}
+
+double ql_dataset_weight(const ql_dataset_spec *d) {
+    double weight = 1;
+    if (d->weight) ql_value_number(d->weight, &weight);
+    return weight;
+}
+
+int64_t ql_dataset_max_records(const ql_dataset_spec *d) {
+    int64_t count = INT64_MAX;
+    if (d->max_records) ql_value_whole(d->max_records, &count);
+    return count;
 }
 
 void ql_datasets_free(ql_datasets *d) {

@@ -54,6 +54,8 @@ const ql_key ql_keys[] = {
      .meaning = "Tokens in a row."},
     {"data", "packing", QL_KEY_BOOL, AT(packing), .initial = "true", .decides = true,
      .meaning = "Put several records into a row; they never see one another."},
+    {"data", "deduplicate", QL_KEY_BOOL, AT(deduplicate), .initial = "false", .decides = true,
+     .meaning = "Train once on records that come to the same tokens, the first of them, over all files of dataset."},
     {"data", "completion_only_loss", QL_KEY_TRISTATE, AT(completion_only_loss), .none = QL_AUTO, .automatic = true,
      .decides = true,
      .meaning = "Train on answers only; auto: wherever prompt and answer can be told apart."},
@@ -189,10 +191,11 @@ const ql_key ql_keys[] = {
 };
 const size_t ql_n_keys = QL_LEN(ql_keys);
 
-#define FIELD(name) {#name, offsetof(ql_dataset_spec, name)}
+#define FIELD(name) {#name, offsetof(ql_dataset_spec, name), QL_FIELD_TEXT}
 const ql_dataset_field ql_dataset_fields[] = {
     FIELD(path),         FIELD(field_prompt),   FIELD(field_completion), FIELD(field_instruction), FIELD(field_input),
     FIELD(field_output), FIELD(field_question), FIELD(field_answer),     FIELD(field_text),        FIELD(field_messages),
+    {"weight", offsetof(ql_dataset_spec, weight), QL_FIELD_WEIGHT}, {"max_records", offsetof(ql_dataset_spec, max_records), QL_FIELD_COUNT},
 };
 const size_t ql_n_dataset_fields = QL_LEN(ql_dataset_fields);
 

@@ -66,8 +66,8 @@ static void random_texts(ql_texts *t, bool *is_list) {
 
 static void random_datasets(ql_datasets *d) {
     for (uint32_t i = 0, n = 1 + below(3); i < n; i++) {
-        ql_dataset_spec spec = {.path = random_text()};
-        for (size_t k = 1; k < ql_n_dataset_fields; k++)
+        ql_dataset_spec spec = {.path = random_text(), .weight = ql_strdup("0.5"), .max_records = ql_strdup("1000")};
+        for (size_t k = 1; k < ql_n_dataset_fields && ql_dataset_fields[k].kind == QL_FIELD_TEXT; k++)
             if (below(4) == 0) *ql_dataset_text(&ql_dataset_fields[k], &spec) = random_text();
         QL_PUSH(d->item, d->count, d->capacity, spec);
     }

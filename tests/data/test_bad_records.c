@@ -44,7 +44,8 @@ static void test_wrong_fields(void **state) {
                    ".jsonl:1: the field \"input\" is an integer", NULL);
     expect_refusal("{\"messages\": []}\n", ".jsonl:1: record format messages", "chat templates come in a later version",
                    NULL);
-    expect_refusal("{\"conversations\": []}\n", ".jsonl:1: record format conversations", NULL);
+    expect_refusal("{\"conversations\": [{\"from\": \"gpt\", \"value\": \"x\"}]}\n", ".jsonl:1: record format conversations",
+                   "chat templates come in a later version", NULL);
     expect_refusal("{\"prompt\": [{\"role\": \"user\"}], \"completion\": []}\n",
                    ".jsonl:1: record format prompt+completion", "list of messages", NULL);
     expect_refusal("{\"prompt\": \"x\", \"chosen\": \"y\", \"rejected\": \"z\"}\n",

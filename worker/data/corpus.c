@@ -1,4 +1,5 @@
 /* The corpus as a container: adding, splitting, digesting. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,13 +66,14 @@ static int compare_lots(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* The lot below which `wanted` documents lie. */
-static uint64_t lot_limit(const ql_corpus *c, uint64_t key, double number) {
-    if (number >= (double)c->documents) return UINT64_MAX;
+/* The lot below which `number` documents lie of those from `first` on. */
+static uint64_t lot_limit(const ql_corpus *c, size_t first, uint64_t key, double number) {
+    size_t n = c->documents - first;
+    if (number >= (double)n) return UINT64_MAX;
     size_t wanted = (size_t)number;
-    uint64_t *lot = QL_NEW_ARRAY(uint64_t, c->documents);
-    for (size_t i = 0; i < c->documents; i++) lot[i] = lot_of(key, c->document[i].record);
-    qsort(lot, c->documents, sizeof *lot, compare_lots);
+    uint64_t *lot = QL_NEW_ARRAY(uint64_t, n);
+    for (size_t i = 0; i < n; i++) lot[i] = lot_of(key, c->document[first + i].record);
+    qsort(lot, n, sizeof *lot, compare_lots);
     uint64_t limit = lot[wanted];
     free(lot);
     return limit;
@@ -90,12 +92,13 @@ static void copy_those_that_go(const ql_corpus *from, uint64_t key, uint64_t lim
     ql_corpus_seal(to);
 }
 
-/* The others move up: a large data set is never in memory twice. */
-static void close_gaps(ql_corpus *c, uint64_t key, uint64_t limit) {
-    size_t documents = 0, count = 0;
-    for (size_t i = 0; i < c->documents; i++) {
+/* Of the documents from `first` on, those stay that go, or those that do not, and move up: a large data set is never in memory
+ * twice. */
+static void close_gaps(ql_corpus *c, size_t first, uint64_t key, uint64_t limit, bool going) {
+    size_t documents = first, count = first < c->documents ? (size_t)c->document[first].at : c->count;
+    for (size_t i = first; i < c->documents; i++) {
         ql_document d = c->document[i];
-        if (goes(&d, key, limit)) continue;
+        if (goes(&d, key, limit) != going) continue;
         size_t n = (size_t)d.length;
         memmove(c->ids + count, c->ids + d.at, n * sizeof *c->ids);
         memmove(c->is_target + count, c->is_target + d.at, n);
@@ -105,7 +108,24 @@ static void close_gaps(ql_corpus *c, uint64_t key, uint64_t limit) {
     }
     c->documents = documents;
     c->count = count;
-    ql_corpus_seal(c);
+}
+
+static void repeat(ql_corpus *c, size_t i) {
+    ql_document d = c->document[i];
+    reserve(c, (size_t)d.length); /* so that the tokens stay where they are while they are copied */
+    ql_corpus_add(c, d.record, c->ids + d.at, c->is_target + d.at, (size_t)d.length);
+}
+
+void ql_corpus_weigh(ql_corpus *c, size_t first, double weight, int64_t seed) {
+    if (weight == 1) return;
+    size_t   end = c->documents, times = (size_t)weight;
+    double   rest = round(weight * (double)(end - first)) - (double)times * (double)(end - first);
+    uint64_t key = ql_random_key((uint64_t)seed, QL_RANDOM_WEIGHT), limit = lot_limit(c, first, key, rest);
+    for (size_t k = 1; k < times; k++)
+        for (size_t i = first; i < end; i++) repeat(c, i);
+    for (size_t i = first; i < end && times > 0; i++)
+        if (goes(&c->document[i], key, limit)) repeat(c, i);
+    if (times == 0) close_gaps(c, first, key, limit, true);
 }
 
 void ql_corpus_split(ql_corpus *train, double val_set_size, int64_t seed, ql_corpus *eval) {
@@ -113,9 +133,10 @@ void ql_corpus_split(ql_corpus *train, double val_set_size, int64_t seed, ql_cor
     memcpy(eval->format, train->format, sizeof eval->format);
     if (val_set_size <= 0) return;
     uint64_t key = ql_random_key((uint64_t)seed, QL_RANDOM_SPLIT);
-    uint64_t limit = val_set_size < 1 ? (uint64_t)(val_set_size * 0x1p64) : lot_limit(train, key, val_set_size);
+    uint64_t limit = val_set_size < 1 ? (uint64_t)(val_set_size * 0x1p64) : lot_limit(train, 0, key, val_set_size);
     copy_those_that_go(train, key, limit, eval);
-    close_gaps(train, key, limit);
+    close_gaps(train, 0, key, limit, false);
+    ql_corpus_seal(train);
     eval->records = (int64_t)eval->documents;
     train->records -= eval->records; /* what was dropped stays in the books of the training side */
 }

@@ -4,5 +4,8 @@
 
 /* Appends a document of n tokens. */
 void ql_corpus_add(ql_corpus *c, int64_t record, const int32_t *ids, const uint8_t *is_target, size_t n);
+/* Takes each document from number `first` on `weight` times: round(weight * n) of them in all, some once more (or, below 1, at
+ * all) than others, chosen by (seed, record) only. */
+void ql_corpus_weigh(ql_corpus *c, size_t first, double weight, int64_t seed);
 /* Call when nothing more is added: computes the fingerprint. */
 void ql_corpus_seal(ql_corpus *c);

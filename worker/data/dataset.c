@@ -15,6 +15,7 @@
 #include "worker/data/files.h"
 #include "worker/data/reader.h"
 #include "worker/data/target.h"
+#include "worker/data/unique.h"
 
 enum { BATCH_RECORDS = 1024, BATCH_BYTES = 16 << 20, CHUNK = 4 /* records a thread takes at once */ };
 static const double patience = 2.0; /* seconds before progress is worth a line */
@@ -44,6 +45,8 @@ typedef struct {
     outcome *batch; /* [BATCH_RECORDS] */
     int batched;
     double began;
+    ql_unique unique;
+    int64_t left; /* records that may still be taken of the current set */
     /* of the current file */
     const char *path;
     ql_field_names names;
@@ -172,6 +175,10 @@ static ql_err append(builder *b, outcome *x) {
         keep = b->o->keep_untargeted && n > 0;
         if (!keep && n < whole) c->truncated--; /* "truncated" counts what is kept */
     }
+    if (keep && b->o->training && b->o->config->deduplicate && ql_unique_seen(&b->unique, x->tokens.ids.id, x->tokens.is_target, n)) {
+        c->duplicates++;
+        return ql_ok();
+    }
     if (keep) ql_corpus_add(c, record, x->tokens.ids.id, x->tokens.is_target, n);
     return ql_ok();
 }
@@ -192,10 +199,12 @@ static ql_err append_batch(builder *b) {
 /* Takes records until the batch is full. A damaged array is reported after the records before it. */
 static ql_err collect(builder *b, ql_reader *r, bool *more) {
     size_t bytes = 0;
-    while (b->batched < BATCH_RECORDS && bytes < BATCH_BYTES) {
+    *more = b->left > 0;
+    while (*more && b->batched < BATCH_RECORDS && bytes < BATCH_BYTES) {
         QL_TRY(ql_reader_next(r, &b->batch[b->batched].span, more));
         if (!*more) break;
         bytes += b->batch[b->batched++].span.size;
+        *more = --b->left > 0;
     }
     return ql_ok();
 }
@@ -257,8 +266,11 @@ static ql_err read_set(builder *b, const ql_dataset_spec *d) {
     ql_file_list files;
     QL_TRY(ql_files_of(d->path, &files));
     ql_err e = ql_ok();
-    for (size_t i = 0; i < files.count && !ql_bad(e); i++) e = read_file(b, d, files.path[i]);
+    size_t before = b->corpus->documents;
+    b->left = ql_dataset_max_records(d);
+    for (size_t i = 0; i < files.count && b->left > 0 && !ql_bad(e); i++) e = read_file(b, d, files.path[i]);
     b->path = d->path;
+    if (!ql_bad(e) && b->o->training) ql_corpus_weigh(b->corpus, before, ql_dataset_weight(d), b->o->config->seed);
     ql_file_list_free(&files);
     return e;
 }
@@ -308,6 +320,7 @@ static void free_builder(builder *b) {
         if (b->bench[i].encoder) ql_encoder_close(b->bench[i].encoder);
         ql_record_free(&b->bench[i].record);
     }
+    ql_unique_free(&b->unique);
     free(b->bench);
     free(b->batch);
     free(b->first_long);

@@ -23,7 +23,7 @@ typedef struct {
     ql_document *document;
     size_t       documents, documents_capacity;
     /* What happened to the records. */
-    int64_t records, dropped_long, truncated, without_targets;
+    int64_t records, dropped_long, truncated, without_targets, duplicates;
     bool    completion_only; /* what "auto" came to      */
     char    format[32];      /* "question+answer", ...   */
     uint64_t fingerprint;    /* of ids, targets and borders */
@@ -34,6 +34,7 @@ typedef struct {
     const ql_tokenizer *tokenizer;
     int64_t             vocab_size;     /* of the model: ids must be below                       */
     bool                keep_untargeted; /* evaluation per record: a record without targets stays */
+    bool                training;        /* weights of data sets and `deduplicate` count          */
 } ql_corpus_options;
 
 /* Reads and tokenises. QL_DATA: FILE:LINE and the cure. `prompt_only` records are refused. */

@@ -1,4 +1,5 @@
 /* Conversations. They need the model's chat template, which this version cannot render yet. */
+#include "worker/data/conversation.h"
 #include "worker/data/record.h"
 
 #define REFUSAL                                                                                                        \
@@ -20,8 +21,11 @@ static bool claims_conversations(const ql_json *record, const ql_field_names *f)
 }
 
 static ql_err refuse_conversations(const ql_json *record, const ql_field_names *f, ql_record *out) {
-    (void)record, (void)f, (void)out;
-    return ql_fail(QL_DATA, "record format conversations: " REFUSAL);
+    (void)f, (void)out;
+    ql_str messages = {0};
+    ql_err e = ql_err_prefix(ql_conversation_messages(record, &messages), "record format conversations");
+    ql_str_free(&messages);
+    return ql_bad(e) ? e : ql_fail(QL_DATA, "record format conversations: " REFUSAL);
 }
 
 const ql_record_format ql_format_messages = {"messages", true, claims_messages, refuse_messages};

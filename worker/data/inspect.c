@@ -152,6 +152,7 @@ static void put_summary(page *p) {
                   "records   %lld, of which %zu used, %lld truncated; dropped: %lld too long, %lld without targets\n",
                   (long long)c->records, c->documents, (long long)c->truncated, (long long)c->dropped_long,
                   (long long)c->without_targets);
+    if (c->duplicates > 0) ql_str_printf(&p->text, "          left out as like another: %lld\n", (long long)c->duplicates);
     ql_str_printf(&p->text, "rows      %lld of %lld tokens, %.2f %% full, %.1f documents a row\n", (long long)r->rows,
                   (long long)r->max_length, percent(r->tokens, r->rows * r->max_length),
                   r->rows ? (double)c->documents / (double)r->rows : 0.0);

@@ -11,12 +11,16 @@ typedef struct {
 } search;
 
 /* False: the file cannot be read as it once was. */
-static bool search_file(search *s, const char *path, const ql_reader_options *how) {
+static bool search_file(search *s, const char *path, const ql_reader_options *how, int64_t *left) {
     ql_reader reader;
     ql_span   span;
     bool      more = true;
     if (ql_bad(ql_reader_open(path, how, &reader))) return false;
     while (s->found < s->n && more) {
+        if ((*left)-- == 0) {
+            more = false;
+            break;
+        }
         if (ql_bad(ql_reader_next(&reader, &span, &more))) break;
         if (more && s->record[s->found] == s->at++) s->place[s->found++] = ql_format("%s:%zu", path, span.line);
         ql_reader_release(&reader);
@@ -29,8 +33,9 @@ static bool search_set(search *s, const ql_dataset_spec *d, const ql_config *c) 
     ql_reader_options how = ql_reader_options_of(d, c);
     ql_file_list      files;
     if (ql_bad(ql_files_of(d->path, &files))) return false;
-    bool good = true;
-    for (size_t i = 0; i < files.count && s->found < s->n && good; i++) good = search_file(s, files.path[i], &how);
+    bool    good = true;
+    int64_t left = ql_dataset_max_records(d);
+    for (size_t i = 0; i < files.count && left > 0 && s->found < s->n && good; i++) good = search_file(s, files.path[i], &how, &left);
     ql_file_list_free(&files);
     return good;
 }
