@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # usage: test_template_tool.sh BIN_FOLDER
 # qlora template: where the template of a folder is found, what it gets, and what is refused.
+# shellcheck source=tests/support/shell.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../support/shell.sh" "$1"
 model=$scratch/model
 mkdir -p "$model/additional_chat_templates"
