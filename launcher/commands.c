@@ -90,6 +90,7 @@ static const ql_option submit_options[] = {
     {"--no-requeue", NULL, "one start", .kind = QL_ARG_FLAG},
     {"--chain", "K", "where requeueing is not allowed: up to K jobs, one after the other", .kind = QL_ARG_WHOLE, .low = 2, .high = 1000},
     {"--dry-run", NULL, "prints the script; nothing else happens", .kind = QL_ARG_FLAG},
+    {"--allow-root", NULL, "submit as root outside a container although mpirun starts the ranks", .kind = QL_ARG_FLAG},
     {"--output-script", "FILE", "writes the script there instead of submitting it", .kind = QL_ARG_TEXT},
     {0},
 };

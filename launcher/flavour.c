@@ -256,10 +256,10 @@ void ql_mpi_set_environment(const ql_mpi *m, const ql_hosts *hosts) {
 ql_err ql_mpi_check(const ql_mpi *m, int64_t n_ranks, const ql_hosts *hosts) {
     int64_t slots = ql_hosts_slots(hosts);
     if (hosts->count == 0) return ql_ok();
-    QL_CHECK(n_ranks <= slots, QL_USAGE, "qlora run: -n is %lld, but the hosts have %lld slot%s; name more, as HOST:N", (long long)n_ranks,
+    QL_CHECK(n_ranks <= slots, QL_USAGE, "-n is %lld, but the hosts have %lld slot%s; name more, as HOST:N", (long long)n_ranks,
              (long long)slots, slots == 1 ? "" : "s");
     for (size_t i = 1; i < hosts->count && m->flavour->even_only; i++)
-        QL_CHECK(hosts->host[i].slots == hosts->host[0].slots, QL_USAGE, "qlora run: %s wants the same number of slots on every host", m->version);
+        QL_CHECK(hosts->host[i].slots == hosts->host[0].slots, QL_USAGE, "%s wants the same number of slots on every host", m->version);
     return ql_ok();
 }
 

@@ -47,7 +47,7 @@ static ql_err bad_slots(const char *where, const char *text, size_t n) {
 /* ---- a,b:2,c ---- */
 
 static ql_err read_list(const char *list, ql_hosts *h) {
-    static const char where[] = "qlora run: --hosts";
+    static const char where[] = "--hosts";
     for (const char *at = list;; at++) {
         size_t      n = strcspn(at, ",");
         const char *colon = memchr(at, ':', n);
@@ -114,7 +114,7 @@ static ql_err read_file(const char *file, ql_hosts *h) {
 
 ql_err ql_hosts_read(const char *list, const char *file, ql_hosts *out) {
     *out = (ql_hosts){0};
-    QL_CHECK(!list || !file, QL_USAGE, "qlora run: --hosts and --hostfile exclude each other");
+    QL_CHECK(!list || !file, QL_USAGE, "--hosts and --hostfile exclude each other");
     if (list) return read_list(list, out);
     return file ? read_file(file, out) : ql_ok();
 }

@@ -61,12 +61,17 @@ static void choose_times(const ql_arguments *a, const char *output_dir, ql_batch
     if (b->lead != lead) ql_warn("that would be %" PRId64 " s; half of --time is taken instead, and Slurm may ask up to 60 s earlier; give it more time", lead);
 }
 
+static bool submits(const ql_arguments *a) {
+    return !ql_arguments_value(a, "--dry-run") && !ql_arguments_value(a, "--output-script");
+}
+
 static ql_err write_script(const ql_arguments *a, const ql_config *c, ql_str *script) {
     char  **rest = a->word + a->first_rest, *folder = NULL, *worker = NULL;
     ql_batch b = {.arguments = a, .config = rest[0], .output_dir = c->output_dir, .settings = rest + 1, .n_settings = a->count - a->first_rest - 1};
     ql_err   e = ql_submit_check_text("output_dir", c->output_dir);
     if (!ql_bad(e)) e = find_places(&folder, &worker);
     if (!ql_bad(e)) e = choose_launcher(a, &b.with_mpirun);
+    if (!ql_bad(e) && b.with_mpirun && submits(a)) e = ql_allow_root(a); /* sbatch passes our environment on */
     if (!ql_bad(e)) {
         choose_times(a, c->output_dir, &b);
         b.folder = folder;

@@ -98,6 +98,25 @@ static void the_latest_start_wins(void **state) {
     ql_claim_close(&old);
 }
 
+static void how_a_start_ended(void **state) {
+    (void)state;
+    ql_claim old = claim_of_a_node_that_was_cut_off();
+    ql_str   text = {0};
+    assert_false(has("run/outcome"));
+    ok(ql_claim_note_end(&old, "stopped", 12));
+    char *path = ql_path_join(scratch("out"), "run/outcome");
+    ok(ql_file_read(path, 100, &text));
+    assert_string_equal(text.data, "stopped 12\n");
+    ql_claim young = take(2);
+    assert_false(has("run/outcome")); /* it said nothing of this start */
+    refused(ql_claim_note_end(&old, "done", 20), QL_TEMP, "another start (generation 2");
+    assert_false(has("run/outcome"));
+    ql_str_free(&text);
+    free(path);
+    ql_claim_close(&young);
+    ql_claim_close(&old);
+}
+
 /* Two that read the same number at the same time, without locks: the one that wrote last has it. */
 static void the_same_number_twice(void **state) {
     (void)state;
@@ -204,7 +223,7 @@ int main(void) {
         TEST(the_latest_start_wins),            TEST(the_same_number_twice),
         TEST(a_number_by_hand),                 TEST(what_is_no_number_begins_anew),
         TEST(only_what_is_fit_to_print_is_shown), TEST(a_folder_that_is_gone),
-        TEST(only_litter_of_the_dead_goes),
+        TEST(only_litter_of_the_dead_goes), TEST(how_a_start_ended),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -28,15 +28,20 @@ for template in ${2:+mpirun} srun; do
 done
 record "29" "T39" time "the time is nearly up: saved, requeued, goes on at the exact step" "a minute's limit, 55 s before: $figure"
 
-# ---- where requeueing is not allowed ----
-submit "$folder" srun --no-requeue
-until_step "$folder/out" 19
-scancel -b -s USR1 "$job"
-until_over "no requeue" "$job" FAILED
-logged "no requeue: said" "job $job: is not requeued: Slurm does not allow it"
-if grep -q "^To go on from step $(stopped_at) submit" "$folder/out/run/REQUEUE"; then pass "no requeue: what to do is written down"; else flunk "no requeue: there is no run/REQUEUE"; fi
-if [ "$(fact_of "$job" ExitCode)" = 85:0 ]; then pass "no requeue: 85"; else flunk "no requeue: $(fact_of "$job" ExitCode)"; fi
-record "30" "T39" no_requeue "requeueing refused, or no scontrol: run/REQUEUE says what to type, 85" "stopped at $(stopped_at)"
+# ---- where requeueing is not allowed, or there is no scontrol ----
+mkdir "$scratch/without"
+printf '#!/bin/sh\nexit 127\n' >"$scratch/without/scontrol"
+chmod +x "$scratch/without/scontrol"
+for options in "--no-requeue" "--export=ALL,PATH=$scratch/without:$PATH"; do
+  submit "$folder" srun "$options"
+  until_step "$folder/out" 19
+  scancel -b -s USR1 "$job"
+  until_over "no requeue" "$job" FAILED
+  logged "no requeue: said" "job $job: is not requeued: Slurm does not allow it"
+  if grep -q "^To go on from step $(stopped_at) submit" "$folder/out/run/REQUEUE"; then pass "no requeue: what to do is written down"; else flunk "no requeue: there is no run/REQUEUE"; fi
+  if [ "$(fact_of "$job" ExitCode)" = 85:0 ]; then pass "no requeue: 85"; else flunk "no requeue: $(fact_of "$job" ExitCode)"; fi
+done
+record "30" "T39" no_requeue "requeueing refused, and no scontrol: run/REQUEUE says what to type, 85" "stopped at $(stopped_at)"
 
 # ---- a chain: one job after the other ----
 submit "$folder" srun --no-requeue --array=1-3%1
@@ -59,6 +64,11 @@ until_over "dies" "$job" FAILED
 logged "dies: given up" "job $job: is not requeued: 3 restarts in a row have brought no newer checkpoint"
 if [ "$(restarts_of "$job")" = 3 ]; then pass "dies: three restarts"; else flunk "dies: $(restarts_of "$job") restarts"; fi
 record "27" "T41" endless "a run that dies at the same step each time: given up after three restarts without a newer checkpoint" "on from $(resumed_at)"
+export QLORA_FAULT=0:5:kill:step
+submit "$folder" srun
+until_requeued "dies before a checkpoint" "$job" 1
+logged "dies before a checkpoint: said" "job $job: goes on from step 0;"
+scancel "$job"
 export QLORA_FAULT=''
 
 # ---- refused runs are not tried again ----
@@ -70,6 +80,9 @@ write_config "$folder" 40
 submit "$folder" srun --export=ALL,PATH=/usr/bin:/bin
 until_over "no worker" "$job" FAILED
 logged "no worker: said" "qlora-worker: is not on this machine"
+submit "$folder" mpirun --export=ALL,OMPI_ALLOW_RUN_AS_ROOT=
+until_over "root without leave" "$job" FAILED
+logged "root without leave: said" "mpirun starts nothing as root"
 if [ -e "$folder/out" ]; then flunk "refused: left an output folder"; else pass "refused: nothing is left"; fi
 record "7" "T41" refused "a run that is refused (64) is not tried again" "$(fact_of "$job" ExitCode)"
 

@@ -85,7 +85,7 @@ SchedulerParameters=sched_interval=1,batch_sched_delay=0,bf_interval=1
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SlurmctldTimeout=10
-SlurmdTimeout=10
+SlurmdTimeout=${slurmd_timeout:-10}
 KillWait=5
 MinJobAge=300
 ReturnToService=2

@@ -1,0 +1,86 @@
+#include "worker/data/template/template.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/data/template/parse.h"
+#include "worker/data/template/run.h"
+
+struct ql_template {
+    jj_heap heap;
+    char *name;
+    const jj_node *body;
+    const jj_text *loop;
+    bool generation;
+};
+
+static void parse(ql_template *t, const char *text, size_t size) {
+    jj_heap *h = &t->heap;
+    size_t n;
+    h->line = 1;
+    if (size > QL_TEMPLATE_SOURCE) jj_fail(h, "a template of more than %d MiB", QL_TEMPLATE_SOURCE >> 20);
+    if (!jj_valid_utf8(text, size)) jj_fail(h, "the template is not UTF-8");
+    jj_parser p = {.h = h, .t = jj_lex(h, text, size, &n), .names = jj_dict_new(h)};
+    t->loop = jj_same_name(&p, jj_text_at(h, "loop", 4));
+    t->body = jj_parse(&p);
+    t->generation = p.generation;
+}
+
+/* Alone with setjmp, so that no variable of the caller can be lost by the jump. */
+static ql_err guarded_parse(ql_template *t, const char *text, size_t size) {
+    if (setjmp(t->heap.escape) == 0) parse(t, text, size);
+    return t->heap.verdict;
+}
+
+ql_err ql_template_parse(const char *text, size_t size, const char *name, ql_template **out) {
+    ql_template *t = QL_NEW(ql_template);
+    t->name = ql_strdup(name);
+    t->heap.name = t->name;
+    t->heap.limit = QL_TEMPLATE_MEMORY;
+    ql_err e = guarded_parse(t, text, size);
+    if (ql_bad(e)) {
+        ql_template_free(t);
+        t = NULL;
+    }
+    *out = t;
+    return e;
+}
+
+void ql_template_free(ql_template *t) {
+    if (!t) return;
+    jj_heap_free(&t->heap);
+    free(t->name);
+    free(t);
+}
+
+bool ql_template_has_generation(const ql_template *t) { return t->generation; }
+
+void ql_spans_free(ql_spans *s) {
+    free(s->at);
+    *s = (ql_spans){0};
+}
+
+static void render(const ql_template *t, const ql_json *variables, jj_run *r) {
+    jj_value v = jj_from_json(r->h, variables);
+    if (v.kind != JJ_DICT) jj_fail(r->h, "the variables of a template are an object");
+    r->variables = v.dict;
+    r->scope = jj_scope_new(r, NULL);
+    if (jj_execute(r, t->body) != JJ_GO_ON) jj_fail(r->h, "break or continue stands outside a loop");
+}
+
+static ql_err guarded_render(const ql_template *t, const ql_json *variables, jj_run *r) {
+    if (setjmp(r->h->escape) == 0) render(t, variables, r);
+    return r->h->verdict;
+}
+
+ql_err ql_template_render(const ql_template *t, const ql_json *variables, int64_t now, ql_str *text, ql_spans *spans) {
+    jj_heap heap = {.name = t->name, .line = 1, .limit = QL_TEMPLATE_MEMORY};
+    jj_buffer page = {0};
+    jj_run r = {.h = &heap, .out = &page, .page = &page, .spans = spans, .now = now, .loop = t->loop};
+    if (spans) spans->n = 0;
+    ql_err e = guarded_render(t, variables, &r);
+    text->size = 0;
+    if (!ql_bad(e)) ql_str_put(text, page.data ? page.data : "", page.size);
+    jj_heap_free(&heap);
+    return e;
+}
