@@ -1,5 +1,5 @@
 # cmake -D OUT=... -D FOLDER=... -P embed.cmake: what the templates in FOLDER have below their values, as C arrays.
-set(text "#include \"launcher/templates.h\"\n")
+set(text "#include \"launcher/submit/templates.h\"\n")
 foreach(name srun mpirun)
   file(READ ${FOLDER}/qlora-${name}.sbatch template)
   string(FIND "${template}" "# ---- nothing below" at)

@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "launcher/devices.h"
-#include "launcher/flavour.h"
+#include "launcher/mpi/flavour.h"
 #include "launcher/launcher.h"
 
 /* A configuration that cannot be read is the worker's to speak of. */

@@ -37,7 +37,7 @@ ql_err ql_options_print(const ql_options *o) {
     if (!strcmp(o->text, "--version")) {
         char library[64];
         ql_world_library(library);
-        printf("qlora-worker %s\n%s%s", QL_VERSION, library, library[0] ? "\n" : ""); /* the second line: launcher/flavour.c */
+        printf("qlora-worker %s\n%s%s", QL_VERSION, library, library[0] ? "\n" : ""); /* the second line: launcher/mpi/flavour.c */
     } else if (!strcmp(o->text, "--help-config")) {
         ql_str text = {0};
         ql_config_help(&text, false);

@@ -9,8 +9,8 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "launcher/doctor.h"
-#include "launcher/doctor_trial.h"
+#include "launcher/doctor/doctor.h"
+#include "launcher/doctor/trial.h"
 #include "tests/support/check.h"
 
 static ql_findings found(void (*look)(const ql_patient *), double seconds) {

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/doctor_text.h"
+#include "launcher/doctor/text.h"
 #include "tests/support/check.h"
 
 /* ---- mounts ---- */

@@ -8,11 +8,14 @@ page=$top/docs/troubleshooting.md
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/qlora-test.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 
-# A text of the sources a line: those that are written in pieces are put together.
-find "$top/base" "$top/kernels" "$top/collective" "$top/checkpoint" "$top/worker" "$top/launcher" -name '*.c' -exec cat {} + |
-  tr '\n' ' ' | sed -E "s/\\\\\\\\/\\x02/g; s/'\\\\?\"'//g" | # no quotes but those of texts
-  sed -E 's:/\*([^*]|\*[^/])*\*/::g; s/\\"/\x01/g; s/" *(PRI[diu]64|CURE) *"/…/g; s/([^\\])" *"/\1/g' |
-  grep -oE '"[^"]*"' | tr '\001' '"' >"$scratch/ours"
+# texts FILE: a text a line; those that are written in pieces are put together. Each file by itself, so that one with quotes that are no texts
+# (in comments, in raw strings) spoils no other.
+texts() {
+  tr '\n' ' ' <"$1" | sed -E "s/\\\\\\\\/\\x02/g; s/'\\\\?\"'//g" | # no quotes but those of texts
+    sed -E 's:/\*([^*]|\*[^/])*\*/::g; s/\\"/\x01/g; s/" *(PRI[diu]64|CURE) *"/…/g; s/([^\\])" *"/\1/g' |
+    grep -oE '"[^"]*"' | tr '\001' '"'
+}
+find "$top/base" "$top/kernels" "$top/collective" "$top/checkpoint" "$top/worker" "$top/launcher" -name '*.c' | while IFS= read -r file; do texts "$file"; done >"$scratch/ours"
 cat /usr/share/openmpi/help-*.txt >"$scratch/mpirun" 2>/dev/null || true
 
 quoted=0 missing=0

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "launcher/flavour.h"
+#include "launcher/mpi/flavour.h"
 #include "tests/support/check.h"
 
 static char folder[] = "/tmp/qlora-flavour.XXXXXX";

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launcher/policy.h"
+#include "launcher/run/policy.h"
 #include "tests/support/check.h"
 
 static double pause_;
