@@ -44,7 +44,7 @@ CONVERSATIONS = {
     "tools": {"messages": [{"role": "user", "content": "Weather?"}, CALL, {"role": "tool", "name": "weather", "content": "{\"t\": 20}"},
                            {"role": "assistant", "content": "20 degrees"}], "tools": [TOOL, TOOL], "add_generation_prompt": False},
     "parts": {"messages": [{"role": "user", "content": [{"type": "text", "text": "Look: "}, {"type": "image"}, {"type": "text", "text": "what?"}]},
-                           {"role": "assistant", "content": [{"type": "text", "text": "A cat."}], "reasoning_content": "paws"}],
+                           {"role": "assistant", "content": [{"type": "text", "text": "A cat."}], "reasoning": "paws"}],
               "add_generation_prompt": True, "enable_thinking": False},
     "wrong": {"messages": [{"role": "assistant", "content": "first"}, {"role": "assistant", "content": "again"}], "add_generation_prompt": False},
     "empty": {"messages": [], "add_generation_prompt": True},
@@ -123,9 +123,13 @@ def split_expressions(text):
         yield from made
 
 
+def usual(messages):
+    return hf._alias_reasoning_fields(hf._normalize_chat_messages(messages))
+
+
 def rendered(template, variables):
     try:
-        text, spans = hf._render_with_assistant_indices(hf._compile_jinja_template(template), variables["messages"], variables["tools"],
+        text, spans = hf._render_with_assistant_indices(hf._compile_jinja_template(template), usual(variables["messages"]), variables["tools"],
             variables["documents"], variables["add_generation_prompt"], **{k: v for k, v in variables.items() if k not in
             ("messages", "tools", "documents", "add_generation_prompt")})
     except Exception as e:
