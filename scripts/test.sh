@@ -71,7 +71,7 @@ alternatives() {
 }
 
 allow_mpirun
-jobs=(--parallel "$(nproc)")
+jobs=(--parallel $(($(nproc) * 2))) # half of them wait: for deadlines, for a scheduler, for disks
 
 plain=()
 for label in "${wanted[@]}"; do
