@@ -10,7 +10,7 @@ all=${2:-}
 worker=${QL_WORKER:-$worker}
 faulty=${QL_FAULTY:-$bin/qlora-worker-faulty}
 shim=${bin%/*}/lib/libql_fault_shim.so
-bound=900 # seconds that a run may take before it counts as hanging; a busy machine makes 120 of 2
+bound=${QL_BOUND:-900} # seconds that a run may take before it counts as hanging; a busy machine makes 120 of 2
 cd "$top" || exit 1
 
 # What a run leaves is looked for in places of its own; the names of sockets must stay short. Ranks that wait do not keep

@@ -22,7 +22,7 @@ for patch in "$@"; do
   name=$(basename "$patch" .patch) case=$(sed -n 's/^case: //p' "$patch")
   planted=$build/bin/planted_worker_$name
   read -ra arguments < <(sed -n 's/^arguments: //p' "$patch")
-  said=$(QL_WORKER=$planted QL_FAULTY=$planted QL_RECORDS=$results bash "$here/${case%/*}.sh" "$build/bin" "${arguments[@]}" 2>&1)
+  said=$(QL_BOUND=90 QL_WORKER=$planted QL_FAULTY=$planted QL_RECORDS=$results bash "$here/${case%/*}.sh" "$build/bin" "${arguments[@]}" 2>&1)
   if grep -qs "faults_$case"$'\t.*\tfailed$' "$results/faults_${case%/*}.tsv"; then
     echo "$name: seen by $case: $(grep -m1 '^FAILED' <<<"$said" | cut -c1-160)"
   else
