@@ -1,7 +1,9 @@
 /* Compressed files: the same records and lines as those of the plain file, and one line for what is wrong with them. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "tests/data/fixture.h"
 #include "tests/data/pack_file.h"
@@ -189,11 +191,29 @@ static void test_changed_while_read(void **state) {
     ql_reader_close(&r);
 }
 
+/* Its size is the same. */
+static void test_written_over_while_read(void **state) {
+    (void)state;
+    const ql_reader_options o = {"text", QL_SAMPLE_LINE};
+    const struct timespec   then[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    ql_reader   r;
+    ql_span     s;
+    bool        more = true;
+    const char *path = file_of_text(0, GOOD);
+    assert_false(ql_bad(ql_reader_open(path, &o, &r)));
+    assert_false(ql_bad(ql_reader_next(&r, &s, &more)));
+    assert_int_equal(utimensat(AT_FDCWD, path, then, 0), 0);
+    assert_int_equal(ql_reader_next(&r, &s, &more).code, QL_DATA);
+    assert_non_null(strstr(ql_err_text(), "was changed while"));
+    ql_reader_close(&r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_as_plain),  cmocka_unit_test(test_windows_and_members), cmocka_unit_test(test_cut_off),
         cmocka_unit_test(test_line_of_damage), cmocka_unit_test(test_what_follows),        cmocka_unit_test(test_what_is_inside),
         cmocka_unit_test(test_bombs),          cmocka_unit_test(test_large_windows),       cmocka_unit_test(test_changed_while_read),
+        cmocka_unit_test(test_written_over_while_read),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }

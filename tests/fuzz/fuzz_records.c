@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "tests/fuzz/common.h"
+#include "worker/data/conversation.h"
 #include "worker/data/inspect.h"
 
 static const char *const seed[] = {
@@ -15,6 +16,8 @@ static const char *const seed[] = {
     "  {\"instruction\": \"Add\", \"input\": \"1, 2\", \"output\": \"}],[{\"}, "
     "{\"instruction\":\"a\",\"output\":\"b\"}\n]\n",
     "{\"text\": \"plain\\u0000text\", \"n\": true}\n{\"text\": \"\"}\n{\"text\": \"three\"}\n{\"text\": \"four\"}\n",
+    "{\"system\": \"s\", \"conversations\": [{\"from\": \"human\", \"value\": \"a\"}, {\"from\": \"gpt\", \"value\": \"b\"}, "
+    "{\"role\": \"tool\", \"content\": \"c\"}], \"weight\": 1}",
     "[{\"prompt\": \"p\", \"completion\": \"c\"}, {\"completion\": \"dd\", \"prompt\": \"x\\n\"}]",
 };
 
@@ -55,6 +58,24 @@ typedef struct {
     FILE *sink;
 } fixture;
 
+/* A record that is a conversation becomes a list of messages that is JSON. */
+static bool read_conversation(const uint8_t *bytes, size_t n) {
+    ql_json *record, *list;
+    ql_str messages = {0};
+    if (ql_bad(ql_json_parse((const char *)bytes, n, "record", 1, &record))) return false;
+    bool good = !ql_bad(ql_conversation_messages(record, &messages));
+    if (good) {
+        insist(!ql_bad(ql_json_parse(messages.data, messages.size, "messages", 1, &list)), "messages that are not JSON");
+        insist(ql_json_is(list, QL_JSON_ARRAY) && ql_json_size(list) > 0, "no messages");
+        ql_json_free(list);
+    } else {
+        insist(!strchr(ql_err_text(), '\n'), "a refusal of several lines");
+    }
+    ql_json_free(record);
+    ql_str_free(&messages);
+    return good;
+}
+
 static bool read_records(void *ctx, const uint8_t *bytes, size_t n) {
     fixture *f = ctx;
     const char *path = ql_fuzz_file("records.jsonl", bytes, n);
@@ -68,7 +89,7 @@ static bool read_records(void *ctx, const uint8_t *bytes, size_t n) {
     else
         check_corpus(&f->config, &corpus, f->tokenizer, f->sink);
     ql_corpus_free(&corpus);
-    return !ql_bad(e);
+    return !ql_bad(e) | read_conversation(bytes, n);
 }
 
 int main(int argc, char **argv) {

@@ -49,21 +49,29 @@ static ql_err skip_row(ql_reader *r, progress *p) {
 
 /* A row in the window, and how far it was read. */
 typedef struct {
-    const char *text, *end;
-    size_t      line;
+    const char *text, *end, *begin;
+    size_t      line; /* of `begin` */
 } row;
+
+static size_t line_at(const row *w, const char *text) {
+    size_t line = w->line;
+    for (const char *c = w->begin; c < text; c++) line += *c == '\n';
+    return line;
+}
 
 /* The field in quotes at w->text, to r->value. */
 static ql_err read_quoted(ql_reader *r, row *w) {
-    size_t opened = w->line;
-    for (w->text++; w->text < w->end; w->text++) {
-        if (*w->text == '"' && (++w->text == w->end || *w->text != '"')) break;
-        w->line += *w->text == '\n';
-        ql_str_put(&r->value, w->text, 1);
+    const char *opened = w->text++;
+    for (bool more = true; more;) {
+        const char *quote = memchr(w->text, '"', (size_t)(w->end - w->text));
+        if (!quote) quote = w->end;
+        more = quote + 1 < w->end && quote[1] == '"'; /* a doubled one belongs to the text */
+        ql_str_put(&r->value, w->text, (size_t)(quote - w->text) + more);
+        w->text = quote < w->end ? quote + 1 + more : w->end;
     }
-    QL_CHECK(w->text >= w->end || *w->text == r->separator, QL_DATA,
+    QL_CHECK(w->text == w->end || *w->text == r->separator, QL_DATA,
              "%s:%zu: text follows the closing quote of the field that begins in line %zu; double the quotes that belong to the text",
-             ql_reader_path(r), w->line, opened);
+             ql_reader_path(r), line_at(w, w->text), line_at(w, opened));
     return ql_ok();
 }
 
@@ -74,7 +82,7 @@ static ql_err read_field(ql_reader *r, row *w) {
     if (!end) end = w->end;
     size_t n = (size_t)(end - w->text);
     QL_CHECK(n == 0 || !memchr(w->text, '\r', n), QL_DATA,
-             "%s:%zu: a carriage return stands alone outside quotes; write line ends as LF or CRLF", ql_reader_path(r), w->line);
+             "%s:%zu: a carriage return stands alone outside quotes; write line ends as LF or CRLF", ql_reader_path(r), line_at(w, w->text));
     ql_str_put(&r->value, w->text, n);
     w->text = end;
     return ql_ok();
@@ -89,7 +97,7 @@ static ql_err find_row(ql_reader *r, row *out, bool *more) {
     const char *text = (const char *)r->source.data + r->begin;
     size_t      n = r->at - r->begin;
     if (n > 0 && text[n - 1] == '\r') n--;
-    *out = (row){text, text + n, r->line};
+    *out = (row){text, text + n, text, r->line};
     QL_TRY(ql_reader_check_text(r, text, n, r->line));
     for (size_t i = 0; i < n; i++) r->line += text[i] == '\n';
     return ql_ok();

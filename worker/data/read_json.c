@@ -36,11 +36,15 @@ static ql_err skip_element(ql_reader *r) {
     nesting n = {0};
     for (bool there = true; there;) {
         const uint8_t *data = r->source.data;
-        for (size_t end = ql_reader_farthest(r); r->at < end; r->at++) {
-            if (ends_before(&n, data[r->at])) return ql_ok();
-            r->line += data[r->at] == '\n';
+        size_t at = r->at, end = ql_reader_farthest(r);
+        for (; at < end; at++) {
+            uint8_t c = data[at];
+            if (n.in_string && !n.escaped && c != '"' && c != '\\' && c != '\n') continue; /* most bytes, and quickly */
+            if (ends_before(&n, c)) break;
+            r->line += c == '\n';
         }
-        if (r->at - r->begin > QL_RECORD_BYTES) break;
+        r->at = at;
+        if (at < end || at - r->begin > QL_RECORD_BYTES) break;
         QL_TRY(ql_reader_reach(r, &there));
     }
     return ql_ok();
