@@ -46,6 +46,12 @@ static const ql_option detokenize_options[] = {
     {"--model", "DIR", "folder with the tokenizer", .kind = QL_ARG_TEXT, .required = true},
     {0},
 };
+static const ql_option template_options[] = {
+    {"--model", "DIR", "folder with the chat template", .kind = QL_ARG_TEXT, .required = true},
+    {"--name", "NAME", "another template than the default one", .kind = QL_ARG_TEXT},
+    {"--generation-prompt", NULL, "end with what makes the model answer", .kind = QL_ARG_FLAG},
+    {0},
+};
 static const ql_option quantize_options[] = {
     {"--model", "DIR", "folder to read", .kind = QL_ARG_TEXT, .required = true},
     {"--out", "DIR", "folder to write", .kind = QL_ARG_TEXT, .required = true},
@@ -120,6 +126,10 @@ const ql_command ql_commands[] = {
     {"detokenize", "qlora detokenize --model DIR",
      "Standard input: one JSON array of ids per line. Standard output: one JSON string per line.", QL_REST_NONE, detokenize_options,
      start_worker_tool},
+    {"template", "qlora template --model DIR [--name NAME] [--generation-prompt]",
+     "Standard input: one JSON list of messages, or object with messages and other variables, per line. Standard output: the text that "
+     "the chat template makes of it, one JSON string per line.",
+     QL_REST_NONE, template_options, start_worker_tool},
     {"quantize", "qlora quantize --model DIR --out DIR [--type nf4|fp4] [--no-double-quant]",
      "Writes a model folder in 4 bits that transformers with bitsandbytes loads, and that this program loads.", QL_REST_NONE,
      quantize_options, start_worker_tool},

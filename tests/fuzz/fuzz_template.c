@@ -41,12 +41,12 @@ static bool target(void *ctx, const uint8_t *bytes, size_t n) {
     ql_str first = {0}, second = {0};
     ql_spans spans = {0};
     ql_err e = ql_template_parse((const char *)bytes, n, "T", &t);
-    if (!ql_bad(e)) e = ql_template_render(t, ctx, 1709651045, &first, &spans);
+    if (!ql_bad(e)) e = ql_template_render(t, NULL, ctx, 1709651045, &first, &spans);
     if (ql_bad(e)) {
         if (e.code != QL_DATA || strncmp(ql_err_text(), "T:", 2) != 0) abort();
     } else {
         if (!spans_fit(&spans, first.size)) abort();
-        if (ql_bad(ql_template_render(t, ctx, 1709651045, &second, &spans))) abort();
+        if (ql_bad(ql_template_render(t, NULL, ctx, 1709651045, &second, &spans))) abort();
         if (first.size != second.size || (first.size && memcmp(first.data, second.data, first.size) != 0)) abort();
     }
     ql_template_free(t);

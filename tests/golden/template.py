@@ -44,7 +44,7 @@ CONVERSATIONS = {
     "tools": {"messages": [{"role": "user", "content": "Weather?"}, CALL, {"role": "tool", "name": "weather", "content": "{\"t\": 20}"},
                            {"role": "assistant", "content": "20 degrees"}], "tools": [TOOL, TOOL], "add_generation_prompt": False},
     "parts": {"messages": [{"role": "user", "content": [{"type": "text", "text": "Look: "}, {"type": "image"}, {"type": "text", "text": "what?"}]},
-                           {"role": "assistant", "content": [{"type": "text", "text": "A cat."}], "reasoning_content": "paws"}],
+                           {"role": "assistant", "content": [{"type": "text", "text": "A cat."}], "reasoning": "paws"}],
               "add_generation_prompt": True, "enable_thinking": False},
     "wrong": {"messages": [{"role": "assistant", "content": "first"}, {"role": "assistant", "content": "again"}], "add_generation_prompt": False},
     "empty": {"messages": [], "add_generation_prompt": True},
@@ -62,7 +62,7 @@ EXPRESSIONS = """
 1e16 | 1e15 | 123456789012345680.0 | 1e22 | large | small | 0.0001 | 0.00001 | 100.0 | -0.0 | 1.0 | f | 1e100 | 3.14159 | 1_000 + 0x1F + 0b11 + 0o17 | 1_0.5
 t + 1 | t * 3 | true == 1 | 1 == 1.0 | 'a' == 1 | none == false | [1, 2] == [1, 2.0] | (1, 2) == [1, 2] | {'a': 1} == {'a': true} | 2 > 1 > 0 | 1 < 3 < 2 | 'a' < 'b'
 [1, 2] < [1, 3] | 'ä' > 'z' | not 1 | not '' and 1 | 0 or 'x' | '' and 1 | [] or {} or none | 1 in l | 9 not in l | 'ell' in s | 'a' in d | 'x' in nope | 3 in (1, 3)
-nope | nope is defined | nope | default('x') | nope or 'y' | d.nope is undefined | nope == nada | nope ~ 'z' | nope | length | nope | list | nope is iterable | nope is sequence
+nope | nope is defined | nope | default('x') | nope or 'y' | d.nope is undefined | nope == nada | nope ~ 'z' | nope | length | nope | list | nope is iterable | nope is sequence | nope | last is defined | [nil, nil] | sort | people | sort(attribute='none') | length | [] in d | d.get([]) | d[[]] is defined | 3 | indent
 nope.x | nope + 1 | nope() | nope['a'] | 1 + 'a' | 'a' + 1 | nil + 1 | l + (1,) | [1] < ['a'] | 1 / 0 | 1 // 0 | 1 % 0 | 1.0 / 0 | d.a.x.y.z | nil.x | nil.x.y | -s
 s ~ 1 ~ none ~ true ~ 1.0 ~ [1, 'a'] | 'a' 'b' "c" | 'ab' * 3 | 3 * 'ab' | [1] * 2 | 'x' * -1 | 'a\\tb\\n\\x41\\u00e4\\'\\q' | "a\\"b" | '\\101'
 mixed | d | esc | [esc] | [u] | ['\\x00\\x7f\\u200b\\u00a0'] | (1,) | () | (1, 2) | [none, true, 1.0] | {1: 'a', none: 2, 1.5: 3} | d.items() | d.keys() | d.values() | d['items']
@@ -123,9 +123,13 @@ def split_expressions(text):
         yield from made
 
 
+def usual(messages):
+    return hf._alias_reasoning_fields(hf._normalize_chat_messages(messages))
+
+
 def rendered(template, variables):
     try:
-        text, spans = hf._render_with_assistant_indices(hf._compile_jinja_template(template), variables["messages"], variables["tools"],
+        text, spans = hf._render_with_assistant_indices(hf._compile_jinja_template(template), usual(variables["messages"]), variables["tools"],
             variables["documents"], variables["add_generation_prompt"], **{k: v for k, v in variables.items() if k not in
             ("messages", "tools", "documents", "add_generation_prompt")})
     except Exception as e:

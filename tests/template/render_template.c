@@ -29,7 +29,7 @@ static ql_err render(const ql_json *job, ql_str *text, ql_spans *spans) {
     ql_template *t;
     if (!source) return ql_fail(QL_DATA, "no template");
     QL_TRY(ql_template_parse(source, n, "chat_template", &t));
-    ql_err e = ql_template_render(t, ql_json_get(job, "variables"), ql_json_int(ql_json_get(job, "now"), 0), text, spans);
+    ql_err e = ql_template_render(t, NULL, ql_json_get(job, "variables"), ql_json_int(ql_json_get(job, "now"), 0), text, spans);
     ql_template_free(t);
     return e;
 }

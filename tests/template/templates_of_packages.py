@@ -50,11 +50,11 @@ MESSAGES = {
     "developer": [turn("developer", "Rules"), turn("user", "x"), turn("assistant", "y")],
     "two systems": [turn("system", "a"), turn("system", "b"), turn("user", "c"), turn("assistant", "d")],
     "thinking": [turn("user", "Q"), turn("assistant", "<think>\nhmm\n</think>\n\nA"), turn("user", "Q2"), turn("assistant", "<think>\nok</think>B")],
-    "reasoning": [turn("user", "Q"), turn("assistant", "A", reasoning_content="because", thinking="because"), turn("user", "Q2"),
-                  turn("assistant", "B", reasoning_content="so", thinking="so")],
-    "call": [turn("user", "Weather?"), turn("assistant", "", tool_calls=[CALL]), turn("tool", "{\"t\": 20}", name="get_weather", tool_call_id="call00001"),
+    "reasoning": [turn("user", "Q"), turn("assistant", "A", reasoning_content="because"), turn("user", "Q2"),
+                  turn("assistant", "B", reasoning="so")],
+    "call": [turn("user", "Weather?"), turn("assistant", None, tool_calls=[CALL]), turn("tool", "{\"t\": 20}", name="get_weather", tool_call_id="call00001"),
              turn("assistant", "20 degrees")],
-    "calls": [turn("system", "s"), turn("user", "Weather?"), turn("assistant", "Let me see", tool_calls=[CALL, CALL_TEXT], reasoning_content="r", thinking="r"),
+    "calls": [turn("system", "s"), turn("user", "Weather?"), turn("assistant", "Let me see", tool_calls=[CALL, CALL_TEXT], thinking="r", name=None),
               turn("tool", "1", name="get_weather", tool_call_id="call00001"), turn("tool", "2", name="get_weather", tool_call_id="call00002"),
               turn("assistant", "done"), turn("user", "thanks")],
     "no content": [turn("user", "Weather?"), {"role": "assistant", "tool_calls": [CALL]}, turn("tool", {"t": [1, 2.5, None]}, name="get_weather")],
@@ -72,6 +72,7 @@ COMMON = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_to
 
 def rendered(source, variables):
     call = dict(variables)
+    call["messages"] = hf._alias_reasoning_fields(hf._normalize_chat_messages(call["messages"]))
     first = [call.pop(k) for k in ("messages", "tools", "documents", "add_generation_prompt")]
     try:
         made, spans = hf._render_with_assistant_indices(hf._compile_jinja_template(source), *first, **call)

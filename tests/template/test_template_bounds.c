@@ -12,7 +12,7 @@ static ql_err render(const char *source, size_t size, ql_str *text, ql_spans *sp
     ql_json *v;
     ok(ql_json_parse(variables, sizeof variables - 1, "variables", 1, &v));
     ql_err e = ql_template_parse(source, size, "chat_template", &t);
-    if (!ql_bad(e)) e = ql_template_render(t, v, 0, text, spans);
+    if (!ql_bad(e)) e = ql_template_render(t, NULL, v, 0, text, spans);
     ql_template_free(t);
     ql_json_free(v);
     return e;

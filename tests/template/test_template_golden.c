@@ -48,7 +48,7 @@ static void check(const char *name, const char *source, size_t size, const ql_js
     ql_str text = {0};
     ql_spans spans = {0};
     ql_err e = ql_template_parse(source, size, "chat_template", &t);
-    if (!ql_bad(e)) e = ql_template_render(t, variables, now, &text, &spans);
+    if (!ql_bad(e)) e = ql_template_render(t, NULL, variables, now, &text, &spans);
     if (ql_bad(e)) {
         assert_int_equal(e.code, QL_DATA);
         is_error(want, name);

@@ -13,6 +13,7 @@ const ql_tool *ql_tool_find(const char *name);
 
 ql_err ql_do_tokenize(int argc, char **argv);
 ql_err ql_do_detokenize(int argc, char **argv);
+ql_err ql_do_template(int argc, char **argv);
 ql_err ql_do_inspect(int argc, char **argv);
 ql_err ql_do_prepare(int argc, char **argv);
 ql_err ql_do_quantize(int argc, char **argv);

@@ -3,7 +3,7 @@
 #include "worker/tool/tool.h"
 
 static const ql_tool tools[] = {
-    {"tokenize", ql_do_tokenize}, {"detokenize", ql_do_detokenize}, {"inspect", ql_do_inspect},
+    {"tokenize", ql_do_tokenize}, {"detokenize", ql_do_detokenize}, {"template", ql_do_template}, {"inspect", ql_do_inspect},
     {"prepare", ql_do_prepare},   {"quantize", ql_do_quantize},     {"generate", ql_do_generate},
     {"rings", ql_do_rings},       {"meet", ql_do_meet},             {"checkpoints", ql_do_checkpoints},
 };

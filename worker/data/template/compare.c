@@ -89,6 +89,7 @@ bool jj_contains(jj_heap *h, jj_value container, jj_value item) {
         if (item.kind != JJ_TEXT) jj_fail(h, "a string can hold strings only, not a value of type %s", jj_kind_name(item));
         return jj_find(h, container.text, item.text, 0) != SIZE_MAX;
     }
+    if (container.kind == JJ_DICT && !jj_is_key(h, item)) jj_fail(h, "a %s cannot be the key of a dictionary", jj_kind_name(item));
     if (container.kind == JJ_DICT) return jj_dict_get(h, container.dict, item).kind != JJ_MISSING;
     const jj_list *l = jj_iterate(h, container);
     for (size_t i = 0; i < l->n; i++)

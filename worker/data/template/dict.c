@@ -80,6 +80,11 @@ jj_value jj_dict_get(jj_heap *h, const jj_dict *d, jj_value key) {
     return i == SIZE_MAX ? (jj_value){.kind = JJ_MISSING} : d->at[i].value;
 }
 
+bool jj_is_key(jj_heap *h, jj_value v) {
+    uint64_t unused;
+    return hash(h, v, &unused);
+}
+
 void jj_dict_put(jj_heap *h, jj_dict *d, jj_value key, jj_value value) {
     uint64_t hashed;
     if (!hash(h, key, &hashed)) jj_fail(h, "a %s cannot be the key of a dictionary", jj_kind_name(key));

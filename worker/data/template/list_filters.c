@@ -69,7 +69,6 @@ FILTER(first) {
 FILTER(last) {
     (void)a;
     if (jj_is_form(v, JJ_GENERATOR)) jj_fail(r->h, "last: a generator has no last item; put |list before");
-    if (v.kind == JJ_UNDEFINED) jj_fail_undefined(r->h, v);
     const jj_list *l = jj_iterate(r->h, v);
     return l->n ? l->at[l->n - 1] : jj_undefined(NULL);
 }
@@ -118,7 +117,13 @@ FILTER(dictsort) {
 FILTER(sort) {
     if (a->at[2].kind == JJ_TEXT && memchr(a->at[2].text->data, ',', a->at[2].text->size)) jj_fail(r->h, "sort: several attributes are not supported");
     const jj_list *l = jj_iterate(r->h, v);
-    return in_order(r, l, keys_of(r, l, a->at[2], jj_truth(a->at[1])), jj_truth(a->at[0]));
+    jj_value *keys = keys_of(r, l, a->at[2], jj_truth(a->at[1]));
+    for (size_t i = 0; i < l->n; i++) { /* as lists, whose items are ordered only if they are not equal */
+        jj_list *one = jj_list_new(r->h, JJ_PLAIN_LIST);
+        jj_push(r->h, one, keys[i]);
+        keys[i] = jj_of_list(one);
+    }
+    return in_order(r, l, keys, jj_truth(a->at[0]));
 }
 
 FILTER(unique) {

@@ -23,6 +23,7 @@ METHOD(list_count) {
 METHOD(list_copy) { return (void)a, jj_slice(r, self, jj_none(), jj_none(), jj_none()); }
 
 METHOD(dict_get) {
+    if (!jj_is_key(r->h, a->at[0])) jj_fail(r->h, "a %s cannot be the key of a dictionary", jj_kind_name(a->at[0]));
     jj_value v = jj_dict_get(r->h, self.dict, a->at[0]);
     if (v.kind != JJ_MISSING) return v;
     return a->at[1].kind == JJ_MISSING ? jj_none() : a->at[1];

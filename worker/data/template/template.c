@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/data/template/messages.h"
 #include "worker/data/template/parse.h"
 #include "worker/data/template/run.h"
 
@@ -60,25 +61,35 @@ void ql_spans_free(ql_spans *s) {
     *s = (ql_spans){0};
 }
 
-static void render(const ql_template *t, const ql_json *variables, jj_run *r) {
-    jj_value v = jj_from_json(r->h, variables);
+static void add_variables(jj_run *r, const ql_json *object) {
+    jj_value v = jj_from_json(r->h, object);
     if (v.kind != JJ_DICT) jj_fail(r->h, "the variables of a template are an object");
-    r->variables = v.dict;
+    for (size_t i = 0; i < v.dict->n; i++) {
+        const jj_entry *e = &v.dict->at[i];
+        bool messages = jj_text_is(e->key.text, "messages");
+        jj_dict_put(r->h, r->variables, e->key, messages ? jj_usual_messages(r->h, e->value) : e->value);
+    }
+}
+
+static void render(const ql_template *t, const ql_json *common, const ql_json *variables, jj_run *r) {
+    r->variables = jj_dict_new(r->h);
+    if (common) add_variables(r, common);
+    add_variables(r, variables);
     r->scope = jj_scope_new(r, NULL);
     if (jj_execute(r, t->body) != JJ_GO_ON) jj_fail(r->h, "break or continue stands outside a loop");
 }
 
-static ql_err guarded_render(const ql_template *t, const ql_json *variables, jj_run *r) {
-    if (setjmp(r->h->escape) == 0) render(t, variables, r);
+static ql_err guarded_render(const ql_template *t, const ql_json *common, const ql_json *variables, jj_run *r) {
+    if (setjmp(r->h->escape) == 0) render(t, common, variables, r);
     return r->h->verdict;
 }
 
-ql_err ql_template_render(const ql_template *t, const ql_json *variables, int64_t now, ql_str *text, ql_spans *spans) {
+ql_err ql_template_render(const ql_template *t, const ql_json *common, const ql_json *variables, int64_t now, ql_str *text, ql_spans *spans) {
     jj_heap heap = {.name = t->name, .line = 1, .limit = QL_TEMPLATE_MEMORY};
     jj_buffer page = {0};
     jj_run r = {.h = &heap, .out = &page, .page = &page, .spans = spans, .now = now, .loop = t->loop};
     if (spans) spans->n = 0;
-    ql_err e = guarded_render(t, variables, &r);
+    ql_err e = guarded_render(t, common, variables, &r);
     text->size = 0;
     if (!ql_bad(e)) ql_str_put(text, page.data ? page.data : "", page.size);
     jj_heap_free(&heap);

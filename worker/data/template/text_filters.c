@@ -60,7 +60,7 @@ FILTER(indent) {
     jj_text *by = indentation(r, a->at[0]);
     bool first = jj_truth(a->at[1]), blank = jj_truth(a->at[2]);
     jj_buffer closed = {0}, b = {0};
-    jj_put_text(r->h, &closed, jj_string(r->h, v));
+    jj_put_text(r->h, &closed, jj_want_text(r, v));
     jj_puts(r->h, &closed, "\n"); /* so that a last line that is empty counts */
     const jj_list *lines = jj_lines(r->h, jj_finish(r->h, &closed).text, false);
     for (size_t i = 0; i < lines->n; i++) {

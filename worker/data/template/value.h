@@ -101,6 +101,7 @@ jj_value jj_pair(jj_heap *h, jj_value a, jj_value b);
 
 jj_dict *jj_dict_new(jj_heap *h);
 jj_value jj_dict_get(jj_heap *h, const jj_dict *d, jj_value key); /* JJ_MISSING: no such key, or none that can be one */
+bool jj_is_key(jj_heap *h, jj_value v); /* whether it can be one */
 void jj_dict_put(jj_heap *h, jj_dict *d, jj_value key, jj_value value);
 jj_value jj_from_json(jj_heap *h, const ql_json *v);
 
