@@ -90,6 +90,23 @@ refused "unknown fields" 65 'fields.jsonl:1' dataset="$scratch/fields.jsonl"
 printf '{"prompt": "abc def ghi jkl mno pqr", "completion": ""}\n' >"$scratch/long.jsonl"
 refused "nothing is left to train on" 65 '' dataset="$scratch/long.jsonl" max_length=2
 refused "too long is an error" 65 'data.jsonl:1' excess_length_strategy=error max_length=8
+gzip -c "$data" | head -c -4 >"$scratch/cut.jsonl.gz"
+refused "compressed data cut off" 65 'cut.jsonl.gz:9: the gzip data end too soon' dataset="$scratch/cut.jsonl.gz"
+head -c 100000000 /dev/zero | tr '\0' '\n' | gzip -9 >"$scratch/bomb.gz"
+refused "a bomb" 65 'bomb.gz:.* more than 500 to 1' dataset="$scratch/bomb.gz"
+printf 'question,answer\na,b\nc,d,e\n' >"$scratch/ragged.csv"
+refused "a ragged row" 65 'ragged.csv:3: the row has 3 fields, the header 2' dataset="$scratch/ragged.csv"
+printf 'question,answer\na,"b\nc,d\n' >"$scratch/quote.csv"
+refused "a quote left open" 65 'quote.csv:2: the quote that begins a field here is not closed' dataset="$scratch/quote.csv"
+cp "$data" "$scratch/data.txt"
+refused "JSON Lines as text" 65 'data.txt:1: holds JSON Lines' dataset="$scratch/data.txt"
+refused "a pattern without a match" 65 'no file matches this pattern' dataset="$scratch/*.parquet"
+mkdir "$scratch/set" && cp "$data" "$scratch/set/a.jsonl" && ln -s ../set "$scratch/set/again"
+refused "a folder without end" 65 'set/again: is a symbolic link to a folder above it' dataset="$scratch/set"
+rm "$scratch/set/again" && mkfifo "$scratch/set/b.jsonl"
+refused "a pipe in a folder" 65 'set/b.jsonl: ' dataset="$scratch/set"
+printf '{"conversations": [{"from": "alien", "value": "x"}]}\n' >"$scratch/who.jsonl"
+refused "an unknown role" 65 'who.jsonl:1: .*message 1 is from "alien"' dataset="$scratch/who.jsonl"
 
 # ---- configuration and output ----
 refused "unknown key" 64 'learning_rat.*learning_rate' learning_rat=1
