@@ -12,12 +12,9 @@ if [ "$(digest other-seed)" != "$(digest plain)" ]; then pass "another seed: oth
 same three-rows-at-a-time plain 1 per_device_train_batch_size=3
 same recomputing plain 1 gradient_checkpointing=true
 QL_EMU_STREAMS=deferred same deferred plain 1
-QL_EMU_STREAMS=deferred same deferred-one-row plain 1 per_device_train_batch_size=1
 QL_EMU_ORDER=1 same reverse plain 1
-QL_EMU_ORDER=5 same at-random plain 1
 QL_EMU_DEVICES=2 same two-gpus plain 2
 QL_EMU_DEVICES=2 QL_EMU_STREAMS=deferred same two-gpus-deferred plain 2
-QL_EMU_DEVICES=3 same three-gpus plain 3 per_device_train_batch_size=1
 QL_EMU_DEVICES=4 QL_EMU_STREAMS=deferred same four-gpus-deferred plain 4
 QL_EMU_DEVICES=1 same two-ranks-on-one-gpu plain 2
 QL_EMU_DEVICES=2 QL_EMU_MEMORY=16GiB,24GiB same unequal-memory plain 2
@@ -47,6 +44,9 @@ for first in "$total" auto; do
 done
 unset QL_EMU_STREAMS
 if [ "$all" = all ]; then
+  QL_EMU_STREAMS=deferred same deferred-one-row plain 1 per_device_train_batch_size=1
+  QL_EMU_ORDER=5 same at-random plain 1
+  QL_EMU_DEVICES=3 same three-gpus plain 3 per_device_train_batch_size=1
   for ranks in 1 2 3 4; do
     for streams in immediate deferred; do
       for rows in 1 2 5; do
