@@ -17,9 +17,9 @@
 #include "launcher/child.h"
 #include "launcher/run/workers.h"
 
-/* Of a child that was asked to end; of workers here before those elsewhere are told; between two looks for workers; of an mpirun whose workers are gone:
+/* Of a child that was asked to end; of workers here before those elsewhere are told; between two looks for workers; of an mpirun that starts none, and of one whose workers are gone:
  * over two machines it needs four. */
-enum { ANSWER_SECONDS = 5, FAR_SECONDS = 3, LOOK_SECONDS = 5, START_SECONDS = 60, GONE_SECONDS = 20 };
+enum { ANSWER_SECONDS = 5, FAR_SECONDS = 3, LOOK_SECONDS = 5, START_SECONDS = 60, NEVER_SECONDS = 300, GONE_SECONDS = 20 };
 
 typedef struct {
     const ql_start *start;
@@ -108,7 +108,9 @@ static void look_for_workers(attendance *a) {
     a->looked = now;
     int count = ql_workers_count(0);
     a->seen |= count > 0;
-    if (!a->seen || count > 0) a->gone = 0;
+    bool never = !a->seen && !a->start->has_far && now - a->started > NEVER_SECONDS; /* mpirun itself hangs, or was stopped */
+    if (never) end_child(a);
+    else if (!a->seen || count > 0) a->gone = 0;
     else if (a->gone == 0) a->gone = now;
     else if (now - a->gone >= GONE_SECONDS) end_child(a);
 }
@@ -127,7 +129,7 @@ static void act(attendance *a) {
 
 static void attend(attendance *a) {
     while (!a->ended) {
-        bool          hurries = a->asked || a->patience > 0 || (a->start->is_mpirun && !a->seen);
+        bool          hurries = a->asked || a->patience > 0 || (a->start->is_mpirun && !a->seen && ql_seconds() - a->started < START_SECONDS);
         struct pollfd ready[] = {{.fd = a->requests->fd, .events = POLLIN},
                                  {.fd = ql_relay_reads(a->said) ? a->said->from : -1, .events = POLLIN},
                                  {.fd = ql_relay_writes(a->said) ? STDERR_FILENO : -1, .events = POLLOUT}};
