@@ -159,9 +159,21 @@ void ql_arguments_free(ql_arguments *a) {
     *a = (ql_arguments){0};
 }
 
-bool ql_option_has_value(const ql_command *c, const char *option) {
-    const ql_option *o = option_named(c, option, strlen(option));
-    return o && o->kind != QL_ARG_FLAG;
+static bool is_among(const char *word, const char *const *names, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(word, names[i])) return true;
+    return false;
+}
+
+size_t ql_arguments_pass_on(const ql_arguments *a, const char *const *ours, size_t n_ours, char **words, size_t n) {
+    for (size_t i = 0; i < a->first_rest; i++) {
+        const ql_option *o = option_named(a->command, a->word[i], strlen(a->word[i]));
+        bool             passes = !is_among(a->word[i], ours, n_ours), valued = o->kind != QL_ARG_FLAG;
+        if (passes) words[n++] = a->word[i];
+        if (valued && passes) words[n++] = a->word[i + 1];
+        i += valued;
+    }
+    return n;
 }
 
 const char *ql_arguments_value(const ql_arguments *a, const char *option) {

@@ -40,7 +40,8 @@ QL_RESULT ql_arguments_read(const ql_command *command, char **words, size_t n, q
 void      ql_arguments_free(ql_arguments *a);
 /* The value of an option, or NULL. */
 const char *ql_arguments_value(const ql_arguments *a, const char *option);
-bool        ql_option_has_value(const ql_command *c, const char *option);
+/* Copies the options with their values into `words` from n on, but for those named in `ours`, and returns the new n. Words are borrowed. */
+size_t      ql_arguments_pass_on(const ql_arguments *a, const char *const *ours, size_t n_ours, char **words, size_t n);
 void        ql_command_help(const ql_command *command);
 
 /* The path of qlora-worker: beside this program, else in PATH. Caller frees. */

@@ -48,24 +48,16 @@ static ql_err plan_here(const ql_arguments *a) {
 
 /* ---- on other machines: the worker of each rank looks at its own ---- */
 
-static bool is_for_us(const char *word) {
-    return !strcmp(word, "-n") || !strcmp(word, "--hosts") || !strcmp(word, "--hostfile") || !strcmp(word, "--allow-root");
-}
-
 /* A worker that plans, and what of `a` it knows. */
 static char **worker_words(const ql_arguments *a, char *worker) {
-    static char plan[] = "--plan";
+    static const char *const ours[] = {"-n", "--hosts", "--hostfile", "--allow-root"};
+    static char              plan[] = "--plan";
     char      **words = QL_NEW_ARRAY(char *, a->count + 3);
     size_t      n = 0;
     words[n++] = worker;
     words[n++] = plan;
-    for (size_t i = 0; i < a->count; i++) {
-        bool option = i < a->first_rest, ours = option && is_for_us(a->word[i]);
-        bool valued = option && ql_option_has_value(a->command, a->word[i]);
-        if (!ours) words[n++] = a->word[i];
-        if (valued && !ours) words[n++] = a->word[i + 1];
-        i += valued;
-    }
+    n = ql_arguments_pass_on(a, ours, QL_LEN(ours), words, n);
+    for (size_t i = a->first_rest; i < a->count; i++) words[n++] = a->word[i];
     return words;
 }
 

@@ -17,8 +17,8 @@
 #include "launcher/child.h"
 #include "launcher/run/workers.h"
 
-/* Of a child that was asked to end; of workers here before those elsewhere are told; between two looks for workers; of an mpirun that starts none, and of one whose workers are gone:
- * over two machines it needs four. */
+/* How long is waited: for a child that was asked to end; for workers here before those elsewhere are told; between two looks for workers, at the
+ * start of a run less; for an mpirun that starts none; for one whose workers are gone (over two machines it needs four). */
 enum { ANSWER_SECONDS = 5, FAR_SECONDS = 3, LOOK_SECONDS = 5, START_SECONDS = 60, NEVER_SECONDS = 300, GONE_SECONDS = 20 };
 
 typedef struct {

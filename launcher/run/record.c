@@ -109,19 +109,19 @@ static ql_err read_answer(const char *output_dir, const ql_answer *a, int64_t *s
     return ql_ok();
 }
 
-static ql_err newest_good(const char *output_dir, const char *worker, int64_t *step) {
+ql_err ql_record_newest(const char *output_dir, const char *worker, int64_t *step) {
     enum { SECONDS = 600 }; /* as long as a save may stand still */
     const char *argv[] = {worker, "--do", "checkpoints", "--newest", "--json", "--", output_dir, NULL};
     ql_answer   answer;
-    ql_err      e = ql_child_ask(argv, SECONDS, &answer);
+    *step = QL_NO_STEP;
+    ql_err e = ql_child_ask(argv, SECONDS, &answer);
     if (!ql_bad(e)) e = read_answer(output_dir, &answer, step);
     ql_answer_free(&answer);
     return e;
 }
 
-ql_err ql_record_read(const char *output_dir, const char *worker, bool verify, ql_record *out) {
+void ql_record_read(const char *output_dir, ql_record *out) {
     char *run = ql_path_join(output_dir, "run");
-    *out = (ql_record){done_marks(run), generation_in(run), last_step(output_dir), QL_NO_STEP};
+    *out = (ql_record){done_marks(run), generation_in(run), last_step(output_dir)};
     free(run);
-    return verify ? newest_good(output_dir, worker, &out->checkpoint) : ql_ok();
 }

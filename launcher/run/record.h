@@ -9,9 +9,9 @@ typedef struct {
     uint64_t done;       /* differs from what it was as soon as a run comes to its end: changes of run/DONE-N */
     int64_t  generation; /* how many starts took the folder; 0: none                                          */
     int64_t  step;       /* the last that metrics.jsonl knows; QL_NO_STEP: none                                */
-    int64_t  checkpoint; /* the newest that can be gone on from, its digests verified; QL_NO_STEP: none        */
 } ql_record;
 
-/* `verify`: ask `worker` for the newest good checkpoint, too; without, `checkpoint` is QL_NO_STEP. A folder that is not there has
- * none of all this. */
-QL_RESULT ql_record_read(const char *output_dir, const char *worker, bool verify, ql_record *out);
+/* A folder that is not there has none of all this. */
+void ql_record_read(const char *output_dir, ql_record *out);
+/* The step of the newest checkpoint that can be gone on from, its digests verified by `worker`; QL_NO_STEP: none. Reads all of it. */
+QL_RESULT ql_record_newest(const char *output_dir, const char *worker, int64_t *step);

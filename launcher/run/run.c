@@ -78,12 +78,13 @@ static bool may_use_devices(const ql_arguments *a, const ql_recipe *r) {
 }
 
 /* -n, or the slots of all hosts, or one for each accelerator that works, or one. */
-static ql_err choose_workers(const ql_arguments *a, const ql_recipe *r, const char *worker, const ql_hosts *hosts, int64_t *n_ranks) {
+static ql_err choose_workers(const ql_arguments *a, const ql_recipe *recipe, const char *worker, ql_run *r) {
     const char *given = ql_arguments_value(a, "-n");
-    int64_t     usable = 0;
-    if (hosts->count == 0 && may_use_devices(a, r)) QL_TRY(ql_devices_take(worker, &usable));
-    *n_ranks = hosts->count > 0 ? ql_hosts_slots(hosts) : ql_max(usable, 1);
-    return !given || ql_value_whole(given, n_ranks) ? ql_ok() : ql_fail(QL_USAGE, "qlora run: -n is '%s'", given);
+    int64_t     usable = 0; /* here: those of other machines are not ours to look at */
+    if (r->hosts.count == 0 && may_use_devices(a, recipe)) QL_TRY(ql_devices_take(worker, &usable));
+    r->on_devices = usable > 0;
+    r->n_ranks = r->hosts.count > 0 ? ql_hosts_slots(&r->hosts) : ql_max(usable, 1);
+    return !given || ql_value_whole(given, &r->n_ranks) ? ql_ok() : ql_fail(QL_USAGE, "qlora run: -n is '%s'", given);
 }
 
 ql_err ql_allow_root(const ql_arguments *a) {
@@ -98,26 +99,16 @@ ql_err ql_allow_root(const ql_arguments *a) {
 
 /* ---- the start ---- */
 
-/* Those of ours, which no worker knows. Each has a value or not. */
-static bool is_for_us(const char *word) {
-    static const char *const names[] = {"-n", "--hosts", "--hostfile", "--jobs", "--allow-root", "--dry-run", "--json"};
-    for (size_t i = 0; i < QL_LEN(names); i++)
-        if (!strcmp(word, names[i])) return true;
-    return false;
-}
+/* Options of ours, which no worker knows. */
+static const char *const ours[] = {"-n", "--hosts", "--hostfile", "--jobs", "--allow-root", "--dry-run", "--json"};
 
 /* A worker, its options, one configuration, KEY=VALUEs. */
 static char **worker_words(const ql_arguments *a, const ql_recipe *r, const char *worker, bool again) {
     static char resume[] = "resume_from_checkpoint=auto"; /* false, or a folder, was for the first start */
     char      **words = QL_NEW_ARRAY(char *, a->count + 5);
-    size_t n = 0;
+    size_t      n = 0;
     words[n++] = (char *)(uintptr_t)worker;
-    for (size_t i = 0; i < a->first_rest; i++) {
-        bool ours = is_for_us(a->word[i]), valued = ql_option_has_value(a->command, a->word[i]);
-        if (!ours) words[n++] = a->word[i];
-        if (valued && !ours) words[n++] = a->word[i + 1];
-        i += valued;
-    }
+    n = ql_arguments_pass_on(a, ours, QL_LEN(ours), words, n);
     words[n++] = (char *)(uintptr_t)r->path;
     for (size_t i = 0; i < r->n_overrides; i++) words[n++] = r->overrides[i];
     if (again) words[n++] = resume;
@@ -139,11 +130,10 @@ static ql_err prepare_mpi(const char *worker, ql_run *r) {
 static ql_err prepare(const ql_arguments *a, const ql_recipe *recipe, const char *worker, ql_run *r) {
     const ql_config *c = &recipe->config;
     QL_TRY(ql_hosts_read(ql_arguments_value(a, "--hosts"), ql_arguments_value(a, "--hostfile"), &r->hosts));
-    QL_TRY(choose_workers(a, recipe, worker, &r->hosts, &r->n_ranks));
+    QL_TRY(choose_workers(a, recipe, worker, r));
     QL_CHECK(c->min_ranks <= r->n_ranks, QL_USAGE, "%s: min_ranks is %" PRId64 ", and there are %" PRId64 " workers", recipe->path, c->min_ranks,
              r->n_ranks);
     r->min_ranks = c->min_ranks > 0 ? c->min_ranks : r->n_ranks;
-    r->on_devices = may_use_devices(a, recipe) && r->hosts.count == 0; /* those of other machines are not ours to look at */
     if (needs_mpirun(r)) QL_TRY(ql_allow_root(a));
     ql_environment_check(geteuid() == 0 && !ql_in_container());
     if (ql_progress_is_bar()) setenv("QLORA_TERMINAL", "1", 1);

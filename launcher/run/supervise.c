@@ -6,8 +6,8 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "launcher/run/attend.h"
 #include "launcher/devices.h"
+#include "launcher/run/attend.h"
 #include "launcher/run/diagnosis.h"
 #include "launcher/run/policy.h"
 #include "launcher/run/record.h"
@@ -16,8 +16,8 @@ typedef struct {
     const ql_run *run;
     ql_requests  *requests;
     ql_policy     policy;
-    int64_t       n_ranks;    /* of the next start */
-    bool          goes_on;    /* it has something to go on from: what an earlier one began */
+    int64_t       n_ranks; /* of the next start */
+    bool          goes_on; /* it has something to go on from: what an earlier one began */
     ql_relay      said;    /* by the last one   */
     ql_ending     ending;
     ql_decision   decision;
@@ -50,7 +50,7 @@ static bool is_clear(const ql_ending *e) {
 static void judge(supervision *s, const ql_record *before, int status) {
     const ql_run *r = s->run;
     ql_record     now;
-    (void)!ql_bad(ql_record_read(r->output_dir, r->words[0], false, &now));
+    ql_record_read(r->output_dir, &now);
     s->goes_on |= now.generation != before->generation;
     s->ending = (ql_ending){.status = status,
                             .is_done = now.done != before->done,
@@ -58,17 +58,14 @@ static void judge(supervision *s, const ql_record *before, int status) {
                             .step = now.step,
                             .checkpoint = QL_NO_STEP,
                             .words = s->said.n_words > 0 ? s->said.words[0] : ""};
-    if (!is_clear(&s->ending)) {
-        if (ql_bad(ql_record_read(r->output_dir, r->words[0], true, &now))) ql_warn("%s", ql_err_text());
-        s->ending.checkpoint = now.checkpoint;
-    }
+    if (!is_clear(&s->ending) && ql_bad(ql_record_newest(r->output_dir, r->words[0], &s->ending.checkpoint))) ql_warn("%s", ql_err_text());
     s->decision = ql_policy_decide(&s->policy, &s->ending, &s->pause);
 }
 
 static ql_err start_and_judge(supervision *s) {
     ql_record before;
     int       status;
-    QL_TRY(ql_record_read(s->run->output_dir, s->run->words[0], false, &before));
+    ql_record_read(s->run->output_dir, &before);
     QL_TRY(start_once(s, &status));
     judge(s, &before, status);
     return ql_ok();
@@ -97,12 +94,11 @@ static void say_restart(const supervision *s) {
     free(failure);
 }
 
-/* A device that does not work any more would end the next start like this one. */
+/* A device that does not work any more would end the next start like this one; and where all are gone, a CPU would come to other bits. */
 static ql_err choose_ranks(supervision *s) {
     ql_devices d;
     if (!s->run->on_devices) return ql_ok();
     QL_TRY(ql_devices_look(s->run->words[0], &d));
-    if (d.usable + d.unusable == 0) return ql_ok(); /* the CPU computes */
     ql_devices_hide_unusable(&d);
     s->n_ranks = ql_min(s->run->n_ranks, d.usable);
     bool few = s->n_ranks < s->run->n_ranks, enough = s->n_ranks >= s->run->min_ranks;
@@ -131,8 +127,8 @@ static int our_status(int status) {
 static ql_err end_as_said(const supervision *s, int code, int *status) {
     *status = code;
     const char *sentence = code == QL_STOPPED ? s->said.stopped : s->said.n_words > 0 ? s->said.words[0] : NULL;
-    if (!uses_mpirun(s) || !sentence || code == 0) return ql_ok();
-    return ql_fail((ql_code)code, "%s", sentence);
+    if (!uses_mpirun(s) || code == 0) return ql_ok();
+    return ql_fail((ql_code)code, "%s", sentence ? sentence : "the workers were ended before they could say why; run the same command to go on");
 }
 
 static ql_err give_up(const supervision *s) {

@@ -13,7 +13,7 @@ typedef struct {
     int64_t      n_ranks;
     int64_t      min_ranks;    /* with how many it may go on when devices fail                               */
     int          max_restarts; /* in a row without progress                                                  */
-    bool         on_devices;   /* may have accelerators here: looked at again before each further start      */
+    bool         on_devices;   /* has accelerators here: looked at again before each further start           */
     bool         saves;        /* trains; else it is started once, and its end is the end                    */
 } ql_run;
 

@@ -68,19 +68,13 @@ static int64_t at_work(const sweep *s) {
 
 /* qlora run OPTIONS CONFIG KEY=VALUE... */
 static char **words_for(const sweep *s, const ql_recipe *r) {
-    static char       qlora[] = "qlora", run[] = "run";
-    const ql_command *c = s->arguments->command;
-    char            **words = QL_NEW_ARRAY(char *, s->arguments->count + 4);
-    size_t            n = 0;
+    static const char *const ours[] = {"--jobs", "--json"};
+    static char              qlora[] = "qlora", run[] = "run";
+    char                   **words = QL_NEW_ARRAY(char *, s->arguments->count + 4);
+    size_t                   n = 0;
     words[n++] = qlora;
     words[n++] = run;
-    for (size_t i = 0; i < s->arguments->first_rest; i++) {
-        char *word = s->arguments->word[i];
-        bool  ours = !strcmp(word, "--jobs") || !strcmp(word, "--json"), valued = ql_option_has_value(c, word);
-        if (!ours) words[n++] = word;
-        if (valued && !ours) words[n++] = s->arguments->word[i + 1];
-        i += valued;
-    }
+    n = ql_arguments_pass_on(s->arguments, ours, QL_LEN(ours), words, n);
     words[n++] = (char *)(uintptr_t)r->path;
     for (size_t i = 0; i < r->n_overrides; i++) words[n++] = r->overrides[i];
     return words;

@@ -12,7 +12,13 @@ for word in "$@"; do
   case $word in
     output_dir=*) out=${word#output_dir=} ;;
     --do) exec "$QL_FAULTY" "$@" ;;
-    --probe) [ -z "${QL_PROBE:-}" ] || exec cat "$QL_PROBE" ;;
+    --probe)
+      if [ -n "${QL_PROBE:-}" ]; then
+        head -n 1 "$QL_PROBE"
+        [ "$(wc -l <"$QL_PROBE")" = 1 ] || sed -i 1d "$QL_PROBE" # the next time the next line
+        exit 0
+      fi
+      ;;
   esac
 done
 starts=$(head -n 1 "$out/run/generation" 2>/dev/null || echo 0)
@@ -49,18 +55,18 @@ gives_up() {
 undisturbed
 
 # ---- one fault, and on ----
-launch killed 2 1:17:kill
+launch killed 2 1:17:saved=10,1:17:kill:step
 comes_through killed 1
 expect_line "killed: from where" 'qlora: warning: starting them again from step 10, in 1 s \(restart 1 of 3'
 record "1" "T2" restart_killed "rank 1 killed in step 17 under qlora run: started again from step 10, same bytes" "exit status $status, $starts restart"
-launch killed 2 $'\n\n1:17:kill' resume_from_checkpoint=false # the folder's third start
+launch killed 2 $'\n\n1:17:saved=10,1:17:kill:step' resume_from_checkpoint=false # the folder's third start
 comes_through killed 1
 expect_line "killed, anew: only the first start is" 'qlora: warning: starting them again from step 10'
 if [ "$(grep -c 'resumed: .*step 10' "$scratch/err")" = 1 ]; then pass "killed, anew: resumed"; else flunk "killed, anew: not resumed"; fi
-launch killed-alone "" 0:17:segv
+launch killed-alone "" 0:17:saved=10,0:17:segv:step
 comes_through killed-alone 1
 record "2" "T2" restart_alone "a worker that is alone crashes: the same" "exit status $status, $starts restart"
-QLORA_STEP_TIMEOUT=3 launch stopped 2 1:17:stop
+QLORA_STEP_TIMEOUT=3 launch stopped 2 1:17:saved=10,1:17:stop:step
 comes_through stopped 1
 expect_line "stopped: the culprit" 'qlora: warning: the workers ended: rank 1 did not enter exchange .* exit status 75'
 record "5" "T3" restart_stopped "rank 1 stands still: the watchdogs end the run, the launcher names the culprit and starts it again, same bytes" "exit status $status, $starts restart"
@@ -98,7 +104,7 @@ real=$(command -v mpirun)
 printf '#!/usr/bin/env bash\ncase $1 in --version) exec "%s" --version ;; esac\n"%s" "$@"\nexit 0\n' "$real" "$real" >"$scratch/liar/mpirun"
 printf '#!/usr/bin/env bash\ncase $1 in --version) exec "%s" --version ;; esac\ntrap "" TERM\necho here >&2\nwhile :; do sleep 1; done\n' "$real" >"$scratch/deaf/mpirun"
 chmod +x "$scratch/liar/mpirun" "$scratch/deaf/mpirun"
-PATH=$scratch/liar:$PATH launch lied 2 1:17:kill
+PATH=$scratch/liar:$PATH launch lied 2 1:17:saved=10,1:17:kill:step
 comes_through lied 1
 expect_line "lied: is not believed" 'qlora: warning: the workers ended: .*exit status 0'
 record "4" "T22" lying_mpirun "an mpirun that returns 0 of a run that was killed: not believed, started again, same bytes" "exit status $status, $starts restart"
@@ -122,7 +128,7 @@ if [ "$all" = all ]; then
   mkdir "$scratch/stays"
   printf '#!/usr/bin/env bash\ncase $1 in --version) exec "%s" --version ;; esac\ntrap "" TERM\n"%s" "$@"\nwhile :; do sleep 1; done\n' "$real" "$real" >"$scratch/stays/mpirun"
   chmod +x "$scratch/stays/mpirun"
-  PATH=$scratch/stays:$PATH launch stays 2 $'1:17:kill\n1:27:kill' max_restarts=1
+  PATH=$scratch/stays:$PATH launch stays 2 $'1:17:saved=10,1:17:kill:step\n1:27:kill' max_restarts=1
   exits stays 0
   if [ "$(digest stays)" = "$wanted" ]; then pass "stays: same bytes"; else flunk "stays: other bytes"; fi
   record "14" "T10" staying_mpirun "an mpirun that stays though its workers are gone: ended after 20 s, started again, same bytes" "exit status $status, $starts restarts in $seconds s"
@@ -132,17 +138,20 @@ fi
 device() { printf '{"kind": "cuda", "index": %s, "name": "a", "bytes_total": 1, "bytes_free": 1%s}' "$1" "${2:+, \"problem\": \"$2\"}"; }
 export QL_PROBE=$scratch/probe
 printf '{"devices": [%s, %s], "absent": {}, "libraries": []}\n' "$(device 0)" "$(device 1 "fell off the bus")" >"$QL_PROBE"
-launch fewer 2 1:17:kill min_ranks=1
+launch fewer 2 1:17:saved=10,1:17:kill:step min_ranks=1
 comes_through fewer 1
 expect_line "fewer: says so" 'qlora: warning: cuda 1: fell off the bus; going on with 1 workers'
 if grep '"event": "start"' "$scratch/fewer/metrics.jsonl" | tail -n 1 | grep -q '"world_size": 1'; then pass "fewer: one rank"; else flunk "fewer: not one rank"; fi
 record "28" "T16" fewer_devices "a device that fails: on with fewer workers where min_ranks allows it, same bytes" "exit status $status"
-launch too-few 2 1:17:kill
+launch too-few 2 1:17:saved=10,1:17:kill:step
 gives_up too-few 75 1 'qlora: error: cuda 1: fell off the bus: 1 devices work, and 2 workers are the fewest allowed'
+printf '{"devices": [%s, %s]}\n{"devices": []}\n' "$(device 0)" "$(device 1)" >"$QL_PROBE"
+launch gone 2 1:17:saved=10,1:17:kill:step min_ranks=1
+gives_up gone 75 1 'qlora: error: a device is gone: 0 devices work, and 1 workers are the fewest allowed'
 unset QL_PROBE
 
 # ---- asked while nothing runs ----
-printf '%s\n' 1:17:kill >"$QL_FAULTS"
+printf '%s\n' 1:17:saved=10,1:17:kill:step >"$QL_FAULTS"
 for signal in INT USR1; do
   run_id=$scratch/between.$signal
   rm -rf "$scratch/between" "$scratch/err" # of the run before, which said it, too
