@@ -112,3 +112,17 @@ bool ql_value_size(const char *text, int64_t *out) {
     *out = (int64_t)(number * unit);
     return true;
 }
+
+char *ql_value_choice(const char *choices, const char *word) {
+    size_t      n = strlen(word);
+    const char *group = choices;
+    while (group && *group) {
+        size_t length = strcspn(group, " ");
+        for (const char *p = group; p < group + length; p += strcspn(p, " |") + 1) {
+            if (strcspn(p, " |") == n && !strncmp(p, word, n)) return ql_strndup(group, strcspn(group, " |"));
+        }
+        group += length;
+        group += *group == ' ';
+    }
+    return NULL;
+}

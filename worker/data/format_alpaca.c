@@ -35,4 +35,4 @@ static ql_err read(const ql_json *record, const ql_field_names *f, ql_record *ou
     return ql_record_text(record, f->output, name, &out->completion);
 }
 
-const ql_record_format ql_format_alpaca = {name, true, claims, read};
+const ql_record_format ql_format_alpaca = {"alpaca", name, true, claims, read, NULL};

@@ -13,4 +13,4 @@ static ql_err refuse(const ql_json *record, const ql_field_names *f, ql_record *
                             "chosen answers, write records of \"prompt\" and \"completion\"");
 }
 
-const ql_record_format ql_format_preference = {"chosen+rejected", true, claims, refuse};
+const ql_record_format ql_format_preference = {"preference", "chosen+rejected", true, claims, refuse, NULL};

@@ -14,4 +14,4 @@ static ql_err read(const ql_json *record, const ql_field_names *f, ql_record *ou
     return ql_record_text(record, f->answer, name, &out->completion);
 }
 
-const ql_record_format ql_format_question = {name, true, claims, read};
+const ql_record_format ql_format_question = {"question", name, true, claims, read, NULL};
