@@ -43,12 +43,12 @@ typedef struct {
 typedef struct {
     uint32_t start, end;
     bool match;
-} ql_span;
+} ql_cut;
 typedef struct {
     ql_text text;
     ql_piece *piece, *next; /* what a part reads, and what it writes */
     size_t n_piece, n_next, piece_capacity, next_capacity;
-    ql_span *span; /* matches and gaps of one piece */
+    ql_cut *span; /* matches and gaps of one piece */
     size_t n_span, span_capacity;
 } ql_pieces;
 void ql_pieces_free(ql_pieces *p);

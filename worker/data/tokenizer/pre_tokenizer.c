@@ -7,7 +7,7 @@
 /* ---- from matches to pieces ------------------------------------------------------------------ */
 
 static void span(ql_pieces *p, size_t start, size_t end, bool match) {
-    ql_span s = {(uint32_t)start, (uint32_t)end, match};
+    ql_cut s = {(uint32_t)start, (uint32_t)end, match};
     QL_PUSH(p->span, p->n_span, p->span_capacity, s);
 }
 
