@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/mem.h"
+
 enum { LONGEST = 64 };
 
 static bool one_of(const char *text, const char *const *words, size_t n) {

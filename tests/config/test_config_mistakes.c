@@ -166,7 +166,7 @@ static void data_sets(void **state) {
         {"eval_dataset: []\n", "c.yaml:4: eval_dataset is an empty list; expected at least one path"},
         {"eval_dataset: [{field_text: x}]\n", "c.yaml:4: eval_dataset has an entry without path; expected {path: FILE}"},
         {"eval_dataset:\n- a\n- {path: b, field_promt: x}\n",
-         "c.yaml:6: unknown key 'field_promt' in a data set; expected path or field_NAME; the nearest is field_prompt"},
+         "c.yaml:6: unknown key 'field_promt' in a data set; expected path, format or field_NAME; the nearest is field_prompt"},
         {"eval_dataset: [[a]]\n",
          "c.yaml:4: eval_dataset is a list; expected a path, or a list of paths or of mappings with path"},
         {"eval_dataset: true\n",

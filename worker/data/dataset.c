@@ -23,7 +23,8 @@ static const double patience = 2.0; /* seconds before progress is worth a line *
 /* What became of one record. */
 typedef struct {
     ql_span span;
-    ql_tokens tokens;
+    ql_tokens tokens[2]; /* of the record; of a pair: of its better answer and its worse one */
+    int sides;
     ql_err verdict;
     char *sentence; /* of a bad verdict */
 } outcome;
@@ -56,28 +57,29 @@ typedef struct {
     size_t first_changed_line;
 } builder;
 
-static ql_err choose_format(builder *b, const ql_json *record, const ql_span *s) {
-    QL_TRY(ql_err_prefix(ql_record_format_of(record, &b->names, &b->format), "%s:%zu", b->path, s->line));
+/* The first records of a file decide its format, before the threads look at them. */
+static ql_err choose_format(builder *b) {
+    ql_span first[QL_FORMAT_SAMPLE];
+    size_t  n = (size_t)ql_min(b->batched, QL_FORMAT_SAMPLE);
+    for (size_t i = 0; i < n; i++) first[i] = b->batch[i].span;
+    QL_TRY(ql_record_format_detect(first, n, b->path, &b->names, &b->format));
     ql_tristate wish = b->o->config->completion_only_loss;
     QL_CHECK(b->format->has_prompt || wish != QL_TRUE, QL_USAGE,
              "%s:%zu: completion_only_loss is true, but text records have no completion; set it to auto, or give "
              "records with a prompt",
-             b->path, s->line);
+             b->path, first->line);
     b->completion_only = b->format->has_prompt && wish != QL_FALSE;
     ql_set_facts *facts = &b->store->facts;
+    bool pairs = b->format->read_rejected != NULL;
+    QL_CHECK(!facts->format[0] || facts->pairs == pairs, QL_DATA,
+             "%s:%zu: the record is of format %s, those of another file of this data set are %s; pairs and other records cannot be trained on "
+             "together: name one kind",
+             b->path, first->line, b->format->name, facts->format);
+    facts->pairs = pairs;
     facts->completion_only |= b->completion_only;
     bool another = facts->format[0] && strcmp(facts->format, b->format->name) != 0;
     snprintf(facts->format, sizeof facts->format, "%s", another ? "several formats" : b->format->name);
     return ql_ok();
-}
-
-/* The first record of a file decides its format, before the threads look at the others. */
-static ql_err detect_format(builder *b, const ql_span *s) {
-    ql_json *record;
-    QL_TRY(ql_span_parse(s, b->path, &record));
-    ql_err e = choose_format(b, record, s);
-    ql_json_free(record);
-    return e;
 }
 
 /* A token that the model has no row for would read memory that is not its own. */
@@ -95,14 +97,21 @@ static ql_err check_vocabulary(const builder *b, const ql_ids *ids, const ql_spa
     return ql_ok();
 }
 
-static ql_err tokenise(const builder *b, bench *own, const ql_json *record, outcome *out) {
+typedef ql_err reader_of_side(const ql_json *record, const ql_field_names *f, ql_record *out);
+
+static ql_err tokenise_side(const builder *b, bench *own, reader_of_side *read, const ql_json *record, const ql_span *s, ql_tokens *out) {
     const ql_tokenizer *t = b->o->tokenizer;
     ql_record_clear(&own->record);
-    QL_TRY(ql_err_prefix(b->format->read(record, &b->names, &own->record), "%s:%zu", b->path, out->span.line));
-    ql_err e = ql_tokens_make(own->encoder, ql_tokenizer_eos(t), ql_tokenizer_eos_id(t), &own->record,
-                              b->completion_only, &out->tokens);
-    QL_TRY(ql_err_prefix(e, "%s:%zu", b->path, out->span.line));
-    return check_vocabulary(b, &out->tokens.ids, &out->span);
+    QL_TRY(ql_err_prefix(read(record, &b->names, &own->record), "%s:%zu", b->path, s->line));
+    ql_err e = ql_tokens_make(own->encoder, ql_tokenizer_eos(t), ql_tokenizer_eos_id(t), &own->record, b->completion_only, out);
+    QL_TRY(ql_err_prefix(e, "%s:%zu", b->path, s->line));
+    return check_vocabulary(b, &out->ids, s);
+}
+
+static ql_err tokenise(const builder *b, bench *own, const ql_json *record, outcome *out) {
+    out->sides = b->format->read_rejected ? 2 : 1;
+    QL_TRY(tokenise_side(b, own, b->format->read, record, &out->span, &out->tokens[0]));
+    return out->sides == 2 ? tokenise_side(b, own, b->format->read_rejected, record, &out->span, &out->tokens[1]) : ql_ok();
 }
 
 static ql_err work_on(const builder *b, bench *own, outcome *out) {
@@ -131,17 +140,22 @@ static char *place_of(const builder *b, const outcome *x) {
     return ql_format("%s:%zu", b->path, x->span.line);
 }
 
+static size_t longest_side(const outcome *x) {
+    return x->sides == 2 && x->tokens[1].ids.count > x->tokens[0].ids.count ? x->tokens[1].ids.count : x->tokens[0].ids.count;
+}
+
 /* Applies excess_length_strategy; `keep` is false where the record is dropped. */
 static ql_err fit_length(builder *b, outcome *x, bool *keep) {
-    size_t limit = (size_t)ql_min(b->o->config->max_length, INT32_MAX);
+    size_t limit = (size_t)ql_min(b->o->config->max_length, INT32_MAX), longest = longest_side(x);
     *keep = true;
-    if (x->tokens.ids.count <= limit) return ql_ok();
+    if (longest <= limit) return ql_ok();
     QL_CHECK(b->strategy != TOO_LONG_ERROR, QL_DATA,
              "%s:%zu: the record has %zu tokens, more than max_length %zu; raise max_length, or set "
              "excess_length_strategy to drop or truncate",
-             b->path, x->span.line, x->tokens.ids.count, limit);
+             b->path, x->span.line, longest, limit);
     if (b->strategy == TOO_LONG_TRUNCATE) {
-        x->tokens.ids.count = limit;
+        for (int i = 0; i < x->sides; i++)
+            if (x->tokens[i].ids.count > limit) x->tokens[i].ids.count = limit;
         b->store->facts.truncated++;
         return ql_ok();
     }
@@ -153,25 +167,36 @@ static ql_err fit_length(builder *b, outcome *x, bool *keep) {
 
 static void note_prompt(builder *b, const outcome *x) {
     b->prompts++;
-    if (x->tokens.prompt_changed && b->prompts_changed++ == 0) b->first_changed_line = x->span.line;
+    bool changed = x->tokens[0].prompt_changed || x->tokens[1].prompt_changed;
+    if (changed && b->prompts_changed++ == 0) b->first_changed_line = x->span.line;
+}
+
+static bool has_targets(const outcome *x) {
+    for (int i = 0; i < x->sides; i++)
+        if (ql_count_targets(x->tokens[i].is_target, x->tokens[i].ids.count) == 0) return false;
+    return true;
+}
+
+static void keep_record(builder *b, int64_t record, const outcome *x) {
+    for (int i = 0; i < x->sides; i++) ql_store_add(b->store, record, x->tokens[i].ids.id, x->tokens[i].is_target, x->tokens[i].ids.count);
+    if (x->sides == 2) ql_store_pair(b->store);
 }
 
 static ql_err append(builder *b, outcome *x) {
     ql_set_facts *facts = &b->store->facts;
     int64_t record = facts->records++;
     note_prompt(b, x);
-    size_t whole = x->tokens.ids.count;
+    size_t whole = longest_side(x);
     bool keep;
     QL_TRY(fit_length(b, x, &keep));
     if (!keep) return ql_ok();
-    size_t n = x->tokens.ids.count;
-    if (ql_count_targets(x->tokens.is_target, n) == 0) {
+    if (!has_targets(x)) {
         facts->without_targets++;
         if (!facts->first_untargeted) facts->first_untargeted = place_of(b, x);
-        keep = b->o->keep_untargeted && n > 0;
-        if (!keep && n < whole) facts->truncated--; /* "truncated" counts what is kept */
+        keep = b->o->keep_untargeted && x->tokens[0].ids.count > 0;
+        if (!keep && longest_side(x) < whole) facts->truncated--; /* "truncated" counts what is kept */
     }
-    if (keep) ql_store_add(b->store, record, x->tokens.ids.id, x->tokens.is_target, n);
+    if (keep) keep_record(b, record, x);
     return ql_ok();
 }
 
@@ -180,7 +205,7 @@ static ql_err append_batch(builder *b) {
     for (int i = 0; i < b->batched; i++) {
         outcome *x = &b->batch[i];
         if (!ql_bad(e)) e = ql_bad(x->verdict) ? ql_fail(x->verdict.code, "%s", x->sentence) : append(b, x);
-        ql_tokens_free(&x->tokens);
+        for (int k = 0; k < 2; k++) ql_tokens_free(&x->tokens[k]);
         free(x->sentence);
         *x = (outcome){0};
     }
@@ -211,7 +236,7 @@ static ql_err read_records(builder *b, ql_reader *r) {
     for (bool more = true; more;) {
         ql_err reading = collect(b, r, &more);
         char *sentence = ql_bad(reading) ? ql_strdup(ql_err_text()) : NULL;
-        ql_err e = b->batched && !b->format ? detect_format(b, &b->batch[0].span) : ql_ok();
+        ql_err e = b->batched && !b->format ? choose_format(b) : ql_ok();
         if (!ql_bad(e)) {
             work_on_batch(b);
             e = append_batch(b);
@@ -268,6 +293,15 @@ static void take_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) {
     say_warnings(&b->store->facts);
 }
 
+static ql_err check_kind(const builder *b) {
+    const ql_corpus *c = b->corpus;
+    QL_CHECK(c->stores == 0 || c->pairs == b->store->facts.pairs, QL_DATA,
+             "%s:1: the records are of format %s, those of another data set are %s; pairs and other records cannot be trained on together: name one "
+             "kind",
+             b->path, b->store->facts.format, c->format);
+    return ql_ok();
+}
+
 static ql_err read_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) {
     ql_file_list files;
     QL_TRY(ql_files_of(d->path, &files));
@@ -275,6 +309,7 @@ static ql_err read_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) 
     b->store = ql_store_new();
     b->left = ql_dataset_max_records(d);
     for (size_t i = 0; i < files.count && b->left > 0 && !ql_bad(e); i++) e = read_file(b, d, files.path[i]);
+    if (!ql_bad(e)) e = check_kind(b);
     b->path = d->path;
     if (!ql_bad(e)) take_set(b, d, unique);
     else ql_store_free(b->store);
