@@ -85,6 +85,50 @@ static void test_first_records_agree(void **state) {
     expect_refusal("{\"text\": \"t\"}\n{\"text\": \n{\"question\": \"q\", \"answer\": \"a\"}\n", ".jsonl:2: is not valid JSON", NULL);
 }
 
+/* ---- the wording of prompts ---- */
+
+static void expect_wording(const char *record, const char *template, const char *want) {
+    reading r = reading_of(file_of_text(0, record));
+    r.config.instruction_template = writable(template);
+    read_with(&r, "");
+    expect_documents(&r, want);
+    done_with(&r);
+}
+
+#define ALPACA "{\"instruction\": \"do\", \"input\": \"it\", \"output\": \"done\", \"system\": \"s\"}\n"
+
+static void test_wording(void **state) {
+    (void)state;
+    expect_wording(ALPACA, "{{ system }}: {{ instruction | upper }}{% if input %} {{ input }}{% endif %}? ", "<s>s: DO it? {done</s>}");
+    expect_wording("{\"question\": \"q\", \"answer\": \"a\"}", "Q: {{ question }} A:", "<s>Q: q A:{a</s>}");
+    const char *path = named_text("wording.jinja", "[{{ instruction }}]\n");
+    expect_wording(ALPACA, path, "<s>[do]{done</s>}"); /* Jinja drops the last line break */
+    expect_wording("{\"question\": \"q\", \"answer\": \"a\"}", "auto", "<s>q\n{a</s>}");
+}
+
+static void expect_bad_wording(const char *record, const char *template, ql_code code, const char *sentence) {
+    reading r = reading_of(file_of_text(0, record));
+    r.spec[0].instruction_template = writable(template);
+    read_with(&r, "");
+    assert_int_equal(r.verdict.code, code);
+    if (!strstr(ql_err_text(), sentence)) fail_msg("\"%s\" lacks \"%s\"", ql_err_text(), sentence);
+    done_with(&r);
+}
+
+static void test_bad_wording(void **state) {
+    (void)state;
+    expect_bad_wording(ALPACA, "{{ instuction }} {{ input }}", QL_USAGE, ".jsonl:1: the prompt does not depend on the field \"instruction\"");
+    expect_bad_wording(ALPACA, "{{ instruction", QL_USAGE, "instruction_template:1: ");
+    expect_bad_wording(ALPACA, "no/such/file", QL_USAGE, "instruction_template is 'no/such/file'; expected auto, Jinja text");
+    expect_bad_wording("{\"text\": \"t\"}", "{{ text }}", QL_USAGE, ".jsonl:1: instruction_template makes prompts from records of");
+    expect_bad_wording(ALPACA "{\"instruction\": \"x\", \"output\": \"y\"}", "{{ instruction }}{{ raise_exception('no input') if not input }}", QL_DATA,
+                       ".jsonl:2: ");
+    expect_bad_wording(ALPACA "{\"instruction\": 1, \"output\": \"y\"}", "{{ instruction }}", QL_DATA, ".jsonl:2: the field \"instruction\" is an integer");
+    expect_refusal(ALPACA, ".jsonl:1: the field \"system\" is set", "alpaca_chat", NULL);
+    expect_refusal("{\"instruction\": \"x\", \"output\": \"y\", \"history\": [[\"a\", \"b\"]]}", ".jsonl:1: the field \"history\" is set", NULL);
+    expect_file(file_of_text(0, "{\"question\": \"x\", \"answer\": \"y\", \"history\": []}"), "<s>x\n{y</s>}");
+}
+
 /* ---- preference pairs ---- */
 
 static void expect_pair(const char *record, const char *want) {
@@ -183,7 +227,8 @@ static void test_pairs_are_not_mixed(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_named_format),    cmocka_unit_test(test_named_format_missing_field),
-        cmocka_unit_test(test_first_records_agree), cmocka_unit_test(test_shared_prompt),
+        cmocka_unit_test(test_first_records_agree), cmocka_unit_test(test_wording),
+        cmocka_unit_test(test_bad_wording),     cmocka_unit_test(test_shared_prompt),
         cmocka_unit_test(test_names_of_fields), cmocka_unit_test(test_bad_pairs),
         cmocka_unit_test(test_pairs_stay_together), cmocka_unit_test(test_length_of_pairs),
         cmocka_unit_test(test_pairs_are_not_mixed),

@@ -16,6 +16,7 @@
 #include "worker/data/reader.h"
 #include "worker/data/target.h"
 #include "worker/data/unique.h"
+#include "worker/data/wording.h"
 
 enum { BATCH_RECORDS = 1024, BATCH_BYTES = 16 << 20, CHUNK = 4 /* records a thread takes at once */ };
 static const double patience = 2.0; /* seconds before progress is worth a line */
@@ -48,6 +49,7 @@ typedef struct {
     int batched;
     double began;
     int64_t left; /* records that may still be taken of the current set */
+    ql_template *wording; /* of the current set; NULL: the usual one */
     /* of the current file */
     const char *path;
     ql_field_names names;
@@ -63,6 +65,7 @@ static ql_err choose_format(builder *b) {
     size_t  n = (size_t)ql_min(b->batched, QL_FORMAT_SAMPLE);
     for (size_t i = 0; i < n; i++) first[i] = b->batch[i].span;
     QL_TRY(ql_record_format_detect(first, n, b->path, &b->names, &b->format));
+    if (b->wording) QL_TRY(ql_wording_check(first, b->path, &b->names, b->format));
     ql_tristate wish = b->o->config->completion_only_loss;
     QL_CHECK(b->format->has_prompt || wish != QL_TRUE, QL_USAGE,
              "%s:%zu: completion_only_loss is true, but text records have no completion; set it to auto, or give "
@@ -266,6 +269,7 @@ static ql_err read_file(builder *b, const ql_dataset_spec *d, const char *path) 
     b->path = path;
     ql_pulse_what(path);
     b->names = ql_field_names_of(d, b->o->config);
+    b->names.wording = b->wording;
     b->format = NULL;
     b->prompts = b->prompts_changed = 0;
     int64_t before = b->store->facts.records;
@@ -305,7 +309,7 @@ static ql_err check_kind(const builder *b) {
 static ql_err read_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) {
     ql_file_list files;
     QL_TRY(ql_files_of(d->path, &files));
-    ql_err e = ql_ok();
+    ql_err e = ql_wording_open(d, b->o->config, &b->wording);
     b->store = ql_store_new();
     b->left = ql_dataset_max_records(d);
     for (size_t i = 0; i < files.count && b->left > 0 && !ql_bad(e); i++) e = read_file(b, d, files.path[i]);
@@ -313,6 +317,7 @@ static ql_err read_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) 
     b->path = d->path;
     if (!ql_bad(e)) take_set(b, d, unique);
     else ql_store_free(b->store);
+    ql_template_free(b->wording);
     ql_file_list_free(&files);
     return e;
 }

@@ -27,6 +27,7 @@ void ql_record_free(ql_record *r);
 /* The format of one data set and the names of its fields. Borrowed from the configuration. */
 typedef struct {
     const char *format; /* "auto", or the key of one */
+    const struct ql_template *wording; /* makes prompts of instructions and questions (wording.h); NULL: the usual one */
     const char *prompt, *completion, *instruction, *input, *output, *question, *answer, *text, *messages, *conversations, *system, *history,
         *chosen, *rejected;
 } ql_field_names;
