@@ -39,13 +39,13 @@ static ql_err read_corpora(ql_job *j, ql_job_purpose purpose) {
     o.keep_untargeted = purpose == QL_JOB_EVAL;
     o.training = false;
     QL_TRY(read_eval(j, purpose, &o));
-    ql_pack(&j->eval, c->max_length, c->packing, &j->eval_rows);
+    ql_corpus_pack(&j->eval, c, false, &j->eval_rows);
     if (purpose == QL_JOB_EVAL) return ql_ok();
     QL_CHECK(j->train.documents > 0 || j->eval.documents == 0 || c->eval_dataset.count > 0, QL_DATA,
              "dataset: val_set_size takes all %zu records for evaluation and leaves none to train on", j->eval.documents);
     QL_CHECK(j->train.documents > 0, QL_DATA, "dataset: no record is left to train on (%lld read, %lld too long, %lld without targets)",
              (long long)j->train.records, (long long)j->train.dropped_long, (long long)j->train.without_targets);
-    ql_pack(&j->train, c->max_length, c->packing, &j->train_rows);
+    ql_corpus_pack(&j->train, c, true, &j->train_rows);
     return ql_ok();
 }
 
@@ -61,6 +61,7 @@ ql_err ql_job_read_data(ql_job *j, ql_job_purpose purpose) {
     QL_TRY(read_corpora(j, purpose));
     j->global_batch = ql_config_rows_per_step(&j->config, j->place.size);
     if (purpose == QL_JOB_TRAIN) resolve_steps(j);
+    if (purpose == QL_JOB_TRAIN && j->config.group_by_length) ql_row_set_group(&j->train, j->global_batch, &j->train_rows);
     return ql_ok();
 }
 

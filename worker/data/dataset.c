@@ -127,19 +127,24 @@ static void work_on_batch(builder *b) {
     }
 }
 
+/* What else can be done about long records; plain text may be cut anywhere. */
+static const char *other_cure(const builder *b) {
+    return b->format == &ql_format_text ? ", or packing_strategy to wrapped, which cuts long texts" : "";
+}
+
 static char *place_of(const builder *b, const outcome *x) {
     return ql_format("%s:%zu", b->path, x->span.line);
 }
 
 /* Applies excess_length_strategy; `keep` is false where the record is dropped. */
 static ql_err fit_length(builder *b, outcome *x, bool *keep) {
-    size_t limit = (size_t)ql_min(b->o->config->max_length, INT32_MAX);
+    size_t limit = ql_packing_cuts(b->o->config) ? INT32_MAX : (size_t)ql_min(b->o->config->max_length, INT32_MAX);
     *keep = true;
     if (x->tokens.ids.count <= limit) return ql_ok();
     QL_CHECK(b->strategy != TOO_LONG_ERROR, QL_DATA,
              "%s:%zu: the record has %zu tokens, more than max_length %zu; raise max_length, or set "
-             "excess_length_strategy to drop or truncate",
-             b->path, x->span.line, x->tokens.ids.count, limit);
+             "excess_length_strategy to drop or truncate%s",
+             b->path, x->span.line, x->tokens.ids.count, limit, other_cure(b));
     if (b->strategy == TOO_LONG_TRUNCATE) {
         x->tokens.ids.count = limit;
         b->store->facts.truncated++;
@@ -171,7 +176,9 @@ static ql_err append(builder *b, outcome *x) {
         keep = b->o->keep_untargeted && n > 0;
         if (!keep && n < whole) facts->truncated--; /* "truncated" counts what is kept */
     }
-    if (keep) ql_store_add(b->store, record, x->tokens.ids.id, x->tokens.is_target, n);
+    if (!keep) return ql_ok();
+    ql_store_add(b->store, record, x->tokens.ids.id, x->tokens.is_target, n);
+    b->store->document[b->store->documents - 1].after = (int32_t)(whole - n);
     return ql_ok();
 }
 
@@ -311,9 +318,9 @@ static ql_err check_something_is_left(const builder *b) {
     return ql_fail(
         QL_DATA,
         "%s: nothing is left of %lld records: %lld are longer than max_length %lld, this one first, and %lld "
-        "have no token to train on; raise max_length, or set excess_length_strategy to truncate",
+        "have no token to train on; raise max_length, or set excess_length_strategy to truncate%s",
         longs, (long long)c->records, (long long)c->dropped_long, (long long)b->o->config->max_length,
-        (long long)c->without_targets);
+        (long long)c->without_targets, other_cure(b));
 }
 
 static ql_err read_all(builder *b, const ql_datasets *files) {
