@@ -12,6 +12,7 @@ void ql_corpus_free(ql_corpus *c) {
     free(c->ids);
     free(c->is_target);
     free(c->document);
+    ql_audit_free(&c->audit);
     *c = (ql_corpus){0};
 }
 

@@ -7,6 +7,8 @@
  * deterministic: every rank builds the same. */
 #pragma once
 #include "base/config/config.h"
+#include "worker/data/audit.h"
+#include "worker/data/audit_facts.h"
 #include "worker/data/tokenizer/tokenizer.h"
 
 typedef struct {
@@ -27,6 +29,7 @@ typedef struct {
     bool    completion_only; /* what "auto" came to      */
     char    format[32];      /* "question+answer", ...   */
     uint64_t fingerprint;    /* of ids, targets and borders */
+    ql_audit audit;          /* of all records that were read */
 } ql_corpus;
 
 typedef struct {
@@ -35,6 +38,7 @@ typedef struct {
     int64_t             vocab_size;     /* of the model: ids must be below                       */
     bool                keep_untargeted; /* evaluation per record: a record without targets stays */
     bool                training;        /* weights of data sets and `deduplicate` count          */
+    const ql_audit_facts *facts;         /* NULL: the audit leaves out what needs them            */
 } ql_corpus_options;
 
 /* Reads and tokenises. QL_DATA: FILE:LINE and the cure. `prompt_only` records are refused. */
