@@ -7,10 +7,10 @@
 static bool is_blank_text(const char *text, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (!strchr(" \t\r\n", text[i]) || !text[i]) return false;
-    return n > 0;
+    return true;
 }
 
-/* A token of white space, as it stands behind the end of a turn. */
+/* A token of white space, as it stands behind the end of a turn; the marker of a word decodes to nothing. */
 static bool is_blank(const ql_audit_facts *f, int32_t id) {
     ql_str text = {0};
     bool   blank = !ql_bad(ql_decode(f->tokenizer, &id, 1, false, &text)) && is_blank_text(text.data, text.size);
@@ -32,13 +32,13 @@ static void look_at_end(const ql_audit_facts *f, const ql_ids *ids, size_t from,
     if (last == from) return;
     int32_t end = ids->id[last - 1];
     if (ql_audit_stops(f, end)) return;
-    bool special = ql_tokenizer_is_special(f->tokenizer, end);
-    while (!special && next < ids->count && !ql_audit_stops(f, ids->id[next]) && is_blank(f, ids->id[next])) next++;
-    if (!special && next < ids->count && ql_audit_stops(f, ids->id[next])) {
-        add_token(f, QL_AUDIT_END_UNTRAINED, ids->id[next], out);
-    } else if (next == ids->count) {
-        if (special) add_token(f, QL_AUDIT_END_NOT_STOP, end, out);
-        else ql_findings_add(out, QL_AUDIT_END_MISSING, NULL, 0);
+    while (next < ids->count && !ql_audit_stops(f, ids->id[next]) && is_blank(f, ids->id[next])) next++;
+    if (next < ids->count) {
+        if (ql_audit_stops(f, ids->id[next])) add_token(f, QL_AUDIT_END_UNTRAINED, ids->id[next], out);
+    } else if (ql_tokenizer_is_special(f->tokenizer, end)) {
+        add_token(f, QL_AUDIT_END_NOT_STOP, end, out);
+    } else {
+        ql_findings_add(out, QL_AUDIT_END_MISSING, NULL, 0);
     }
 }
 
