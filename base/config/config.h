@@ -50,6 +50,8 @@ typedef struct {
     ql_tristate completion_only_loss;
     char       *excess_length_strategy; /* drop, truncate, error */
     char       *sample_by;              /* line, paragraph, document */
+    char       *audit;                  /* error, warn */
+    double      audit_max_untargeted, audit_max_lost; /* shares of records */
     int64_t     seed;
     char       *dataset_text_field, *field_prompt, *field_completion, *field_instruction, *field_input, *field_output,
         *field_question, *field_answer, *field_messages;

@@ -34,7 +34,7 @@ flavours=(packed uneven few-rows bfloat16 dense guarded)
 flavour() {
   [ "$1" = guarded ] && steps=26 || steps=$usual_steps
   compared=20
-  keys=(dataset="$scratch/data.jsonl" eval_dataset=null eval_strategy=no max_length=48 excess_length_strategy=truncate lora_dropout=0.1 lora_r=4
+  keys=(dataset="$scratch/data.jsonl" eval_dataset=null eval_strategy=no max_length=48 excess_length_strategy=truncate audit=warn lora_dropout=0.1 lora_r=4
     learning_rate=5e-3 max_steps="$steps" num_train_epochs=20 save_steps=1 save_minutes=0 save_total_limit=20 quantized_cache=false)
   case $1 in
     packed) keys+=(global_batch_size=5) ;;

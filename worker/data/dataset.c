@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/pulse.h"
+#include "worker/data/audit_record.h"
 #include "worker/data/corpus_build.h"
 #include "worker/data/files.h"
 #include "worker/data/reader.h"
@@ -24,6 +25,7 @@ static const double patience = 2.0; /* seconds before progress is worth a line *
 typedef struct {
     ql_span span;
     ql_tokens tokens;
+    ql_findings findings;
     ql_err verdict;
     char *sentence; /* of a bad verdict */
 } outcome;
@@ -52,8 +54,6 @@ typedef struct {
     ql_field_names names;
     const ql_record_format *format; /* NULL before its first record */
     bool completion_only;
-    int64_t prompts, prompts_changed;
-    size_t first_changed_line;
 } builder;
 
 static ql_err choose_format(builder *b, const ql_json *record, const ql_span *s) {
@@ -99,9 +99,11 @@ static ql_err tokenise(const builder *b, bench *own, const ql_json *record, outc
     const ql_tokenizer *t = b->o->tokenizer;
     ql_record_clear(&own->record);
     QL_TRY(ql_err_prefix(b->format->read(record, &b->names, &own->record), "%s:%zu", b->path, out->span.line));
+    ql_audit_texts(&own->record, &out->findings);
     ql_err e = ql_tokens_make(own->encoder, ql_tokenizer_eos(t), ql_tokenizer_eos_id(t), &own->record,
                               b->completion_only, &out->tokens);
     QL_TRY(ql_err_prefix(e, "%s:%zu", b->path, out->span.line));
+    ql_audit_tokens(b->o->facts, &out->tokens, &out->findings);
     return check_vocabulary(b, &out->tokens.ids, &out->span);
 }
 
@@ -156,22 +158,19 @@ static ql_err fit_length(builder *b, outcome *x, bool *keep) {
     return ql_ok();
 }
 
-static void note_prompt(builder *b, const outcome *x) {
-    b->prompts++;
-    if (x->tokens.prompt_changed && b->prompts_changed++ == 0) b->first_changed_line = x->span.line;
-}
-
 static ql_err append(builder *b, outcome *x) {
     ql_set_facts *facts = &b->store->facts;
     int64_t record = facts->records++;
-    note_prompt(b, x);
     size_t whole = x->tokens.ids.count;
+    ql_audit_record(&facts->audit, &x->findings, whole, b->path, x->span.line);
     bool keep;
     QL_TRY(fit_length(b, x, &keep));
+    if (!keep || x->tokens.ids.count < whole) ql_audit_place(&facts->audit, QL_AUDIT_LOST, b->path, x->span.line);
     if (!keep) return ql_ok();
     size_t n = x->tokens.ids.count;
     if (ql_count_targets(x->tokens.is_target, n) == 0) {
         facts->without_targets++;
+        ql_audit_place(&facts->audit, QL_AUDIT_NO_TARGETS, b->path, x->span.line);
         if (!facts->first_untargeted) facts->first_untargeted = place_of(b, x);
         keep = b->o->keep_untargeted && n > 0;
         if (!keep && n < whole) facts->truncated--; /* "truncated" counts what is kept */
@@ -188,6 +187,7 @@ static ql_err append_batch(builder *b) {
         outcome *x = &b->batch[i];
         if (!ql_bad(e)) e = ql_bad(x->verdict) ? ql_fail(x->verdict.code, "%s", x->sentence) : append(b, x);
         ql_tokens_free(&x->tokens);
+        ql_findings_free(&x->findings);
         free(x->sentence);
         *x = (outcome){0};
     }
@@ -234,22 +234,11 @@ static ql_err read_records(builder *b, ql_reader *r) {
     return ql_ok();
 }
 
-static void warn_of_changed_prompts(builder *b) {
-    if (b->prompts_changed == 0) return;
-    ql_set_facts *facts = &b->store->facts;
-    char *warning = ql_format(
-        "%s:%zu: the prompt's last token changes when the completion follows (%lld of %lld records); the model will "
-        "be used with another context than it learns; end prompts where a word or a line ends",
-        b->path, b->first_changed_line, (long long)b->prompts_changed, (long long)b->prompts);
-    QL_PUSH(facts->warning, facts->warnings, facts->warnings_capacity, warning);
-}
-
 static ql_err read_file(builder *b, const ql_dataset_spec *d, const char *path) {
     b->path = path;
     ql_pulse_what(path);
     b->names = ql_field_names_of(d, b->o->config);
     b->format = NULL;
-    b->prompts = b->prompts_changed = 0;
     int64_t before = b->store->facts.records;
     ql_reader reader;
     ql_reader_options how = ql_reader_options_of(d, b->o->config);
@@ -258,13 +247,7 @@ static ql_err read_file(builder *b, const ql_dataset_spec *d, const char *path) 
     ql_reader_close(&reader);
     QL_TRY(e);
     QL_CHECK(b->store->facts.records > before, QL_DATA, "%s:1: holds no records; expected at least one", path);
-    warn_of_changed_prompts(b);
     return ql_ok();
-}
-
-/* Every rank reads the same data and would say the same. */
-static void say_warnings(const ql_set_facts *f) {
-    for (size_t i = 0; i < f->warnings && ql_log_rank() == 0; i++) ql_warn("%s", f->warning[i]);
 }
 
 static void take_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) {
@@ -272,7 +255,6 @@ static void take_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) {
     bool deduplicate = b->o->training && b->o->config->deduplicate;
     ql_corpus_take(b->corpus, b->store, deduplicate ? unique : NULL);
     if (b->o->training) ql_corpus_weigh(b->corpus, before, ql_dataset_weight(d), b->o->config->seed);
-    say_warnings(&b->store->facts);
 }
 
 static ql_err read_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) {
@@ -326,9 +308,6 @@ static ql_err check_something_is_left(const builder *b) {
 static ql_err read_all(builder *b, const ql_datasets *files) {
     QL_TRY(choose_strategy(b->o->config, &b->strategy));
     QL_CHECK(files->count > 0, QL_USAGE, "no data set is given; set dataset to a file of records");
-    if (!ql_tokenizer_eos(b->o->tokenizer) && ql_log_rank() == 0)
-        ql_warn(
-            "the tokenizer has no eos_token, so nothing teaches the model to stop; name one in tokenizer_config.json");
     ql_unique unique = {0};
     ql_err e = ql_ok();
     for (size_t i = 0; i < files->count && !ql_bad(e); i++) e = read_set(b, &files->item[i], &unique);

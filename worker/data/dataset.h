@@ -7,6 +7,7 @@
  * deterministic: every rank builds the same. */
 #pragma once
 #include "base/config/config.h"
+#include "worker/data/audit_facts.h"
 #include "worker/data/store.h"
 #include "worker/data/tokenizer/tokenizer.h"
 
@@ -21,6 +22,7 @@ typedef struct {
     bool    completion_only; /* what "auto" came to      */
     char    format[32];      /* "question+answer", ...   */
     uint64_t fingerprint;    /* of ids, targets, borders and records */
+    ql_audit audit;          /* of all records that were read        */
 } ql_corpus;
 
 typedef struct {
@@ -29,6 +31,7 @@ typedef struct {
     int64_t             vocab_size;     /* of the model: ids must be below                       */
     bool                keep_untargeted; /* evaluation per record: a record without targets stays */
     bool                training;        /* weights of data sets and `deduplicate` count          */
+    const ql_audit_facts *facts;         /* NULL: the audit leaves out what needs them            */
 } ql_corpus_options;
 
 /* Reads and tokenises. QL_DATA: FILE:LINE and the cure. `prompt_only` records are refused. */

@@ -3,6 +3,7 @@
 #pragma once
 #include "base/err.h"
 #include "base/mem.h"
+#include "worker/data/audit.h"
 
 typedef struct {
     uint64_t word[2];
@@ -25,8 +26,7 @@ typedef struct {
     bool    completion_only;                  /* what "auto" came to */
     char    format[32];                       /* "question+answer", ... */
     char   *first_long, *first_untargeted;    /* "FILE:LINE"; NULL: none */
-    char  **warning;                          /* to be said whenever the set is used */
-    size_t  warnings, warnings_capacity;
+    ql_audit audit;
 } ql_set_facts;
 void ql_set_facts_free(ql_set_facts *f);
 
