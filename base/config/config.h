@@ -46,9 +46,13 @@ typedef struct {
     double      val_set_size; /* below 1: a fraction; else a number of records             */
     int64_t     max_length;
     bool        packing, deduplicate;
+    char       *packing_strategy; /* bfd, bfd_split, wrapped */
+    bool        group_by_length;
     ql_tristate completion_only_loss;
     char       *excess_length_strategy; /* drop, truncate, error */
     char       *sample_by;              /* line, paragraph, document */
+    char       *audit;                  /* error, warn */
+    double      audit_max_untargeted, audit_max_lost; /* shares of records */
     int64_t     seed;
     char       *format;               /* auto, or the name of a record format */
     char       *instruction_template; /* auto, or Jinja text, or a file of it */

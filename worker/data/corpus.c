@@ -12,6 +12,7 @@ void ql_corpus_free(ql_corpus *c) {
     for (size_t i = 0; i < c->stores; i++) ql_store_free(c->store[i]);
     free(c->store);
     free(c->document);
+    ql_audit_free(&c->audit);
     *c = (ql_corpus){0};
 }
 
@@ -34,6 +35,7 @@ static void reserve(ql_corpus *c, size_t more) {
 
 static void add_facts(ql_corpus *c, const ql_set_facts *f) {
     c->records += f->records;
+    ql_audit_add(&c->audit, &f->audit);
     c->dropped_long += f->dropped_long;
     c->truncated += f->truncated;
     c->without_targets += f->without_targets;

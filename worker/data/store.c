@@ -7,8 +7,7 @@
 #include "worker/data/target.h"
 
 void ql_set_facts_free(ql_set_facts *f) {
-    for (size_t i = 0; i < f->warnings; i++) free(f->warning[i]);
-    free(f->warning);
+    ql_audit_free(&f->audit);
     free(f->first_long);
     free(f->first_untargeted);
     *f = (ql_set_facts){0};

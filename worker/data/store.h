@@ -3,6 +3,7 @@
 #pragma once
 #include "base/err.h"
 #include "base/mem.h"
+#include "worker/data/audit.h"
 
 typedef struct {
     uint64_t word[2];
@@ -15,7 +16,8 @@ typedef struct {
     const uint8_t *is_target; /* [length] 1: this token is a label. The first of a document never is.         */
     int32_t        length;    /* tokens                                                                      */
     int32_t        targets;   /* tokens that are predicted and trained on; 0 only in evaluation              */
-    ql_digest      content;   /* of ids and targets                                                          */
+    int32_t        before, after; /* tokens of its record that were cut off; they lie in other pieces, or nowhere */
+    ql_digest      content;   /* of ids and targets; of a piece: of the whole                                */
 } ql_document;
 
 /* What happened to the records of a data set. */
@@ -25,8 +27,7 @@ typedef struct {
     bool    pairs;                            /* documents come in twos: the better answer, then the worse one */
     char    format[32];                       /* "question+answer", ... */
     char   *first_long, *first_untargeted;    /* "FILE:LINE"; NULL: none */
-    char  **warning;                          /* to be said whenever the set is used */
-    size_t  warnings, warnings_capacity;
+    ql_audit audit;
 } ql_set_facts;
 void ql_set_facts_free(ql_set_facts *f);
 
