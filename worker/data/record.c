@@ -64,7 +64,7 @@ ql_err ql_record_text(const ql_json *record, const char *field, const char *form
     }
     QL_CHECK(v, QL_DATA, "the field \"%s\" is absent; every record of this file must be of format %s: complete the record or remove it, or set "
              "format and field names", field, format_name);
-    return ql_fail(QL_DATA, "the field \"%s\" is %s; expected a string", field, ql_json_kind_name(v));
+    return ql_fail(QL_DATA, "the field \"%s\" is %s; expected a string: correct the record or remove it", field, ql_json_kind_name(v));
 }
 
 /* "a, b, c": enough of the fields for a message. */
@@ -83,9 +83,21 @@ static const ql_record_format *claimant(const ql_json *record, const ql_field_na
     return NULL;
 }
 
+/* {"data": [{...}, ...]}, and records by number: {"1": {...}, ...}. */
+static ql_err refuse_wrapper(const ql_json *record) {
+    void          *it = ql_json_first(record);
+    const ql_json *inner = it ? ql_json_value(it) : NULL;
+    bool           has_list = ql_json_is(inner, QL_JSON_ARRAY) && ql_json_is(ql_json_at(inner, 0), QL_JSON_OBJECT);
+    QL_CHECK(!has_list, QL_DATA, "the records seem to lie in the list \"%.40s\"; make that list the whole file", ql_json_key(it));
+    QL_CHECK(!ql_json_is(inner, QL_JSON_OBJECT), QL_DATA,
+             "the records seem to be members of one object, the first is \"%.40s\"; write them as a JSON array, or one a line", ql_json_key(it));
+    return ql_ok();
+}
+
 static ql_err refuse_unknown(const ql_json *record, const ql_field_names *f) {
     if (ql_record_has(record, f->prompt))
         return ql_fail(QL_DATA, "the record has \"%s\" but no \"%s\"; a prompt alone is nothing to train on", f->prompt, f->completion);
+    QL_TRY(refuse_wrapper(record));
     ql_str fields = {0};
     list_fields(record, &fields);
     ql_err e = ql_fail(QL_DATA,
