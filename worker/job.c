@@ -14,13 +14,6 @@
 
 /* ---- data ---- */
 
-static ql_err check_vocabulary(const ql_job *j, int64_t vocab) {
-    if (ql_tokenizer_size(j->tokenizer) > vocab)
-        ql_info("note: the tokenizer has %lld ids, the model %lld: ids beyond are refused where they occur",
-                (long long)ql_tokenizer_size(j->tokenizer), (long long)vocab);
-    return ql_ok();
-}
-
 static ql_err read_eval(ql_job *j, ql_job_purpose purpose, const ql_corpus_options *o) {
     const ql_config *c = &j->config;
     if (purpose == QL_JOB_EVAL) {
@@ -57,8 +50,9 @@ static void resolve_steps(ql_job *j) {
 
 static ql_err read_audited(ql_job *j, ql_job_purpose purpose) {
     ql_audit_facts facts;
-    QL_TRY(ql_audit_facts_open(j->config.model_name_or_path, j->tokenizer, &facts));
-    if (!ql_tokenizer_eos(j->tokenizer)) ql_audit_fact(&j->audit, QL_AUDIT_NO_EOS, NULL, NULL);
+    const ql_model_config *model = &j->model.config;
+    QL_TRY(ql_audit_facts_open(j->config.model_name_or_path, j->tokenizer, model->vocab_size, model->max_positions, &facts));
+    ql_audit_model(&facts, &j->audit);
     ql_err e = read_corpora(j, purpose, &facts);
     ql_audit_facts_close(&facts);
     return e;
@@ -66,7 +60,6 @@ static ql_err read_audited(ql_job *j, ql_job_purpose purpose) {
 
 ql_err ql_job_read_data(ql_job *j, ql_job_purpose purpose) {
     QL_TRY(ql_tokenizer_open(j->config.model_name_or_path, &j->tokenizer));
-    QL_TRY(check_vocabulary(j, j->model.config.vocab_size));
     QL_TRY(read_audited(j, purpose));
     j->global_batch = ql_config_rows_per_step(&j->config, j->place.size);
     if (purpose == QL_JOB_TRAIN) resolve_steps(j);

@@ -42,6 +42,7 @@ typedef struct {
     const ql_corpus_options *o;
     ql_corpus *corpus;
     ql_store *store; /* of the current set */
+    ql_unique seen;  /* in the current set */
     too_long strategy;
     bench *bench; /* [threads] */
     int threads;
@@ -103,7 +104,7 @@ static ql_err tokenise(const builder *b, bench *own, const ql_json *record, outc
     ql_err e = ql_tokens_make(own->encoder, ql_tokenizer_eos(t), ql_tokenizer_eos_id(t), &own->record,
                               b->completion_only, &out->tokens);
     QL_TRY(ql_err_prefix(e, "%s:%zu", b->path, out->span.line));
-    ql_audit_tokens(b->o->facts, &out->tokens, &out->findings);
+    ql_audit_tokens(b->o->facts, b->format, &own->record, &out->tokens, &out->findings);
     return check_vocabulary(b, &out->tokens.ids, &out->span);
 }
 
@@ -153,6 +154,14 @@ static ql_err fit_length(builder *b, outcome *x, bool *keep) {
     return ql_ok();
 }
 
+static void keep_document(builder *b, const outcome *x, int64_t record) {
+    ql_store *s = b->store;
+    size_t n = x->tokens.ids.count, line = x->span.line;
+    ql_store_add(s, record, x->tokens.ids.id, x->tokens.is_target, n);
+    if (b->o->facts && (int64_t)n > b->o->facts->positions) ql_audit_place(&s->facts.audit, QL_AUDIT_POSITIONS, b->path, line);
+    if (ql_unique_seen(&b->seen, s->document[s->documents - 1].content)) ql_audit_place(&s->facts.audit, QL_AUDIT_DUPLICATE, b->path, line);
+}
+
 static ql_err append(builder *b, outcome *x) {
     ql_set_facts *facts = &b->store->facts;
     int64_t record = facts->records++;
@@ -170,7 +179,7 @@ static ql_err append(builder *b, outcome *x) {
         keep = b->o->keep_untargeted && n > 0;
         if (!keep && n < whole) facts->truncated--; /* "truncated" counts what is kept */
     }
-    if (keep) ql_store_add(b->store, record, x->tokens.ids.id, x->tokens.is_target, n);
+    if (keep) keep_document(b, x, record);
     return ql_ok();
 }
 
@@ -255,6 +264,7 @@ static ql_err read_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) 
     QL_TRY(ql_files_of(d->path, &files));
     ql_err e = ql_ok();
     b->store = ql_store_new();
+    ql_unique_free(&b->seen);
     b->left = ql_dataset_max_records(d);
     for (size_t i = 0; i < files.count && b->left > 0 && !ql_bad(e); i++) e = read_file(b, d, files.path[i]);
     b->path = d->path;
@@ -314,6 +324,7 @@ static void free_builder(builder *b) {
         if (b->bench[i].encoder) ql_encoder_close(b->bench[i].encoder);
         ql_record_free(&b->bench[i].record);
     }
+    ql_unique_free(&b->seen);
     free(b->bench);
     free(b->batch);
 }
