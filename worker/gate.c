@@ -5,8 +5,6 @@
 
 #include "base/file.h"
 #include "base/log.h"
-#include "worker/data/overlap.h"
-#include "worker/data/place.h"
 
 enum { SETS = 3 };
 
@@ -15,16 +13,6 @@ static size_t sets_of(const ql_job *j, ql_audited set[SETS]) {
     const char     *name[SETS] = {"", "", "eval"};
     for (size_t i = 0; i < SETS; i++) set[i] = (ql_audited){name[i], audit[i]};
     return SETS;
-}
-
-void ql_gate_compare(ql_job *j) {
-    if (j->config.eval_dataset.count == 0) return; /* what is held out of the training data has no copies there */
-    int64_t record[QL_AUDIT_PLACES], count = ql_overlap(&j->train, &j->eval, record, QL_AUDIT_PLACES);
-    size_t  shown = (size_t)ql_min(count, QL_AUDIT_PLACES);
-    char   *place[QL_AUDIT_PLACES] = {0};
-    if (shown > 0) ql_record_places(&j->config.eval_dataset, &j->config, record, shown, place);
-    for (int64_t i = 0; i < count; i++) ql_audit_place_text(&j->eval.audit, QL_AUDIT_IN_TRAIN, i < (int64_t)shown ? place[i] : NULL);
-    for (size_t i = 0; i < shown; i++) free(place[i]);
 }
 
 /* Line by line: each is one of the log. */

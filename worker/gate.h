@@ -2,8 +2,6 @@
 #pragma once
 #include "worker/job.h"
 
-/* Local. Looks for what is in training and evaluation alike; after the data were read. */
-void ql_gate_compare(ql_job *j);
 /* Local. The table; rank 0 prints. */
 void ql_gate_show(const ql_job *j);
 /* Local, rank 0. Writes run/audit.txt and run/audit.json in output_dir. */

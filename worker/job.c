@@ -10,6 +10,7 @@
 #include "base/random.h"
 #include "worker/ballot.h"
 #include "worker/data/files.h"
+#include "worker/data/overlap.h"
 #include "worker/model/shadow.h"
 
 /* ---- data ---- */
@@ -20,8 +21,10 @@ static ql_err read_eval(ql_job *j, ql_job_purpose purpose, const ql_corpus_optio
         const ql_datasets *files = c->eval_dataset.count ? &c->eval_dataset : &c->dataset;
         return ql_corpus_read(files, o, &j->eval);
     }
-    if (c->eval_dataset.count) return ql_corpus_read(&c->eval_dataset, o, &j->eval);
-    if (c->val_set_size > 0) ql_corpus_split(&j->train, c->val_set_size, c->seed, &j->eval);
+    if (c->eval_dataset.count) {
+        QL_TRY(ql_corpus_read(&c->eval_dataset, o, &j->eval));
+        ql_overlap_find(&j->train, &c->eval_dataset, c, &j->eval);
+    } else if (c->val_set_size > 0) ql_corpus_split(&j->train, c->val_set_size, c->seed, &j->eval);
     return ql_ok();
 }
 
@@ -32,13 +35,13 @@ static ql_err read_corpora(ql_job *j, ql_job_purpose purpose, const ql_audit_fac
     o.keep_untargeted = purpose == QL_JOB_EVAL;
     o.training = false;
     QL_TRY(read_eval(j, purpose, &o));
-    ql_pack(&j->eval, c->max_length, c->packing, &j->eval_rows);
+    ql_corpus_pack(&j->eval, c, false, &j->eval_rows);
     if (purpose == QL_JOB_EVAL) return ql_ok();
     QL_CHECK(j->train.documents > 0 || j->eval.documents == 0 || c->eval_dataset.count > 0, QL_DATA,
              "dataset: val_set_size takes all %zu records for evaluation and leaves none to train on", j->eval.documents);
     QL_CHECK(j->train.documents > 0, QL_DATA, "dataset: no record is left to train on (%lld read, %lld too long, %lld without targets)",
              (long long)j->train.records, (long long)j->train.dropped_long, (long long)j->train.without_targets);
-    ql_pack(&j->train, c->max_length, c->packing, &j->train_rows);
+    ql_corpus_pack(&j->train, c, true, &j->train_rows);
     return ql_ok();
 }
 
@@ -63,6 +66,7 @@ ql_err ql_job_read_data(ql_job *j, ql_job_purpose purpose) {
     QL_TRY(read_audited(j, purpose));
     j->global_batch = ql_config_rows_per_step(&j->config, j->place.size);
     if (purpose == QL_JOB_TRAIN) resolve_steps(j);
+    if (purpose == QL_JOB_TRAIN && j->config.group_by_length) ql_row_set_group(&j->train, j->global_batch, &j->train_rows);
     return ql_ok();
 }
 
@@ -142,8 +146,9 @@ static ql_err memory_limits(const ql_job *j, uint64_t *limit, uint64_t *on_host)
     return host_limit(j, on_host);
 }
 
+/* Of a plan; where there are data the audit looks at each record. */
 static void warn_of_length(const ql_job *j) {
-    if (longest_row(j) > j->model.config.max_positions)
+    if (j->train.records + j->eval.records == 0 && longest_row(j) > j->model.config.max_positions)
         ql_info("note: rows of up to %lld tokens, the model was made for %lld (max_position_embeddings)",
                 (long long)longest_row(j), (long long)j->model.config.max_positions);
 }

@@ -191,7 +191,6 @@ static ql_err evaluate(ql_job *j, const ql_options *o) {
 
 /* Scoring is not held up: whoever scores bad data has asked for that. */
 static ql_err pass_gate(ql_job *j, ql_job_purpose purpose, bool writes) {
-    ql_gate_compare(j);
     ql_gate_show(j);
     if (writes) QL_TRY(agree(j, ql_gate_keep(j), "writing the audit"));
     return purpose == QL_JOB_TRAIN ? agree(j, ql_gate_judge(j), "auditing the data") : ql_ok();

@@ -45,6 +45,8 @@ typedef struct {
     double      val_set_size; /* below 1: a fraction; else a number of records             */
     int64_t     max_length;
     bool        packing, deduplicate;
+    char       *packing_strategy; /* bfd, bfd_split, wrapped */
+    bool        group_by_length;
     ql_tristate completion_only_loss;
     char       *excess_length_strategy; /* drop, truncate, error */
     char       *sample_by;              /* line, paragraph, document */

@@ -54,6 +54,12 @@ const ql_key ql_keys[] = {
      .meaning = "Tokens in a row."},
     {"data", "packing", QL_KEY_BOOL, AT(packing), .initial = "true", .decides = true,
      .meaning = "Put several records into a row; they never see one another."},
+    {"data", "packing_strategy", QL_KEY_CHOICE, AT(packing_strategy), .initial = "bfd", .choices = "bfd bfd_split wrapped", .decides = true,
+     .quiet = true,
+     .meaning = "bfd: best fit, records stay whole; bfd_split: longer ones are cut into pieces of max_length; wrapped, for plain text: "
+                "one after the other, cut where rows end. Pieces never see one another."},
+    {"data", "group_by_length", QL_KEY_BOOL, AT(group_by_length), .initial = "false", .decides = true, .quiet = true,
+     .meaning = "With packing: false: put records of similar length into a step."},
     {"data", "deduplicate", QL_KEY_BOOL, AT(deduplicate), .initial = "false", .decides = true,
      .meaning = "Train once on records that come to the same tokens, the first of them, over all files of dataset."},
     {"data", "completion_only_loss", QL_KEY_TRISTATE, AT(completion_only_loss), .none = QL_AUTO, .automatic = true,

@@ -26,7 +26,7 @@ static ql_tokenizer *tokenizer_of(const folder_texts *f, ql_audit_facts *facts) 
     named_text("tokenizer_config.json", f->tokenizer);
     named_text("generation_config.json", f->generation);
     ql_str_free(&text);
-    if (ql_bad(ql_tokenizer_open(scratch(), &t)) || ql_bad(ql_audit_facts_open(scratch(), t, facts))) fail_msg("%s", ql_err_text());
+    if (ql_bad(ql_tokenizer_open(scratch(), &t)) || ql_bad(ql_audit_facts_open(scratch(), t, 500, 32, facts))) fail_msg("%s", ql_err_text());
     return t;
 }
 
@@ -163,7 +163,7 @@ static void test_ends(void **state) {
         ql_tokens      tokens = tokens_of(t, row[i].text);
         ql_findings    f = {0};
         ql_audit       a = {0};
-        ql_audit_tokens(&facts, &tokens, &f);
+        ql_audit_tokens(&facts, &ql_format_text, &(ql_record){0}, &tokens, &f);
         ql_audit_record(&a, &f, 1, "x", 1);
         char *got = found(&a), *wanted = row[i].wanted[0] ? ql_format("%.*s 1%s: 1", (int)strcspn(row[i].wanted, " "), row[i].wanted, strchr(row[i].wanted, ' ') ? strchr(row[i].wanted, ' ') : "") : ql_strdup("");
         if (strcmp(got, wanted) != 0) fail_msg("%s: \"%s\", not \"%s\"", row[i].text, got, wanted);

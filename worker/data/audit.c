@@ -28,7 +28,7 @@ static const ql_audit_rule rule[QL_AUDIT_CHECKS] = {
     [QL_AUDIT_EMPTY_PROMPT] = {"empty-prompt", "have an empty prompt", "see whether a field is missing", ALWAYS(QL_AUDIT_NOTE)},
     [QL_AUDIT_EMPTY_COMPLETION] = {"empty-completion", "have an empty completion: the model learns to say nothing",
                                    "remove them, or see whether a field is missing", ALWAYS(QL_AUDIT_WARNING)},
-    [QL_AUDIT_FOREIGN] = {"foreign-token", "hold what looks like a special token, which the tokenizer does not have",
+    [QL_AUDIT_STRAY] = {"stray-token", "hold what looks like a special token, which the tokenizer does not have",
                           "use the template and the tokenizer of one model, or add the token to both", IF_COMMON(QL_AUDIT_WARNING)},
     [QL_AUDIT_SPECIAL_IN_TEXT] = {"special-in-text", "have a special token in a text that people wrote",
                                   "take it out: the model takes it for the end or the beginning of a turn", ALWAYS(QL_AUDIT_WARNING)},

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "worker/data/foreign.h"
+#include "worker/data/stray.h"
 
 /* ---- ends ------------------------------------------------------------------------------------ */
 
@@ -82,10 +82,10 @@ static void look_for_special(const ql_audit_facts *f, const ql_ids *ids, ql_find
         if (ql_tokenizer_is_special(f->tokenizer, ids->id[i])) add_token(f, QL_AUDIT_SPECIAL_IN_TEXT, ids->id[i], out);
 }
 
-static void look_for_foreign(const ql_audit_facts *f, const ql_str *text, ql_findings *out) {
+static void look_for_stray(const ql_audit_facts *f, const ql_str *text, ql_findings *out) {
     ql_range at;
-    if (text->size > 0 && ql_foreign_find(f->tokenizer, text->data, text->size, &at))
-        ql_findings_add(out, QL_AUDIT_FOREIGN, text->data + at.from, at.to - at.from);
+    if (text->size > 0 && ql_stray_token(f->tokenizer, text->data, text->size, &at))
+        ql_findings_add(out, QL_AUDIT_STRAY, text->data + at.from, at.to - at.from);
 }
 
 /* ---- all ------------------------------------------------------------------------------------- */
@@ -96,5 +96,5 @@ void ql_audit_tokens(const ql_audit_facts *facts, const ql_record_format *format
     look_at_beginning(facts, &t->ids, f);
     if (facts->stops > 0) look_at_ends(facts, t, f);
     if (is_worded(format)) look_for_special(facts, &t->ids, f);
-    look_for_foreign(facts, &r->prompt, f);
+    look_for_stray(facts, &r->prompt, f);
 }

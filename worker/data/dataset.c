@@ -130,19 +130,24 @@ static void work_on_batch(builder *b) {
     }
 }
 
+/* What else can be done about long records; plain text may be cut anywhere. */
+static const char *other_cure(const builder *b) {
+    return b->format == &ql_format_text ? ", or packing_strategy to wrapped, which cuts long texts" : "";
+}
+
 static char *place_of(const builder *b, const outcome *x) {
     return ql_format("%s:%zu", b->path, x->span.line);
 }
 
 /* Applies excess_length_strategy; `keep` is false where the record is dropped. */
 static ql_err fit_length(builder *b, outcome *x, bool *keep) {
-    size_t limit = (size_t)ql_min(b->o->config->max_length, INT32_MAX);
+    size_t limit = ql_packing_cuts(b->o->config) ? INT32_MAX : (size_t)ql_min(b->o->config->max_length, INT32_MAX);
     *keep = true;
     if (x->tokens.ids.count <= limit) return ql_ok();
     QL_CHECK(b->strategy != TOO_LONG_ERROR, QL_DATA,
              "%s:%zu: the record has %zu tokens, more than max_length %zu; raise max_length, or set "
-             "excess_length_strategy to drop or truncate",
-             b->path, x->span.line, x->tokens.ids.count, limit);
+             "excess_length_strategy to drop or truncate%s",
+             b->path, x->span.line, x->tokens.ids.count, limit, other_cure(b));
     if (b->strategy == TOO_LONG_TRUNCATE) {
         x->tokens.ids.count = limit;
         b->store->facts.truncated++;
@@ -154,12 +159,16 @@ static ql_err fit_length(builder *b, outcome *x, bool *keep) {
     return ql_ok();
 }
 
-static void keep_document(builder *b, const outcome *x, int64_t record) {
+/* `whole`: the tokens it had. */
+static void keep_document(builder *b, const outcome *x, int64_t record, size_t whole) {
     ql_store *s = b->store;
     size_t n = x->tokens.ids.count, line = x->span.line;
     ql_store_add(s, record, x->tokens.ids.id, x->tokens.is_target, n);
-    if (b->o->facts && (int64_t)n > b->o->facts->positions) ql_audit_place(&s->facts.audit, QL_AUDIT_POSITIONS, b->path, line);
-    if (ql_unique_seen(&b->seen, s->document[s->documents - 1].content)) ql_audit_place(&s->facts.audit, QL_AUDIT_DUPLICATE, b->path, line);
+    ql_document *d = &s->document[s->documents - 1];
+    d->after = (int32_t)(whole - n);
+    if (b->o->facts && ql_min((int64_t)n, b->o->config->max_length) > b->o->facts->positions)
+        ql_audit_place(&s->facts.audit, QL_AUDIT_POSITIONS, b->path, line);
+    if (ql_unique_seen(&b->seen, d->content)) ql_audit_place(&s->facts.audit, QL_AUDIT_DUPLICATE, b->path, line);
 }
 
 static ql_err append(builder *b, outcome *x) {
@@ -179,7 +188,7 @@ static ql_err append(builder *b, outcome *x) {
         keep = b->o->keep_untargeted && n > 0;
         if (!keep && n < whole) facts->truncated--; /* "truncated" counts what is kept */
     }
-    if (keep) keep_document(b, x, record);
+    if (keep) keep_document(b, x, record, whole);
     return ql_ok();
 }
 
@@ -303,9 +312,9 @@ static ql_err check_something_is_left(const builder *b) {
     return ql_fail(
         QL_DATA,
         "%s: nothing is left of %lld records: %lld are longer than max_length %lld, this one first, and %lld "
-        "have no token to train on; raise max_length, or set excess_length_strategy to truncate",
+        "have no token to train on; raise max_length, or set excess_length_strategy to truncate%s",
         longs, (long long)c->records, (long long)c->dropped_long, (long long)b->o->config->max_length,
-        (long long)c->without_targets);
+        (long long)c->without_targets, other_cure(b));
 }
 
 static ql_err read_all(builder *b, const ql_datasets *files) {

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "worker/data/place.h"
+
 typedef struct {
     ql_digest content;
     size_t    document;
@@ -41,8 +43,8 @@ static void mark(const ql_corpus *train, const place *p, size_t n, bool *shared)
     }
 }
 
-int64_t ql_overlap(const ql_corpus *train, const ql_corpus *eval, int64_t *record, size_t most) {
-    if (train->documents == 0 || eval->documents == 0) return 0;
+/* The records of the first `most` of them go to `record`, in ascending order. */
+static int64_t count_shared(const ql_corpus *train, const ql_corpus *eval, int64_t *record, size_t most) {
     place  *p = sorted(eval);
     bool   *shared = QL_NEW_ARRAY(bool, eval->documents);
     int64_t count = 0;
@@ -55,4 +57,13 @@ int64_t ql_overlap(const ql_corpus *train, const ql_corpus *eval, int64_t *recor
     free(shared);
     free(p);
     return count;
+}
+
+void ql_overlap_find(const ql_corpus *train, const ql_datasets *sets, const ql_config *c, ql_corpus *eval) {
+    int64_t record[QL_AUDIT_PLACES], count = count_shared(train, eval, record, QL_AUDIT_PLACES);
+    size_t  shown = (size_t)ql_min(count, QL_AUDIT_PLACES);
+    char   *text[QL_AUDIT_PLACES] = {0};
+    if (shown > 0) ql_record_places(sets, c, record, shown, text);
+    for (int64_t i = 0; i < count; i++) ql_audit_place_text(&eval->audit, QL_AUDIT_IN_TRAIN, i < (int64_t)shown ? text[i] : NULL);
+    for (size_t i = 0; i < shown; i++) free(text[i]);
 }

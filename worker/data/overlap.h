@@ -2,6 +2,6 @@
 #pragma once
 #include "worker/data/dataset.h"
 
-/* How many documents of `eval` have the tokens and targets of one of `train`; the records of the first `most` of them go to `record`, in
- * ascending order. */
-int64_t ql_overlap(const ql_corpus *train, const ql_corpus *eval, int64_t *record, size_t most);
+/* Counts the documents of `eval` with the tokens and targets of one of `train` among what its audit found, with the places of the first
+ * ones, for which the files of `sets` are read again. Before either is packed. */
+void ql_overlap_find(const ql_corpus *train, const ql_datasets *sets, const ql_config *c, ql_corpus *eval);

@@ -16,7 +16,8 @@ typedef struct {
     const uint8_t *is_target; /* [length] 1: this token is a label. The first of a document never is.         */
     int32_t        length;    /* tokens                                                                      */
     int32_t        targets;   /* tokens that are predicted and trained on; 0 only in evaluation              */
-    ql_digest      content;   /* of ids and targets                                                          */
+    int32_t        before, after; /* tokens of its record that were cut off; they lie in other pieces, or nowhere */
+    ql_digest      content;   /* of ids and targets; of a piece: of the whole                                */
 } ql_document;
 
 /* What happened to the records of a data set. */

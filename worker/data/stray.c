@@ -1,4 +1,4 @@
-#include "worker/data/foreign.h"
+#include "worker/data/stray.h"
 
 #include <string.h>
 
@@ -37,7 +37,7 @@ static size_t written_as_token(const char *text, size_t n) {
     return size ? size : plain(text, n);
 }
 
-bool ql_foreign_find(const ql_tokenizer *t, const char *text, size_t n, ql_range *out) {
+bool ql_stray_token(const ql_tokenizer *t, const char *text, size_t n, ql_range *out) {
     for (const char *at = text, *end = text + n; (at = memchr(at, '<', (size_t)(end - at))); at++) {
         size_t size = written_as_token(at, (size_t)(end - at));
         if (size == 0 || ql_tokenizer_find(t, at, size) >= 0) continue;
