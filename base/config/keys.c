@@ -77,6 +77,12 @@ const ql_key ql_keys[] = {
      .meaning = "Records that are dropped or truncated for their length are an error if they are more than this part of all."},
     {"data", "seed", QL_KEY_INT, AT(seed), .initial = "42", .decides = true,
      .meaning = "Decides order, initial adapter and dropout."},
+    {"data", "format", QL_KEY_CHOICE, AT(format), .initial = "auto", .decides = true, .quiet = true,
+     .choices = "auto messages|openai|chat|chat_template|chat_template.default conversations|sharegpt prompt|prompt_completion|prompt-completion "
+                "alpaca|instruction alpaca_chat question|qa preference|dpo|rm|pairwise|ranking text|completion|pretrain|pt",
+     .meaning = "What a record is made of; auto: its fields tell. The formats are in data.md."},
+    {"data", "instruction_template", QL_KEY_TEXT, AT(instruction_template), .initial = "auto", .decides = true, .quiet = true, .choices = "auto|null",
+     .meaning = "Jinja text, or a file of it, that makes the prompt from the fields of an alpaca or question record; auto: the usual wording."},
     {"data", "dataset_text_field", QL_KEY_TEXT, AT(dataset_text_field), .initial = "text", .decides = true,
      .meaning = "Name of the field that holds plain text."},
     {"data", "field_prompt", QL_KEY_TEXT, AT(field_prompt), .initial = "prompt", .decides = true,
@@ -95,6 +101,16 @@ const ql_key ql_keys[] = {
      .meaning = "Name of the answer's field."},
     {"data", "field_messages", QL_KEY_TEXT, AT(field_messages), .initial = "messages", .decides = true,
      .meaning = "Name of the field with a conversation."},
+    {"data", "field_conversations", QL_KEY_TEXT, AT(field_conversations), .initial = "conversations", .decides = true, .quiet = true,
+     .meaning = "Name of the field with a conversation in ShareGPT's form."},
+    {"data", "field_system", QL_KEY_TEXT, AT(field_system), .initial = "system", .decides = true, .quiet = true,
+     .meaning = "Name of the optional field with the system text, beside field_conversations or field_instruction."},
+    {"data", "field_history", QL_KEY_TEXT, AT(field_history), .initial = "history", .decides = true, .quiet = true,
+     .meaning = "Name of the optional field with the turns before the instruction, a list of [question, answer]."},
+    {"data", "field_chosen", QL_KEY_TEXT, AT(field_chosen), .initial = "chosen", .decides = true, .quiet = true,
+     .meaning = "Name of the field with the better answer, beside field_rejected."},
+    {"data", "field_rejected", QL_KEY_TEXT, AT(field_rejected), .initial = "rejected", .decides = true, .quiet = true,
+     .meaning = "Name of the field with the worse answer."},
     /* run */
     {"run", "output_dir", QL_KEY_TEXT, AT(output_dir), .required = true,
      .meaning = "Folder for adapter, checkpoints, metrics and log."},
@@ -207,6 +223,8 @@ const size_t ql_n_keys = QL_LEN(ql_keys);
 const ql_dataset_field ql_dataset_fields[] = {
     FIELD(path),         FIELD(field_prompt),   FIELD(field_completion), FIELD(field_instruction), FIELD(field_input),
     FIELD(field_output), FIELD(field_question), FIELD(field_answer),     FIELD(field_text),        FIELD(field_messages),
+    FIELD(field_conversations), FIELD(field_system), FIELD(field_history), FIELD(field_chosen), FIELD(field_rejected),
+    {"format", offsetof(ql_dataset_spec, format), QL_FIELD_CHOICE}, FIELD(instruction_template),
     {"weight", offsetof(ql_dataset_spec, weight), QL_FIELD_WEIGHT}, {"max_records", offsetof(ql_dataset_spec, max_records), QL_FIELD_COUNT},
 };
 const size_t ql_n_dataset_fields = QL_LEN(ql_dataset_fields);

@@ -68,11 +68,6 @@ void ql_audit_texts(const ql_record *r, ql_findings *f) {
 
 /* ---- special tokens in texts ----------------------------------------------------------------- */
 
-/* Formats whose wording is ours: what stands in their fields are plain words. Of other texts it may be meant. */
-static bool is_worded(const ql_record_format *f) {
-    return f == &ql_format_alpaca || f == &ql_format_question;
-}
-
 /* Bos and eos at the ends are no part of what was written. */
 static void look_for_special(const ql_audit_facts *f, const ql_ids *ids, ql_findings *out) {
     size_t from = 0, to = ids->count;
@@ -90,11 +85,11 @@ static void look_for_stray(const ql_audit_facts *f, const ql_str *text, ql_findi
 
 /* ---- all ------------------------------------------------------------------------------------- */
 
-void ql_audit_tokens(const ql_audit_facts *facts, const ql_record_format *format, const ql_record *r, const ql_tokens *t, ql_findings *f) {
+void ql_audit_tokens(const ql_audit_facts *facts, bool plain_words, const ql_record *r, const ql_tokens *t, ql_findings *f) {
     if (t->prompt_changed) ql_findings_add(f, QL_AUDIT_PROMPT_CHANGED, NULL, 0);
     if (!facts) return;
     look_at_beginning(facts, &t->ids, f);
     if (facts->stops > 0) look_at_ends(facts, t, f);
-    if (is_worded(format)) look_for_special(facts, &t->ids, f);
+    if (plain_words) look_for_special(facts, &t->ids, f);
     look_for_stray(facts, &r->prompt, f);
 }

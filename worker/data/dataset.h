@@ -20,6 +20,7 @@ typedef struct {
     /* What happened to the records. */
     int64_t records, dropped_long, truncated, without_targets, duplicates;
     bool    completion_only; /* what "auto" came to      */
+    bool    pairs;           /* preference pairs: documents come in twos, of one record: the better answer, then the worse one */
     char    format[32];      /* "question+answer", ...   */
     uint64_t fingerprint;    /* of ids, targets, borders and records */
     ql_audit audit;          /* of all records that were read        */
