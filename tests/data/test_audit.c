@@ -281,13 +281,13 @@ static void test_verdict(void **state) {
     assert_string_equal(table.data,
                         "audit    1 error, 1 warning in 200 records\n"
                         "         error    lost             50 of 200 records (25 %) are longer than max_length, and dropped or truncated\n"
-                        "                                   data.jsonl:10, data.jsonl:20, data.jsonl:30 ...: raise max_length to 198, which 99 % of the records fit into\n"
+                        "                                   data.jsonl:10, :20, :30 ...: raise max_length to 198, which 99 % of the records fit into, or let packing_strategy: bfd_split cut them\n"
                         "         warning  no-eos           the tokenizer has no eos_token, so nothing teaches the model to stop\n"
                         "                                   name one in tokenizer_config.json\n");
     ql_err e = ql_audit_verdict(set, 2, &config);
     assert_int_equal(e.code, QL_DATA);
     assert_string_equal(ql_err_text(), "data.jsonl:10: 50 of 200 records (25 %) are longer than max_length, and dropped or truncated, this one first; "
-                                       "raise max_length to 198, which 99 % of the records fit into; audit: warn goes on all the same");
+                                       "raise max_length to 198, which 99 % of the records fit into, or let packing_strategy: bfd_split cut them; audit: warn goes on all the same");
     config.audit = (char *)(uintptr_t) "warn";
     assert_false(ql_bad(ql_audit_verdict(set, 2, &config)));
     ql_audit_report(set, 2, &config, &report);
