@@ -55,6 +55,11 @@ const char *ql_tokenizer_piece(const ql_tokenizer *t, int32_t id, size_t *size) 
     return text;
 }
 
+bool ql_tokenizer_is_special(const ql_tokenizer *t, int32_t id) {
+    (void)t;
+    return id == BOS || id == EOS;
+}
+
 uint64_t ql_tokenizer_fingerprint(const ql_tokenizer *t) {
     return t->has_eos * 4u + t->has_bos * 2u + t->adds_eos;
 }

@@ -213,3 +213,46 @@ ql_err ql_conversation_extras(const ql_json *record, ql_record *out) {
     out->kwargs = kwargs;
     return ql_ok();
 }
+
+/* ---- parts ----------------------------------------------------------------------------------- */
+
+static bool has_parts(const ql_json *message) {
+    return ql_json_is(ql_json_get(message, "content"), QL_JSON_ARRAY);
+}
+
+bool ql_conversation_has_parts(const ql_record *r) {
+    for (size_t i = 0; i < r->messages; i++)
+        if (has_parts(r->message[i])) return true;
+    return false;
+}
+
+static void put_joined(const ql_json *message, ql_str *out) {
+    ql_str text = {0};
+    ql_content_text(ql_json_get(message, "content"), &text);
+    ql_str_puts(out, "{\"content\": ");
+    ql_json_put_string(out, text.data ? text.data : "", text.size);
+    for (void *it = ql_json_first(message); it; it = ql_json_next(message, it)) {
+        if (!strcmp(ql_json_key(it), "content")) continue;
+        ql_str_puts(out, ", ");
+        ql_json_put_string(out, ql_json_key(it), strlen(ql_json_key(it)));
+        ql_str_puts(out, ": ");
+        ql_json_put(out, ql_json_value(it));
+    }
+    ql_str_puts(out, "}");
+    ql_str_free(&text);
+}
+
+ql_err ql_conversation_join_parts(ql_record *r) {
+    for (size_t i = 0; i < r->messages; i++) {
+        if (!has_parts(r->message[i])) continue;
+        ql_str   text = {0};
+        ql_json *made = NULL;
+        put_joined(r->message[i], &text);
+        ql_err e = ql_json_parse(text.data, text.size, "message", 1, &made);
+        ql_str_free(&text);
+        QL_TRY(e);
+        QL_PUSH(r->owned, r->owned_count, r->owned_capacity, made);
+        r->message[i] = made;
+    }
+    return ql_ok();
+}

@@ -15,6 +15,10 @@ QL_RESULT ql_conversation_extras(const ql_json *record, ql_record *out);
  * Appends the messages as JSON: [{"role": "user", "content": "..."}, ...]. */
 QL_RESULT ql_conversation_messages(const ql_json *record, const char *field, ql_str *out);
 
+/* Whether a content is a list of parts; and the same conversation with the texts of each such list joined into one. */
+bool ql_conversation_has_parts(const ql_record *r);
+QL_RESULT ql_conversation_join_parts(ql_record *r);
+
 /* The texts of a content: the text itself, or its parts one after another. */
 void ql_content_text(const ql_json *content, ql_str *out);
 static inline bool ql_message_is(const ql_json *message, const char *role) {

@@ -38,6 +38,7 @@ typedef enum { TOO_LONG_DROP, TOO_LONG_TRUNCATE, TOO_LONG_ERROR } too_long;
 
 typedef struct {
     const ql_corpus_options *o;
+    ql_target_rules rules;
     ql_corpus *corpus;
     too_long strategy;
     bench *bench; /* [threads] */
@@ -51,22 +52,29 @@ typedef struct {
     const char *path;
     ql_field_names names;
     const ql_record_format *format; /* NULL before its first record */
-    bool completion_only;
     int64_t prompts, prompts_changed;
     size_t first_changed_line;
     /* examples for messages, over all files: "FILE:LINE" */
     char *first_long, *first_untargeted;
 } builder;
 
-static ql_err choose_format(builder *b, const ql_json *record, const ql_span *s) {
-    QL_TRY(ql_err_prefix(ql_record_format_of(record, &b->names, &b->format), "%s:%zu", b->path, s->line));
-    ql_tristate wish = b->o->config->completion_only_loss;
-    QL_CHECK(b->format->has_prompt || wish != QL_TRUE, QL_USAGE,
+/* Whether of texts without a prompt only a part is asked for, which there is not. */
+static ql_err check_wish(const builder *b, const ql_span *s) {
+    ql_train_on on = b->rules.train_on;
+    QL_CHECK(b->format->has_prompt || b->o->config->completion_only_loss != QL_TRUE, QL_USAGE,
              "%s:%zu: completion_only_loss is true, but text records have no completion; set it to auto, or give "
              "records with a prompt",
              b->path, s->line);
-    b->completion_only = b->format->has_prompt && wish != QL_FALSE;
-    b->corpus->completion_only |= b->completion_only;
+    QL_CHECK(b->format->has_prompt || on == QL_TRAIN_AUTO || on == QL_TRAIN_ALL, QL_USAGE,
+             "%s:%zu: train_on is %s, but text records have no answers; set it to auto or all, or give records with answers", b->path, s->line,
+             b->o->config->train_on);
+    return ql_ok();
+}
+
+static ql_err choose_format(builder *b, const ql_json *record, const ql_span *s) {
+    QL_TRY(ql_err_prefix(ql_record_format_of(record, &b->names, &b->format), "%s:%zu", b->path, s->line));
+    QL_TRY(check_wish(b, s));
+    b->corpus->completion_only |= b->format->has_prompt && b->rules.train_on != QL_TRAIN_ALL;
     char *name = b->corpus->format;
     if (!name[0])
         snprintf(name, sizeof b->corpus->format, "%s", b->format->name);
@@ -100,11 +108,9 @@ static ql_err check_vocabulary(const builder *b, const ql_ids *ids, const ql_spa
 }
 
 static ql_err tokenise(const builder *b, bench *own, const ql_json *record, outcome *out) {
-    const ql_tokenizer *t = b->o->tokenizer;
     ql_record_clear(&own->record);
     QL_TRY(ql_err_prefix(b->format->read(record, &b->names, &own->record), "%s:%zu", b->path, out->span.line));
-    ql_err e = ql_tokens_make(own->encoder, ql_tokenizer_eos(t), ql_tokenizer_eos_id(t), &own->record,
-                              b->completion_only, &out->tokens);
+    ql_err e = ql_tokens_make(own->encoder, &b->rules, &own->record, &out->tokens);
     QL_TRY(ql_err_prefix(e, "%s:%zu", b->path, out->span.line));
     return check_vocabulary(b, &out->tokens.ids, &out->span);
 }
@@ -331,6 +337,7 @@ ql_err ql_corpus_read(const ql_datasets *files, const ql_corpus_options *o, ql_c
     *out = (ql_corpus){0};
     int threads = omp_get_max_threads();
     builder b = {.o = o,
+                 .rules = {o->tokenizer, o->chat, ql_train_on_of(o->config)},
                  .corpus = out,
                  .bench = QL_NEW_ARRAY(bench, (size_t)threads),
                  .threads = threads,

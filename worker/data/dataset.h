@@ -7,6 +7,7 @@
  * deterministic: every rank builds the same. */
 #pragma once
 #include "base/config/config.h"
+#include "worker/data/template/folder.h"
 #include "worker/data/tokenizer/tokenizer.h"
 
 typedef struct {
@@ -35,6 +36,7 @@ typedef struct {
     int64_t             vocab_size;     /* of the model: ids must be below                       */
     bool                keep_untargeted; /* evaluation per record: a record without targets stays */
     bool                training;        /* weights of data sets and `deduplicate` count          */
+    const ql_chat      *chat;            /* for conversations; NULL: they are refused             */
 } ql_corpus_options;
 
 /* Reads and tokenises. QL_DATA: FILE:LINE and the cure. `prompt_only` records are refused. */

@@ -24,9 +24,6 @@ typedef enum {
 /* From train_on and completion_only_loss. */
 ql_train_on ql_train_on_of(const ql_config *c);
 
-/* What a chat template left out of a conversation; bits. */
-enum { QL_LOST_SYSTEM = 1, QL_LOST_TEXT = 2, QL_LOST_THINKING = 4, QL_LOST_CALLS = 8, QL_LOST_TOOLS = 16 };
-
 typedef struct {
     ql_ids   ids;
     uint8_t *is_target; /* [ids.count] */
@@ -38,7 +35,7 @@ typedef struct {
     int32_t  turns_without_end; /* of these: no special token ends them, or it is not a target            */
     int32_t  end_id;            /* the token that ends the last of these turns; -1: none                  */
     int32_t  special_in_text;   /* special tokens that stand in what people wrote                         */
-    uint32_t lost;              /* bits, QL_LOST_...                                                      */
+    uint32_t lost;              /* bits of what the template left out (lost.h)                             */
     bool     parts_joined;      /* contents that are lists of parts were joined: the template knows no lists */
     bool     asked_clock;       /* the template used strftime_now: the text depends on the day              */
 } ql_tokens;

@@ -14,4 +14,4 @@ bool ql_token_ends(const ql_tokenizer *t, int32_t id);
 /* Counts the turn that ends with the last token. */
 void ql_targets_count_turn(const ql_tokenizer *tokenizer, ql_tokens *t);
 
-QL_RESULT ql_tokens_of_chat(ql_encoder *encoder, const ql_target_rules *rules, const ql_record *r, ql_tokens *out);
+QL_RESULT ql_tokens_of_chat(ql_encoder *encoder, const ql_target_rules *rules, ql_record *r, ql_tokens *out);

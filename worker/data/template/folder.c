@@ -121,7 +121,14 @@ static ql_err make_common(const char *folder, const ql_json *config, ql_json **o
 
 /* What is rendered depends on the variables, too. */
 static ql_err add_variables(const char *folder, const ql_json *config, ql_chat *out) {
+    static const char *const words[] = {"QxQ", "ZjZ"};
     QL_TRY(make_common(folder, config, &out->common));
+    for (size_t i = 0; i < QL_LEN(words); i++) {
+        char *text = ql_format("{\"role\": \"assistant\", \"content\": \"%s\"}", words[i]);
+        ql_err e = ql_json_parse(text, strlen(text), "stand-in", 1, &out->stand_in[i]);
+        free(text);
+        QL_TRY(e);
+    }
     for (void *it = ql_json_first(out->common); it; it = ql_json_next(out->common, it)) {
         size_t n = 0;
         const char *text = ql_json_text(ql_json_value(it), &n);
@@ -221,6 +228,7 @@ void ql_chat_close(ql_chat *c) {
     ql_template_free(c->with_tools);
     ql_json_free(c->common);
     ql_json_free(c->kwargs);
+    for (size_t i = 0; i < QL_LEN(c->stand_in); i++) ql_json_free(c->stand_in[i]);
     free(c->name);
     free(c->absent);
     *c = (ql_chat){0};

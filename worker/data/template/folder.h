@@ -7,6 +7,7 @@ typedef struct {
     ql_template *with_tools; /* for conversations with tools, where the folder has one called tool_use; NULL: the same */
     ql_json *common; /* what its variables are without a record: special tokens, tools null, add_generation_prompt false ... */
     ql_json *kwargs; /* variables that the configuration gives; NULL: none */
+    ql_json *stand_in[2]; /* messages of the assistant without a letter in common, for turns.c */
     char *name;      /* for people: "chat_template.jinja of DIR", "chatml (built in)" */
     char *absent;    /* why there is no template, and what to do; NULL: there is one */
     bool asks_clock; /* the source knows strftime_now  */

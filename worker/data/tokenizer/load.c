@@ -184,6 +184,11 @@ const char *ql_tokenizer_piece(const ql_tokenizer *t, int32_t id, size_t *n) {
     return a->content;
 }
 
+bool ql_tokenizer_is_special(const ql_tokenizer *t, int32_t id) {
+    const ql_added_token *a = ql_added_with_id(&t->added, id);
+    return a && a->special;
+}
+
 const char *ql_tokenizer_spelling(const ql_tokenizer *t, int32_t id, size_t *n) {
     const ql_added_token *a = ql_added_with_id(&t->added, id);
     if (!a || !a->normal) return ql_tokenizer_piece(t, id, n);
