@@ -49,7 +49,7 @@ const ql_key ql_keys[] = {
      .meaning = "Training data: a file, folder or pattern (JSONL, JSON, CSV, TSV, text; also .gz or .zst), or a list of these or of {path, field_...} mappings."},
     {"data", "eval_dataset", QL_KEY_DATASETS, AT(eval_dataset), .meaning = "Data for evaluation, written like dataset."},
     {"data", "val_set_size", QL_KEY_REAL, AT(val_set_size), .initial = "0", .decides = true,
-     .meaning = "Hold out that many records of dataset for evaluation; below 1: that fraction."},
+     .meaning = "Hold out that many records of dataset for evaluation; below 1: that fraction. Chosen by the seed and by what is in a record."},
     {"data", "max_length", QL_KEY_INT, AT(max_length), .initial = "1024", .low = 2, .high = 1 << 24, .decides = true,
      .meaning = "Tokens in a row."},
     {"data", "packing", QL_KEY_BOOL, AT(packing), .initial = "true", .decides = true,

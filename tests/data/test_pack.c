@@ -145,19 +145,18 @@ static void test_order(void **state) {
     ql_corpus_free(&c);
 }
 
-/* Every document has its tokens, and none lies between them. */
+/* Every document has its tokens, and they are counted. */
 static void check_tokens(const ql_corpus *c) {
-    int64_t at = 0;
+    int64_t tokens = 0;
     for (size_t i = 0; i < c->documents; i++) {
         const ql_document *d = &c->document[i];
-        assert_int_equal(d->at, at);
         for (int64_t j = 0; j < d->length; j++) {
-            assert_int_equal(c->ids[at + j], d->record);
-            assert_int_equal(c->is_target[at + j], j > 0);
+            assert_int_equal(d->ids[j], d->record);
+            assert_int_equal(d->is_target[j], j > 0);
         }
-        at += d->length;
+        tokens += d->length;
     }
-    assert_int_equal(c->count, at);
+    assert_int_equal(c->count, tokens);
 }
 
 static void test_split(void **state) {
@@ -180,7 +179,7 @@ static void test_split(void **state) {
 }
 
 /* Appending records moves no other record from one side to the other. */
-static void test_split_is_stable(void **state) {
+static void test_split_is_stable_under_appending(void **state) {
     (void)state;
     ql_corpus few = random_corpus(3, 500, 6), many = random_corpus(3, 800, 6), eval_few, eval_many;
     ql_corpus_split(&few, 0.1, 9, &eval_few);
@@ -193,6 +192,35 @@ static void test_split_is_stable(void **state) {
     ql_corpus_split(&other, 0.1, 10, &eval_other);
     assert_true(eval_other.fingerprint != eval_few.fingerprint);
     ql_corpus *all[] = {&few, &many, &other, &eval_few, &eval_many, &eval_other};
+    for (size_t i = 0; i < QL_LEN(all); i++) ql_corpus_free(all[i]);
+}
+
+static bool has_record(const ql_corpus *c, int32_t id) {
+    for (size_t i = 0; i < c->documents; i++)
+        if (c->document[i].ids[0] == id) return true;
+    return false;
+}
+
+/* Nor does another order, or taking some away; copies stay together, in whatever way they came. */
+static void test_split_goes_by_content(void **state) {
+    (void)state;
+    ql_corpus forward = {0}, other = {0}, eval_forward, eval_other;
+    for (int i = 0; i < 400; i++) add_document(&forward, i, 5);
+    for (int i = 0; i < 300; i++) {
+        int32_t ids[5], from = 399 - i;
+        uint8_t is_target[5] = {0, 1, 1, 1, 1};
+        for (int k = 0; k < 5; k++) ids[k] = from;
+        ql_corpus_add(&other, 2 * i, ids, is_target, 5);
+        ql_corpus_add(&other, 2 * i + 1, ids, is_target, 5);
+    }
+    ql_corpus_split(&forward, 0.3, 9, &eval_forward);
+    ql_corpus_split(&other, 0.3, 9, &eval_other);
+    for (int32_t id = 100; id < 400; id++) {
+        assert_true(has_record(&eval_forward, id) == has_record(&eval_other, id));
+        assert_true(has_record(&other, id) != has_record(&eval_other, id));
+    }
+    assert_in_range(eval_other.documents, 120, 240);
+    ql_corpus *all[] = {&forward, &other, &eval_forward, &eval_other};
     for (size_t i = 0; i < QL_LEN(all); i++) ql_corpus_free(all[i]);
 }
 
@@ -213,27 +241,38 @@ static void test_split_needs_no_second_copy(void **state) {
     ql_corpus_free(&eval);
 }
 
+/* Of documents that lie one behind the other in `ids`. */
+static uint64_t fingerprint_of(const int *length, const int32_t *ids, const uint8_t *is_target, int64_t record) {
+    ql_corpus c = {0};
+    for (size_t i = 0, at = 0; i < 3; at += (size_t)length[i++])
+        ql_corpus_add(&c, record + (int64_t)i, ids + at, is_target + at, (size_t)length[i]);
+    ql_corpus_seal(&c);
+    uint64_t fingerprint = c.fingerprint;
+    ql_corpus_free(&c);
+    return fingerprint;
+}
+
 static void test_fingerprint(void **state) {
     (void)state;
-    ql_corpus a = corpus_of((int[]){3, 2, 2}, 3), b = corpus_of((int[]){3, 2, 2}, 3);
-    assert_true(a.fingerprint == b.fingerprint);
-    b.ids[1]++; /* ids, targets and borders all count */
-    ql_corpus_seal(&b);
-    assert_true(a.fingerprint != b.fingerprint);
-    b.ids[1]--, b.is_target[1] = 0;
-    ql_corpus_seal(&b);
-    assert_true(a.fingerprint != b.fingerprint);
-    b.is_target[1] = 1, b.document[0].length = 2, b.document[1].at = 2, b.document[1].length = 3;
-    ql_corpus_seal(&b);
-    assert_true(a.fingerprint != b.fingerprint);
-    ql_corpus_free(&a);
-    ql_corpus_free(&b);
+    int32_t  ids[] = {1, 2, 3, 4, 5, 6, 7};
+    uint8_t  is_target[] = {0, 1, 1, 0, 1, 0, 1};
+    int      length[] = {3, 2, 2};
+    uint64_t same = fingerprint_of(length, ids, is_target, 0);
+    assert_true(fingerprint_of(length, ids, is_target, 0) == same);
+    assert_true(fingerprint_of(length, ids, is_target, 1) != same); /* records, ids, targets and borders all count */
+    ids[1]++;
+    assert_true(fingerprint_of(length, ids, is_target, 0) != same);
+    ids[1]--, is_target[1] = 0;
+    assert_true(fingerprint_of(length, ids, is_target, 0) != same);
+    is_target[1] = 1, length[0] = 2, length[1] = 3;
+    assert_true(fingerprint_of(length, ids, is_target, 0) != same);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_best_fit),    cmocka_unit_test(test_known_case), cmocka_unit_test(test_nothing),
-        cmocka_unit_test(test_order),       cmocka_unit_test(test_split),      cmocka_unit_test(test_split_is_stable),
+        cmocka_unit_test(test_order),       cmocka_unit_test(test_split),      cmocka_unit_test(test_split_is_stable_under_appending),
+        cmocka_unit_test(test_split_goes_by_content),
         cmocka_unit_test(test_fingerprint), cmocka_unit_test(test_split_needs_no_second_copy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

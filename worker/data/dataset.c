@@ -40,13 +40,13 @@ typedef struct {
     const ql_corpus_options *o;
     ql_target_rules rules;
     ql_corpus *corpus;
+    ql_store *store; /* of the current set */
     too_long strategy;
     bench *bench; /* [threads] */
     int threads;
     outcome *batch; /* [BATCH_RECORDS] */
     int batched;
     double began;
-    ql_unique unique;
     int64_t left; /* records that may still be taken of the current set */
     /* of the current file */
     const char *path;
@@ -54,8 +54,6 @@ typedef struct {
     const ql_record_format *format; /* NULL before its first record */
     int64_t prompts, prompts_changed;
     size_t first_changed_line;
-    /* examples for messages, over all files: "FILE:LINE" */
-    char *first_long, *first_untargeted;
 } builder;
 
 /* Whether of texts without a prompt only a part is asked for, which there is not. */
@@ -74,12 +72,10 @@ static ql_err check_wish(const builder *b, const ql_span *s) {
 static ql_err choose_format(builder *b, const ql_json *record, const ql_span *s) {
     QL_TRY(ql_err_prefix(ql_record_format_of(record, &b->names, &b->format), "%s:%zu", b->path, s->line));
     QL_TRY(check_wish(b, s));
-    b->corpus->completion_only |= b->format->has_prompt && b->rules.train_on != QL_TRAIN_ALL;
-    char *name = b->corpus->format;
-    if (!name[0])
-        snprintf(name, sizeof b->corpus->format, "%s", b->format->name);
-    else if (strcmp(name, b->format->name) != 0)
-        snprintf(name, sizeof b->corpus->format, "several formats");
+    ql_set_facts *facts = &b->store->facts;
+    facts->completion_only |= b->format->has_prompt && b->rules.train_on != QL_TRAIN_ALL;
+    bool another = facts->format[0] && strcmp(facts->format, b->format->name) != 0;
+    snprintf(facts->format, sizeof facts->format, "%s", another ? "several formats" : b->format->name);
     return ql_ok();
 }
 
@@ -152,23 +148,24 @@ static ql_err fit_length(builder *b, outcome *x, bool *keep) {
              b->path, x->span.line, x->tokens.ids.count, limit);
     if (b->strategy == TOO_LONG_TRUNCATE) {
         x->tokens.ids.count = limit;
-        b->corpus->truncated++;
+        b->store->facts.truncated++;
         return ql_ok();
     }
     *keep = false;
-    b->corpus->dropped_long++;
-    if (!b->first_long) b->first_long = place_of(b, x);
+    b->store->facts.dropped_long++;
+    if (!b->store->facts.first_long) b->store->facts.first_long = place_of(b, x);
     return ql_ok();
 }
 
 static void note_prompt(builder *b, const outcome *x) {
     b->prompts++;
+    b->store->facts.conversations |= x->tokens.conversation;
     if (x->tokens.prompt_changed && b->prompts_changed++ == 0) b->first_changed_line = x->span.line;
 }
 
 static ql_err append(builder *b, outcome *x) {
-    ql_corpus *c = b->corpus;
-    int64_t record = c->records++;
+    ql_set_facts *facts = &b->store->facts;
+    int64_t record = facts->records++;
     note_prompt(b, x);
     size_t whole = x->tokens.ids.count;
     bool keep;
@@ -176,16 +173,12 @@ static ql_err append(builder *b, outcome *x) {
     if (!keep) return ql_ok();
     size_t n = x->tokens.ids.count;
     if (ql_count_targets(x->tokens.is_target, n) == 0) {
-        c->without_targets++;
-        if (!b->first_untargeted) b->first_untargeted = place_of(b, x);
+        facts->without_targets++;
+        if (!facts->first_untargeted) facts->first_untargeted = place_of(b, x);
         keep = b->o->keep_untargeted && n > 0;
-        if (!keep && n < whole) c->truncated--; /* "truncated" counts what is kept */
+        if (!keep && n < whole) facts->truncated--; /* "truncated" counts what is kept */
     }
-    if (keep && b->o->training && b->o->config->deduplicate && ql_unique_seen(&b->unique, x->tokens.ids.id, x->tokens.is_target, n)) {
-        c->duplicates++;
-        return ql_ok();
-    }
-    if (keep) ql_corpus_add(c, record, x->tokens.ids.id, x->tokens.is_target, n);
+    if (keep) ql_store_add(b->store, record, x->tokens.ids.id, x->tokens.is_target, n);
     return ql_ok();
 }
 
@@ -218,7 +211,7 @@ static ql_err collect(builder *b, ql_reader *r, bool *more) {
 static void show_progress(const builder *b, const ql_reader *r, bool last) {
     if (ql_seconds() - b->began < patience) return;
     ql_progress(last, "reading %s: %3.0f %%, %lld records, %zu tokens", b->path,
-                100.0 * ql_reader_part(r), (long long)b->corpus->records, b->corpus->count);
+                100.0 * ql_reader_part(r), (long long)(b->corpus->records + b->store->facts.records), b->corpus->count + b->store->count);
 }
 
 static ql_err read_records(builder *b, ql_reader *r) {
@@ -241,13 +234,14 @@ static ql_err read_records(builder *b, ql_reader *r) {
     return ql_ok();
 }
 
-/* Every rank reads the same data and would say the same. */
-static void warn_of_changed_prompts(const builder *b) {
-    if (b->prompts_changed == 0 || ql_log_rank() != 0) return;
-    ql_warn(
+static void warn_of_changed_prompts(builder *b) {
+    if (b->prompts_changed == 0) return;
+    ql_set_facts *facts = &b->store->facts;
+    char *warning = ql_format(
         "%s:%zu: the prompt's last token changes when the completion follows (%lld of %lld records); the model will "
         "be used with another context than it learns; end prompts where a word or a line ends",
         b->path, b->first_changed_line, (long long)b->prompts_changed, (long long)b->prompts);
+    QL_PUSH(facts->warning, facts->warnings, facts->warnings_capacity, warning);
 }
 
 static ql_err read_file(builder *b, const ql_dataset_spec *d, const char *path) {
@@ -256,27 +250,41 @@ static ql_err read_file(builder *b, const ql_dataset_spec *d, const char *path) 
     b->names = ql_field_names_of(d, b->o->config);
     b->format = NULL;
     b->prompts = b->prompts_changed = 0;
-    int64_t before = b->corpus->records;
+    int64_t before = b->store->facts.records;
     ql_reader reader;
     ql_reader_options how = ql_reader_options_of(d, b->o->config);
     QL_TRY(ql_reader_open(path, &how, &reader));
     ql_err e = read_records(b, &reader);
     ql_reader_close(&reader);
     QL_TRY(e);
-    QL_CHECK(b->corpus->records > before, QL_DATA, "%s:1: holds no records; expected at least one", path);
+    QL_CHECK(b->store->facts.records > before, QL_DATA, "%s:1: holds no records; expected at least one", path);
     warn_of_changed_prompts(b);
     return ql_ok();
 }
 
-static ql_err read_set(builder *b, const ql_dataset_spec *d) {
+/* Every rank reads the same data and would say the same. */
+static void say_warnings(const ql_set_facts *f) {
+    for (size_t i = 0; i < f->warnings && ql_log_rank() == 0; i++) ql_warn("%s", f->warning[i]);
+}
+
+static void take_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) {
+    size_t before = b->corpus->documents;
+    bool deduplicate = b->o->training && b->o->config->deduplicate;
+    ql_corpus_take(b->corpus, b->store, deduplicate ? unique : NULL);
+    if (b->o->training) ql_corpus_weigh(b->corpus, before, ql_dataset_weight(d), b->o->config->seed);
+    say_warnings(&b->store->facts);
+}
+
+static ql_err read_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) {
     ql_file_list files;
     QL_TRY(ql_files_of(d->path, &files));
     ql_err e = ql_ok();
-    size_t before = b->corpus->documents;
+    b->store = ql_store_new();
     b->left = ql_dataset_max_records(d);
     for (size_t i = 0; i < files.count && b->left > 0 && !ql_bad(e); i++) e = read_file(b, d, files.path[i]);
     b->path = d->path;
-    if (!ql_bad(e) && b->o->training) ql_corpus_weigh(b->corpus, before, ql_dataset_weight(d), b->o->config->seed);
+    if (!ql_bad(e)) take_set(b, d, unique);
+    else ql_store_free(b->store);
     ql_file_list_free(&files);
     return e;
 }
@@ -298,7 +306,11 @@ static ql_err choose_strategy(const ql_config *c, too_long *out) {
 static ql_err check_something_is_left(const builder *b) {
     const ql_corpus *c = b->corpus;
     if (c->documents > 0) return ql_ok();
-    const char *longs = b->first_long, *bare = b->first_untargeted;
+    const char *longs = NULL, *bare = NULL;
+    for (size_t i = c->stores; i-- > 0;) {
+        if (c->store[i]->facts.first_long) longs = c->store[i]->facts.first_long;
+        if (c->store[i]->facts.first_untargeted) bare = c->store[i]->facts.first_untargeted;
+    }
     QL_CHECK(
         longs, QL_DATA,
         "%s: none of the %lld records has a token to train on, this one first; give completions that are not empty",
@@ -317,7 +329,11 @@ static ql_err read_all(builder *b, const ql_datasets *files) {
     if (!ql_tokenizer_eos(b->o->tokenizer) && ql_log_rank() == 0)
         ql_warn(
             "the tokenizer has no eos_token, so nothing teaches the model to stop; name one in tokenizer_config.json");
-    for (size_t i = 0; i < files->count; i++) QL_TRY(read_set(b, &files->item[i]));
+    ql_unique unique = {0};
+    ql_err e = ql_ok();
+    for (size_t i = 0; i < files->count && !ql_bad(e); i++) e = read_set(b, &files->item[i], &unique);
+    ql_unique_free(&unique);
+    QL_TRY(e);
     return check_something_is_left(b);
 }
 
@@ -326,11 +342,8 @@ static void free_builder(builder *b) {
         if (b->bench[i].encoder) ql_encoder_close(b->bench[i].encoder);
         ql_record_free(&b->bench[i].record);
     }
-    ql_unique_free(&b->unique);
     free(b->bench);
     free(b->batch);
-    free(b->first_long);
-    free(b->first_untargeted);
 }
 
 ql_err ql_corpus_read(const ql_datasets *files, const ql_corpus_options *o, ql_corpus *out) {

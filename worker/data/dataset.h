@@ -7,27 +7,22 @@
  * deterministic: every rank builds the same. */
 #pragma once
 #include "base/config/config.h"
+#include "worker/data/store.h"
 #include "worker/data/template/folder.h"
 #include "worker/data/tokenizer/tokenizer.h"
 
 typedef struct {
-    int64_t record;   /* index in the input, over all files, from 0                       */
-    int64_t at;       /* its first token in ql_corpus.ids                                 */
-    int32_t length;   /* tokens                                                           */
-    int32_t targets;  /* tokens that are predicted and trained on; 0 only in evaluation   */
-} ql_document;
-
-typedef struct {
-    int32_t     *ids;       /* all documents one after another                              */
-    uint8_t     *is_target; /* 1: this token is a label. The first token of a document never is. */
-    size_t       count, capacity;
-    ql_document *document;
+    ql_document *document;  /* may hold one several times, where data sets have weights   */
     size_t       documents, documents_capacity;
+    size_t       count;     /* tokens of all documents                                    */
+    ql_store   **store;     /* where they lie; none in what a split took from another corpus */
+    size_t       stores, stores_capacity;
     /* What happened to the records. */
     int64_t records, dropped_long, truncated, without_targets, duplicates;
     bool    completion_only; /* what "auto" came to      */
+    bool    conversations;   /* there are some           */
     char    format[32];      /* "question+answer", ...   */
-    uint64_t fingerprint;    /* of ids, targets and borders */
+    uint64_t fingerprint;    /* of ids, targets, borders and records */
 } ql_corpus;
 
 typedef struct {
@@ -43,8 +38,10 @@ typedef struct {
 QL_RESULT ql_corpus_read(const ql_datasets *files, const ql_corpus_options *o, ql_corpus *out);
 void      ql_corpus_free(ql_corpus *c);
 size_t    ql_corpus_bytes(const ql_corpus *c); /* of host memory */
-/* Moves a part of the records to `eval`: the fraction, or number, `val_set_size`, chosen by
- * (seed, record) only. */
+/* Moves a part of the records to `eval`: the fraction `val_set_size`, or that many, chosen by the seed and by what is in them
+ * only. So a record stays on its side whatever is appended, taken away or put in another order, and one that is there twice is
+ * on one side. (Of a number, the records with the lowest lots go: as records are added, some of them make place for others.)
+ * The documents of `eval` lie in the stores of `train`, which must outlive it. */
 void ql_corpus_split(ql_corpus *train, double val_set_size, int64_t seed, ql_corpus *eval);
 
 /* Rows: row r holds documents document[start[r] .. start[r+1]) (indices into the corpus). */

@@ -30,6 +30,7 @@ typedef struct {
     /* The prompt's own last tokens changed when the completion followed: it does not end where a
      * token ends, and the model will see another context when it is used. */
     bool prompt_changed;
+    bool conversation; /* was rendered by a chat template */
     /* Facts for the audit. A turn is a completion, a text, or what the assistant said at a time. */
     int32_t  turns;             /* that are trained on                                                  */
     int32_t  turns_without_end; /* of these: no special token ends them, or it is not a target            */

@@ -208,6 +208,7 @@ static ql_err make(work *w) {
     ql_targets_begin(w->out);
     QL_TRY(wants_all(w) ? mark_all(w) : wants_completion(w) ? mark_completion(w) : mark_turns(w));
     w->out->lost = ql_lost_of(&w->dialogue, &w->text);
+    w->out->conversation = true;
     w->out->asked_clock = w->dialogue.asked_clock;
     return ql_ok();
 }
