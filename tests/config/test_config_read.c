@@ -145,7 +145,7 @@ static void aliases(void **state) {
         {"chat_template_kwargs: {enable_thinking: false, n: 2, s: 'no', l: [x]}", "chat_template_kwargs", "{\"enable_thinking\": false, \"n\": 2, \"s\": \"no\", \"l\": [\"x\"]}"},
         {"chat_template_kwargs: '{\"a\": 1}'", "chat_template_kwargs", "{\"a\": 1}"},
         {"chat_template_kwargs: {}", "chat_template_kwargs", "null"},
-        {"train_on_prompt: True", "completion_only_loss", "false"},
+        {"train_on_prompt: True", "train_on", "all"},
         {"excess_length_strategy: raise", "excess_length_strategy", "error"},
         {"micro_batch_size: 2", "per_device_train_batch_size", "2"},
         {"num_epochs: 3", "num_train_epochs", "3"},

@@ -93,7 +93,7 @@ static void fill(const ql_key *key, ql_config *c) {
         case QL_KEY_REAL: *(double *)field = random_real(key); break;
         case QL_KEY_TEXT: *(char **)field = key->choices ? random_choice(key->choices) : random_text(); break;
         case QL_KEY_CHOICE: *(char **)field = random_choice(key->choices); break;
-        case QL_KEY_MAPPING: *(char **)field = below(2) ? ql_strdup("{\"a\": true, \"b\": \"ä \\\" x\", \"c\": 1.5, \"d\": [null, \"no\"]}") : NULL; break;
+        case QL_KEY_MAPPING: *(char **)field = ql_strdup("{\"a\": true, \"b\": \"ä \\\" x\", \"c\": 1.5, \"d\": [null, \"no\"]}"); break;
         case QL_KEY_TEXTS: random_texts(field, (bool *)((char *)c + key->list_flag)); break;
         case QL_KEY_DATASETS: random_datasets(field); break;
     }

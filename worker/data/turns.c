@@ -1,5 +1,6 @@
 #include "worker/data/turns.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { SHOWN = 30 /* bytes of a text around what differs */ };
@@ -50,6 +51,15 @@ static size_t common_end(const ql_str *a, const ql_str *b, size_t most) {
     return n;
 }
 
+/* The whole with another answer, which must be in it. */
+static ql_err render_other(search *s) {
+    size_t      n;
+    const char *words = ql_json_text(ql_json_get(s->d->message[s->i], "content"), &n);
+    QL_TRY(ql_dialogue_render(s->d, s->d->messages, false, &s->other, NULL));
+    QL_CHECK(s->other.size && memmem(s->other.data, s->other.size, words, n), QL_DATA, "the chat template does not write the content of an answer as it is");
+    return ql_ok();
+}
+
 /* What of the whole stays when the assistant says something else in this turn. Of two other answers without a letter in common at
  * least one differs from the true one at either end. */
 static ql_err find_words(search *s, ql_range *out) {
@@ -58,7 +68,7 @@ static ql_err find_words(search *s, ql_range *out) {
     ql_err         e = ql_ok();
     for (size_t k = 0; k < QL_LEN(s->d->chat->stand_in) && !ql_bad(e); k++) {
         s->d->message[s->i] = s->d->chat->stand_in[k];
-        e = ql_dialogue_render(s->d, s->d->messages, false, &s->other, NULL);
+        e = render_other(s);
         size_t start = ql_bad(e) ? 0 : common_start(s->whole, &s->other);
         size_t most = (s->other.size < s->whole->size ? s->other.size : s->whole->size) - start;
         if (start < before) before = start;
@@ -113,19 +123,25 @@ static ql_err refuse_failed(const search *s, ql_err e, const char *what) {
 
 /* ---- start and end --------------------------------------------------------------------------- */
 
-/* The template refuses this beginning. What it writes to ask for an answer is then learnt at the end of the whole, and must
- * stand right before the words. */
-static ql_err start_by_words(search *s, size_t *from) {
-    ql_err   failed = refuse_failed(s, (ql_err){QL_DATA}, "begins");
-    char    *sentence = ql_strdup(ql_err_text());
+/* Where `request`, what asks for an answer, stands before the words: right before them, be it only the beginning of it (what follows
+ * there is what an answer may begin with); of the first message, anywhere before. */
+static bool find_request(const search *s, const char *request, size_t n, size_t words, size_t *from) {
+    const char *text = s->whole->data;
+    for (size_t at = words; n > 0 && s->i == 0 && at >= n; at--) {
+        *from = at;
+        if (memcmp(text + at - n, request, n) == 0) return true;
+    }
+    *from = words;
+    for (size_t k = n < words ? n : words; k > 1; k--)
+        if (memcmp(text + words - k, request, k) == 0) return true;
+    return n == 0;
+}
+
+/* There is no beginning, or the template refuses it. What it writes to ask for an answer is then learnt at the end of the whole. */
+static bool start_by_words(search *s, size_t *from) {
     ql_range words;
-    bool     known = !ql_bad(render(s, s->d->messages, true)) && s->text.size >= s->whole->size && memcmp(s->text.data, s->whole->data, s->whole->size) == 0;
-    size_t   n = known ? s->text.size - s->whole->size : 0;
-    known = known && !ql_bad(find_words(s, &words)) && words.from >= n && (n == 0 || memcmp(s->whole->data + words.from - n, s->text.data + s->whole->size, n) == 0);
-    *from = known ? words.from : 0;
-    if (!known) failed = ql_fail(QL_DATA, "%s", sentence);
-    free(sentence);
-    return known ? ql_ok() : failed;
+    if (ql_bad(render(s, s->d->messages, true)) || s->text.size < s->whole->size || memcmp(s->text.data, s->whole->data, s->whole->size) != 0) return false;
+    return !ql_bad(find_words(s, &words)) && find_request(s, s->text.data + s->whole->size, s->text.size - s->whole->size, words.from, from);
 }
 
 /* The prompt is not how the whole begins. If the messages before are, it is the head of the answer that differs: what both
@@ -143,7 +159,16 @@ static ql_err start_in_head(search *s, size_t *from) {
 }
 
 static ql_err find_start(search *s, size_t *from) {
-    if (ql_bad(render(s, s->i, true))) return start_by_words(s, from);
+    if (s->i == 0 && start_by_words(s, from)) return ql_ok();
+    ql_err e = render(s, s->i, true);
+    if (ql_bad(e)) {
+        e = refuse_failed(s, e, "begins");
+        char *sentence = ql_strdup(ql_err_text());
+        if (s->i > 0 && start_by_words(s, from)) e = ql_ok();
+        else e = ql_fail(e.code, "%s", sentence);
+        free(sentence);
+        return e;
+    }
     if (!begins_whole(s)) return start_in_head(s, from);
     *from = s->text.size;
     return ql_ok();
