@@ -46,8 +46,6 @@ static void test_wrong_fields(void **state) {
     expect_refusal("{\"conversations\": [{\"from\": \"gpt\", \"value\": \"x\"}]}\n", ".jsonl:1: the record is a conversation, but there is no chat template", NULL);
     expect_refusal("{\"prompt\": [{\"role\": \"user\", \"content\": \"x\"}], \"completion\": \"y\"}\n",
                    ".jsonl:1: one of \"prompt\" and \"completion\" is a list of messages, the other is not", NULL);
-    expect_refusal("{\"prompt\": \"x\", \"chosen\": \"y\", \"rejected\": \"z\"}\n",
-                   "preference pairs come in a later version", NULL);
 }
 
 static void test_broken_arrays(void **state) {

@@ -40,13 +40,22 @@ static const char *text_of(const ql_json *job, const char *key, const char *othe
     return text ? text : otherwise;
 }
 
+static ql_err detect(const ql_json *record, const ql_field_names *names, const ql_record_format **out) {
+    ql_str text = {0};
+    ql_json_put(&text, record);
+    ql_span span = {text.data, text.size, 1};
+    ql_err  e = ql_record_format_detect(&span, 1, "record", names, out);
+    ql_str_free(&text);
+    return e;
+}
+
 static ql_err make(opened *o, const ql_json *job, ql_record *record, ql_tokens *out) {
     ql_config              config = {.completion_only_loss = QL_AUTO, .train_on = (char *)(uintptr_t)text_of(job, "train_on", "auto")};
     ql_dataset_spec        spec = {0};
     ql_field_names         names = ql_field_names_of(&spec, &config);
     const ql_record_format *format;
     QL_TRY(take_up(o, text_of(job, "folder", ""), text_of(job, "chat_template", "auto")));
-    QL_TRY(ql_record_format_of(ql_json_get(job, "record"), &names, &format));
+    QL_TRY(detect(ql_json_get(job, "record"), &names, &format));
     QL_TRY(format->read(ql_json_get(job, "record"), &names, record));
     o->chat.now = ql_json_int(ql_json_get(job, "now"), 0);
     return ql_tokens_make(o->encoder, &(ql_target_rules){o->tokenizer, &o->chat, ql_train_on_of(&config)}, record, out);

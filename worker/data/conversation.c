@@ -60,22 +60,28 @@ static ql_err check_list(const ql_json *list, const char *field) {
     return ql_ok();
 }
 
-ql_err ql_conversation_messages(const ql_json *record, const char *field, ql_str *out) {
-    const ql_json *turns = ql_json_get(record, field), *before = ql_json_get(record, "system");
-    progress       p = {0};
+/* A system text that stands in a field of its own. */
+static const ql_json *text_before(const ql_json *record, const char *system) {
+    const ql_json *text = system ? ql_json_get(record, system) : NULL;
     size_t         n = 0;
+    return ql_json_text(text, &n) && n > 0 ? text : NULL;
+}
+
+ql_err ql_conversation_messages(const ql_json *record, const char *field, const char *system, ql_str *out) {
+    const ql_json *turns = ql_json_get(record, field), *before = text_before(record, system);
+    progress       p = {0};
     QL_TRY(check_list(turns, field));
-    if (ql_json_text(before, &n) && n > 0) QL_TRY(put_message(&p, system_role, before, out));
+    if (before) QL_TRY(put_message(&p, system_role, before, out));
     for (size_t i = 0; i < ql_json_size(turns); i++) QL_TRY(put_turn(&p, ql_json_at(turns, i), out));
     QL_CHECK(p.answer, QL_DATA, "\"%s\" has no message of the assistant (gpt); there is nothing to train on", field);
     ql_str_puts(out, "]");
     return ql_ok();
 }
 
-static ql_err read_turns(const ql_json *record, const char *field, ql_record *out) {
+static ql_err read_turns(const ql_json *record, const char *field, const char *system, ql_record *out) {
     ql_str   text = {0};
     ql_json *made = NULL;
-    ql_err   e = ql_conversation_messages(record, field, &text);
+    ql_err   e = ql_conversation_messages(record, field, system, &text);
     if (!ql_bad(e)) e = ql_json_parse(text.data, text.size, field, 1, &made);
     ql_str_free(&text);
     QL_TRY(e);
@@ -164,20 +170,18 @@ static ql_err read_message(progress *p, const ql_json *m, ql_record *out) {
     return ql_ok();
 }
 
-/* By its names of keys and roles; a system text of its own there is only in ShareGPT's records. */
-static bool is_sharegpt(const ql_json *record, const ql_json *list) {
+/* By its names of keys and roles; `system` is only of ShareGPT's records. */
+static bool is_sharegpt(const ql_json *record, const ql_json *list, const char *system) {
     const ql_json *first = ql_json_at(list, 0);
     const char    *role = ql_json_text(ql_json_get(first, "role"), NULL);
-    bool           its_field = ql_json_get(record, "conversations") == list;
-    size_t         n = 0;
-    return ql_json_get(first, "from") || (its_field && (!role || !is_role(role) || (ql_json_text(ql_json_get(record, "system"), &n) && n > 0)));
+    return ql_json_get(first, "from") || (system && (!role || !is_role(role) || text_before(record, system)));
 }
 
-ql_err ql_conversation_read(const ql_json *record, const char *field, ql_record *out) {
+ql_err ql_conversation_read(const ql_json *record, const char *field, const char *system, ql_record *out) {
     const ql_json *list = ql_json_get(record, field);
     progress       p = {.n = out->messages};
     QL_TRY(check_list(list, field));
-    if (is_sharegpt(record, list)) return read_turns(record, field, out);
+    if (is_sharegpt(record, list, system)) return read_turns(record, field, system, out);
     for (size_t i = 0; i < ql_json_size(list); i++) QL_TRY(read_message(&p, ql_json_at(list, i), out));
     return ql_ok();
 }

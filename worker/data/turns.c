@@ -105,8 +105,8 @@ static ql_err refuse(const search *s, const char *what) {
     quote(&s->text, at, &shorter);
     quote(s->whole, at, &longer);
     ql_err e = ql_fail(QL_DATA,
-                       "message %zu: where the assistant's turn %s cannot be told, because the chat template writes the conversation up to there differently when it "
-                       "goes on; from character %zu on, %s becomes %s" CURE,
+                       "message %zu: where the assistant's turn %s cannot be told, "
+                       "because the chat template writes the conversation up to there differently when it goes on; from character %zu on, %s becomes %s" CURE,
                        s->i + 1, what, characters(s->whole->data, at) + 1, shorter.data, longer.data);
     ql_str_free(&shorter);
     ql_str_free(&longer);
