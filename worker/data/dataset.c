@@ -45,6 +45,7 @@ typedef struct {
     ql_target_rules rules;
     ql_corpus *corpus;
     ql_store *store; /* of the current set */
+    ql_unique seen;  /* in the current set */
     too_long strategy;
     bench *bench; /* [threads] */
     int threads;
@@ -108,6 +109,11 @@ static ql_err check_vocabulary(const builder *b, const ql_ids *ids, const ql_spa
     return ql_ok();
 }
 
+/* Where the wording is ours, fields hold nothing but words. */
+static bool are_plain_words(const builder *b) {
+    return (b->format == &ql_format_alpaca || b->format == &ql_format_question) && !b->wording;
+}
+
 typedef ql_err reader_of_side(const ql_json *record, const ql_field_names *f, ql_record *out);
 
 static ql_err tokenise_side(const builder *b, bench *own, reader_of_side *read, const ql_json *record, outcome *x, ql_tokens *out) {
@@ -116,7 +122,7 @@ static ql_err tokenise_side(const builder *b, bench *own, reader_of_side *read, 
     ql_audit_texts(&own->record, &x->findings);
     ql_err e = ql_tokens_make(own->encoder, &b->rules, &own->record, out);
     QL_TRY(ql_err_prefix(e, "%s:%zu", b->path, x->span.line));
-    ql_audit_tokens(b->o->facts, out, &x->findings);
+    ql_audit_tokens(b->o->facts, are_plain_words(b), &own->record, out, &x->findings);
     return check_vocabulary(b, &out->ids, &x->span);
 }
 
@@ -188,6 +194,13 @@ static bool has_targets(const outcome *x) {
     return true;
 }
 
+static void audit_kept(builder *b, const outcome *x) {
+    ql_store *s = b->store;
+    int64_t longest = ql_min((int64_t)longest_side(x), b->o->config->max_length);
+    if (b->o->facts && longest > b->o->facts->positions) ql_audit_place(&s->facts.audit, QL_AUDIT_POSITIONS, b->path, x->span.line);
+    if (ql_unique_seen(&b->seen, s->document[s->documents - 1].content)) ql_audit_place(&s->facts.audit, QL_AUDIT_DUPLICATE, b->path, x->span.line);
+}
+
 /* `whole` says how long the sides were before they were truncated. */
 static void keep_record(builder *b, int64_t record, const outcome *x, const size_t whole[2]) {
     for (int i = 0; i < x->sides; i++) {
@@ -196,6 +209,7 @@ static void keep_record(builder *b, int64_t record, const outcome *x, const size
         b->store->document[b->store->documents - 1].after = (int32_t)(whole[i] - n);
     }
     if (x->sides == 2) ql_store_pair(b->store);
+    audit_kept(b, x);
 }
 
 static ql_err append(builder *b, outcome *x) {
@@ -310,6 +324,7 @@ static ql_err read_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) 
     QL_TRY(ql_files_of(d->path, &files));
     ql_err e = ql_wording_open(d, b->o->config, &b->wording);
     b->store = ql_store_new();
+    ql_unique_free(&b->seen);
     b->left = ql_dataset_max_records(d);
     for (size_t i = 0; i < files.count && b->left > 0 && !ql_bad(e); i++) e = read_file(b, d, files.path[i]);
     if (!ql_bad(e)) e = check_kind(b);
@@ -371,6 +386,7 @@ static void free_builder(builder *b) {
         if (b->bench[i].encoder) ql_encoder_close(b->bench[i].encoder);
         ql_record_free(&b->bench[i].record);
     }
+    ql_unique_free(&b->seen);
     free(b->bench);
     free(b->batch);
 }
