@@ -64,7 +64,7 @@ static const struct {
     {"number-for-text.jsonl", BYTES(QA "{\"question\": \"q\", \"answer\": 42}\n"), ":2: the field \"answer\" is an integer", "correct the record or remove it"},
     {"missing.jsonl", BYTES(QA QA "{\"question\": \"q\"}\n"), ":3: the field \"answer\" is absent", "complete the record or remove it"},
     {"empty-name.jsonl", BYTES(GOOD "{\"\": \"a\"}\n"), ":2: the field \"text\" is absent", "complete the record"},
-    {"mixed.jsonl", BYTES(GOOD QA), ":2: the record is of format question+answer by its fields, that of line 1 is text", "; split the file, or set format"},
+    {"mixed.jsonl", BYTES(GOOD QA), ":2: the record is of format question by its fields, that of line 1 is text", "; split the file, or set format"},
     /* bytes */
     {"nul.jsonl", BYTES(GOOD "{\"text\": \"a\0b\"}\n"), ":2: holds a NUL byte", ": remove it"},
     {"latin1.jsonl", BYTES(GOOD "{\"text\": \"\xe9\"}\n"), ":2: is not valid UTF-8: byte 0xe9", "; convert the file to UTF-8"},

@@ -6,7 +6,7 @@
 /* Tried in this order; pairs come first, since they bring their prompt in the fields of the others. */
 static const ql_record_format *const format[] = {
     &ql_format_preference, &ql_format_messages, &ql_format_conversations, &ql_format_prompt,
-    &ql_format_alpaca,     &ql_format_question, &ql_format_text,
+    &ql_format_alpaca_chat, &ql_format_alpaca, &ql_format_question, &ql_format_text,
 };
 
 void ql_record_clear(ql_record *r) {
@@ -59,6 +59,14 @@ ql_reader_options ql_reader_options_of(const ql_dataset_spec *d, const ql_config
 
 bool ql_record_has(const ql_json *record, const char *field) {
     return ql_json_kind(ql_json_get(record, field)) != QL_JSON_NULL;
+}
+
+bool ql_record_holds(const ql_json *record, const char *field) {
+    const ql_json *v = ql_json_get(record, field);
+    size_t n;
+    if (ql_json_text(v, &n)) return n > 0;
+    bool is_container = ql_json_is(v, QL_JSON_ARRAY) || ql_json_is(v, QL_JSON_OBJECT);
+    return is_container ? ql_json_size(v) > 0 : ql_record_has(record, field);
 }
 
 ql_err ql_record_text(const ql_json *record, const char *field, const char *format_name, ql_str *out) {
@@ -126,7 +134,7 @@ static ql_err check_same(const ql_span *s, const ql_span *first, const char *pat
     ql_json_free(record);
     QL_CHECK(!its || its == as, QL_DATA,
              "%s:%zu: the record is of format %s by its fields, that of line %zu is %s; split the file, or set format to what all records are", path,
-             s->line, its->name, first->line, as->name);
+             s->line, its->key, first->line, as->key);
     return ql_ok();
 }
 
