@@ -11,7 +11,7 @@ typedef struct {
     size_t text_size;
 } ql_charsmap; /* without units: nothing changes */
 
-/* false: damaged. Any map that is taken is safe to look into. */
+/* false: damaged. Any map that is taken is safe to look into, and makes whole characters of whole characters. */
 bool ql_charsmap_open(ql_charsmap *m, const char *bytes, size_t n);
 /* The longest beginning of the text that becomes something else: its size in bytes (0: none), and what it becomes. */
 size_t ql_charsmap_longest(const ql_charsmap *m, const char *text, size_t n, const char **becomes);
