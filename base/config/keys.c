@@ -54,6 +54,8 @@ const ql_key ql_keys[] = {
      .meaning = "Tokens in a row."},
     {"data", "packing", QL_KEY_BOOL, AT(packing), .initial = "true", .decides = true,
      .meaning = "Put several records into a row; they never see one another."},
+    {"data", "dataset_cache", QL_KEY_TEXT, AT(dataset_cache), .initial = "auto", .choices = "auto|true false|no",
+     .meaning = "Where prepared data sets are kept for the next start: a folder; auto: the user's cache folder (XDG_CACHE_HOME or ~/.cache), for data of 1 MiB and more; false: nowhere. Changes no result."},
     {"data", "deduplicate", QL_KEY_BOOL, AT(deduplicate), .initial = "false", .decides = true,
      .meaning = "Train once on records that come to the same tokens, the first of them, over all files of dataset."},
     {"data", "completion_only_loss", QL_KEY_TRISTATE, AT(completion_only_loss), .none = QL_AUTO, .automatic = true,

@@ -13,6 +13,7 @@
 #include "base/pulse.h"
 #include "worker/data/corpus_build.h"
 #include "worker/data/files.h"
+#include "worker/data/prepared.h"
 #include "worker/data/reader.h"
 #include "worker/data/target.h"
 #include "worker/data/unique.h"
@@ -40,6 +41,7 @@ typedef struct {
     const ql_corpus_options *o;
     ql_corpus *corpus;
     ql_store *store; /* of the current set */
+    ql_prepared *prepared; /* its cache; NULL: none */
     too_long strategy;
     bench *bench; /* [threads] */
     int threads;
@@ -203,6 +205,9 @@ static ql_err collect(builder *b, ql_reader *r, bool *more) {
 
 static void show_progress(const builder *b, const ql_reader *r, bool last) {
     if (ql_seconds() - b->began < patience) return;
+    char text[64];
+    snprintf(text, sizeof text, "%3.0f %%, %lld records", 100.0 * ql_reader_part(r), (long long)b->store->facts.records);
+    ql_prepared_tell(b->prepared, text);
     ql_progress(last, "reading %s: %3.0f %%, %lld records, %zu tokens", b->path,
                 100.0 * ql_reader_part(r), (long long)(b->corpus->records + b->store->facts.records), b->corpus->count + b->store->count);
 }
@@ -268,17 +273,30 @@ static void take_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) {
     say_warnings(&b->store->facts);
 }
 
-static ql_err read_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) {
-    ql_file_list files;
-    QL_TRY(ql_files_of(d->path, &files));
+static ql_err read_files(builder *b, const ql_dataset_spec *d, const ql_file_list *files) {
     ql_err e = ql_ok();
     b->store = ql_store_new();
     b->left = ql_dataset_max_records(d);
-    for (size_t i = 0; i < files.count && b->left > 0 && !ql_bad(e); i++) e = read_file(b, d, files.path[i]);
-    b->path = d->path;
-    if (!ql_bad(e)) take_set(b, d, unique);
+    ql_prepared_begin(b->prepared, b->store);
+    for (size_t i = 0; i < files->count && b->left > 0 && !ql_bad(e); i++) e = read_file(b, d, files->path[i]);
+    if (!ql_bad(e)) ql_prepared_keep(b->prepared, b->store);
     else ql_store_free(b->store);
+    return e;
+}
+
+static ql_err read_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) {
+    ql_file_list files;
+    ql_err e = ql_ok();
+    QL_TRY(ql_files_of(d->path, &files));
+    b->path = d->path;
+    ql_pulse_what(d->path);
+    b->prepared = ql_prepared_open(b->o, d, &files);
+    b->store = b->prepared ? ql_prepared_find(b->prepared) : NULL;
+    if (!b->store) e = read_files(b, d, &files);
+    if (!ql_bad(e)) take_set(b, d, unique);
+    ql_prepared_close(b->prepared);
     ql_file_list_free(&files);
+    b->path = d->path;
     return e;
 }
 

@@ -29,6 +29,7 @@ typedef struct {
     int64_t             vocab_size;     /* of the model: ids must be below                       */
     bool                keep_untargeted; /* evaluation per record: a record without targets stays */
     bool                training;        /* weights of data sets and `deduplicate` count          */
+    bool                 prepares;        /* is there for the cache: kept however small a set is    */
 } ql_corpus_options;
 
 /* Reads and tokenises. QL_DATA: FILE:LINE and the cure. `prompt_only` records are refused. */
