@@ -38,10 +38,12 @@ typedef struct {
     int           threads;     /* of this rank, where it computes on the CPU         */
     ql_dtype      operands;    /* of all products; ql_choose_device                  */
     bool          prepares;    /* data only, for the next start                       */
+    ql_chat       chat;        /* the template of conversations, if there is one */
     ql_tokenizer *tokenizer;   /* NULL once the data are read and the model is loaded */
 
     ql_corpus  train, eval;
     ql_row_set train_rows, eval_rows;
+    ql_audit   audit;           /* of tokenizer and model; those of the data are in the corpora */
     int64_t    global_batch;    /* rows of one optimiser step                       */
     int64_t    steps_per_epoch, total_steps;
     uint64_t   config_digest; /* of what decides the results; 0: not compared          */

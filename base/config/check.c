@@ -66,6 +66,15 @@ static void check_validation(ql_reader *r) {
         ql_reader_mistake(r, place(r, "eval_strategy"), "eval_strategy is %s, but there are no evaluation data; add eval_dataset or val_set_size", c->eval_strategy);
 }
 
+/* Two keys that both say what is trained on. */
+static void check_train_on(ql_reader *r) {
+    const ql_config *c = r->config;
+    if (!is_sound(r, "train_on") || !is_sound(r, "completion_only_loss") || c->completion_only_loss == QL_AUTO) return;
+    bool all = !strcmp(c->train_on, "all"), only = c->completion_only_loss == QL_TRUE;
+    if (strcmp(c->train_on, "auto") != 0 && all == only)
+        ql_reader_mistake(r, place(r, "train_on"), "train_on is %s, but completion_only_loss is %s; keep train_on", c->train_on, only ? "true" : "false");
+}
+
 static void fill_eval_steps(ql_reader *r) {
     ql_config *c = r->config;
     if (!is_sound(r, "eval_strategy")) return;
@@ -140,14 +149,31 @@ static void check_batch(ql_reader *r) {
                        "gradient_accumulation_steps has no effect beside global_batch_size");
 }
 
+static void check_packing(ql_reader *r) {
+    ql_config *c = r->config;
+    if (!is_sound(r, "packing") || !is_sound(r, "packing_strategy") || !is_sound(r, "group_by_length")) return;
+    if (c->packing && c->group_by_length) {
+        ql_reader_note(r, place(r, "group_by_length"), "group_by_length has no effect with packing: rows are full");
+        c->group_by_length = false;
+    }
+    if (!c->packing && strcmp(c->packing_strategy, "bfd") != 0)
+        ql_reader_mistake(r, place(r, "packing_strategy"), "packing_strategy is %s, but packing is false, and records would not be cut; set packing to true",
+                          c->packing_strategy);
+    else if (strcmp(c->packing_strategy, "bfd") != 0 && is_sound(r, "excess_length_strategy") && strcmp(c->excess_length_strategy, "drop") != 0)
+        ql_reader_note(r, place(r, "excess_length_strategy"), "excess_length_strategy has no effect with packing_strategy: %s, which cuts long records",
+                       c->packing_strategy);
+}
+
 void ql_reader_check(ql_reader *r, bool need_required) {
     if (need_required) check_required(r);
     check_steps(r);
     check_warmup(r);
     check_validation(r);
+    check_train_on(r);
     fill_eval_steps(r);
     note_save_steps(r);
     check_batch(r);
+    check_packing(r);
     check_best(r);
     if (!is_sound(r, "lr_scheduler_type")) return;
     check_cosine(r);

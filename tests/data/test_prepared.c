@@ -138,25 +138,25 @@ static void test_same_as_reading(void **state) {
 
 static void test_facts_are_kept(void **state) {
     (void)state;
-    char *warning[] = {ql_strdup("a \"warning\""), ql_strdup("another")};
     char first[] = "f:1", bare[] = "f:2";
     ql_set_facts f = {.records = 5, .dropped_long = 4, .truncated = 3, .without_targets = 2, .completion_only = true, .format = "text",
-                      .first_long = first, .first_untargeted = bare, .warning = warning, .warnings = 2}, g;
+                      .conversations = true, .pairs = true, .first_long = first, .first_untargeted = bare}, g;
+    ql_audit_fact(&f.audit, QL_AUDIT_TWO_BOS, "f:3", "a \"quote\"");
     ql_str text = {0}, again = {0};
     ql_json *json;
     ql_set_facts_write(&f, &text);
     assert_false(ql_bad(ql_json_parse(text.data, text.size, "facts", 1, &json)));
-    ql_set_facts_read(json, &g);
+    assert_false(ql_bad(ql_set_facts_read(json, &g)));
     ql_set_facts_write(&g, &again);
     assert_string_equal(text.data, again.data);
     assert_int_equal(g.records + 10 * g.dropped_long + 100 * g.truncated + 1000 * g.without_targets, 2345);
-    assert_string_equal(g.warning[1], "another");
+    assert_true(g.conversations && g.pairs && g.completion_only);
+    assert_int_equal(g.audit.of[QL_AUDIT_TWO_BOS].count, 1);
     ql_set_facts_free(&g);
     ql_json_free(json);
     ql_str_free(&text);
     ql_str_free(&again);
-    free(warning[0]);
-    free(warning[1]);
+    ql_audit_free(&f.audit);
 }
 
 /* Weights, the seed, duplicates and the split change the list only: one file serves them all. */

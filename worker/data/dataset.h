@@ -7,7 +7,9 @@
  * deterministic: every rank builds the same. */
 #pragma once
 #include "base/config/config.h"
+#include "worker/data/audit_facts.h"
 #include "worker/data/store.h"
+#include "worker/data/template/folder.h"
 #include "worker/data/tokenizer/tokenizer.h"
 
 typedef struct {
@@ -19,8 +21,11 @@ typedef struct {
     /* What happened to the records. */
     int64_t records, dropped_long, truncated, without_targets, duplicates;
     bool    completion_only; /* what "auto" came to      */
+    bool    conversations;   /* there are some           */
+    bool    pairs;           /* preference pairs: documents come in twos, of one record: the better answer, then the worse one */
     char    format[32];      /* "question+answer", ...   */
     uint64_t fingerprint;    /* of ids, targets, borders and records */
+    ql_audit audit;          /* of all records that were read        */
 } ql_corpus;
 
 typedef struct {
@@ -30,6 +35,8 @@ typedef struct {
     bool                keep_untargeted; /* evaluation per record: a record without targets stays */
     bool                training;        /* weights of data sets and `deduplicate` count          */
     bool                 prepares;        /* is there for the cache: kept however small a set is    */
+    const ql_chat      *chat;            /* for conversations; NULL: they are refused             */
+    const ql_audit_facts *facts;         /* NULL: the audit leaves out what needs them            */
 } ql_corpus_options;
 
 /* Reads and tokenises. QL_DATA: FILE:LINE and the cure. `prompt_only` records are refused. */
@@ -51,13 +58,28 @@ typedef struct {
     int64_t  targets;
     int64_t  max_length; /* the room of a row */
     int64_t  longest;    /* tokens of the fullest row */
+    int32_t *length;     /* [rows] tokens of each, where rows are grouped by length; else NULL */
+    int64_t  stretch;    /* rows of the order that are sorted by length together            */
 } ql_row_set;
-/* Best fit decreasing (Coffman, Garey & Johnson; TRL's "bfd") over the whole set, ties in input
- * order; `packing` false: one document a row, in input order. */
+/* Rows as the configuration asks (packing, packing_strategy). bfd_split and wrapped cut the documents of `c` (cut.h). An evaluation
+ * (`training` false) cuts each document for itself, so that none depends on others, and keeps rows without a target. */
+void ql_corpus_pack(ql_corpus *c, const ql_config *config, bool training, ql_row_set *out);
+/* Whether documents may be longer than a row when they are packed, since they are cut there. */
+bool ql_packing_cuts(const ql_config *config);
+/* Over the whole set in O(n log n), ties in input order. Up to 1000 documents: best fit decreasing (Coffman, Garey & Johnson), which
+ * is TRL's "bfd"; of more, rows are filled by pairs (pair.h), which leaves about half as much room empty. `packing` false: one
+ * document a row, in input order. */
 void ql_pack(const ql_corpus *c, int64_t max_length, bool packing, ql_row_set *out);
 void ql_row_set_free(ql_row_set *r);
 size_t ql_row_set_bytes(const ql_corpus *c, const ql_row_set *r); /* of host memory, an order included */
 int64_t ql_row_tokens(const ql_corpus *c, const ql_row_set *r, int64_t row);
 
+/* From now on the order puts rows of similar length into a step. */
+void ql_row_set_group(const ql_corpus *c, int64_t rows_per_step, ql_row_set *r);
 /* The order of rows in epoch e, [rows]: f(seed, epoch) only. */
 void ql_row_order(const ql_row_set *r, int64_t seed, uint32_t epoch, int64_t *order);
+
+/* For ql_row_order: how many rows are sorted together (50 steps, or a quarter of all), and the sorting, longest first in each
+ * stretch, with the longest of all in the first place. */
+int64_t ql_stretch_of(int64_t rows, int64_t rows_per_step);
+void    ql_group_by_length(int64_t *order, int64_t n, const int32_t *length, int64_t stretch);

@@ -79,9 +79,23 @@ static void add_tokenizer(const ql_corpus_options *o, ql_str *out) {
     ql_str_puts(out, "\n");
 }
 
+/* What renders conversations, and words instructions: its text may lie in a file. */
+static ql_err add_template(const ql_corpus_options *o, const ql_dataset_spec *d, ql_str *out) {
+    const char *wording = d->instruction_template ? d->instruction_template : o->config->instruction_template;
+    if (o->chat) ql_str_printf(out, "chat: %016" PRIx64 " %lld\n", o->chat->digest, o->chat->asks_clock ? (long long)o->chat->now : 0);
+    if (!wording || !ql_file_exists(wording)) return ql_ok();
+    ql_sha256 digest;
+    char      text[65];
+    QL_TRY(ql_sha256_file(wording, &digest));
+    ql_sha256_text(&digest, text);
+    ql_str_printf(out, "wording: %s\n", text);
+    return ql_ok();
+}
+
 static void add_settings(const ql_corpus_options *o, const ql_dataset_spec *d, ql_str *out) {
     ql_config_put_data(o->config, d, out);
     ql_str_printf(out, "keep_untargeted: %d\n", o->keep_untargeted);
+    if (o->facts) ql_str_printf(out, "the model's stop tokens: %016" PRIx64 "\n", o->facts->digest);
 }
 
 static ql_store_key key_of(const ql_recipe_of_data *r) {
@@ -99,6 +113,7 @@ static ql_store_key key_of(const ql_recipe_of_data *r) {
 ql_err ql_made_of(const ql_corpus_options *o, const ql_dataset_spec *d, const ql_file_list *files, ql_recipe_of_data *out) {
     *out = (ql_recipe_of_data){.when = ql_wall_seconds(), .mark = QL_NEW_ARRAY(ql_file_mark, files->count)};
     ql_err e = add_files(files, &out->text[QL_MADE_OF_DATA], out->mark);
+    if (!ql_bad(e)) e = add_template(o, d, &out->text[QL_MADE_OF_TEMPLATE]);
     if (ql_bad(e)) {
         ql_made_of_free(out);
         return e;

@@ -17,14 +17,15 @@ static const struct {
     {"without_targets", AT(without_targets)},
 }, flag[] = {
     {"completion_only", AT(completion_only)},
+    {"conversations", AT(conversations)},
+    {"pairs", AT(pairs)},
 }, text[] = {
     {"first_long", AT(first_long)},
     {"first_untargeted", AT(first_untargeted)},
 };
 
 void ql_set_facts_free(ql_set_facts *f) {
-    for (size_t i = 0; i < f->warnings; i++) free(f->warning[i]);
-    free(f->warning);
+    ql_audit_free(&f->audit);
     for (size_t i = 0; i < QL_LEN(text); i++) free(*(char **)(void *)((char *)f + text[i].offset));
     *f = (ql_set_facts){0};
 }
@@ -45,22 +46,12 @@ void ql_set_facts_write(const ql_set_facts *f, ql_str *out) {
         ql_str_printf(out, "\"%s\": %s, ", flag[i].name, *(const bool *)(base + flag[i].offset) ? "true" : "false");
     for (size_t i = 0; i < QL_LEN(text); i++) put_text(out, text[i].name, *(char *const *)(const void *)(base + text[i].offset));
     put_text(out, "format", f->format);
-    ql_str_puts(out, "\"warnings\": [");
-    for (size_t i = 0; i < f->warnings; i++) {
-        if (i > 0) ql_str_puts(out, ", ");
-        ql_json_put_string(out, f->warning[i], strlen(f->warning[i]));
-    }
-    ql_str_puts(out, "]}");
+    ql_str_puts(out, "\"audit\": ");
+    ql_audit_put_json(&f->audit, out);
+    ql_str_puts(out, "}");
 }
 
-static void read_warnings(const ql_json *list, ql_set_facts *out) {
-    for (size_t i = 0; i < ql_json_size(list); i++) {
-        const char *one = ql_json_text(ql_json_at(list, i), NULL);
-        if (one) QL_PUSH(out->warning, out->warnings, out->warnings_capacity, ql_strdup(one));
-    }
-}
-
-void ql_set_facts_read(const ql_json *object, ql_set_facts *out) {
+ql_err ql_set_facts_read(const ql_json *object, ql_set_facts *out) {
     char *base = (char *)out;
     *out = (ql_set_facts){0};
     for (size_t i = 0; i < QL_LEN(number); i++)
@@ -73,5 +64,5 @@ void ql_set_facts_read(const ql_json *object, ql_set_facts *out) {
     }
     const char *format = ql_json_text(ql_json_get(object, "format"), NULL);
     if (format) snprintf(out->format, sizeof out->format, "%s", format);
-    read_warnings(ql_json_get(object, "warnings"), out);
+    return ql_audit_read_json(ql_json_get(object, "audit"), &out->audit);
 }

@@ -52,13 +52,14 @@ static ql_err check_list(ql_store *s, const ql_store_header *h) {
     int64_t  before = -1;
     for (size_t i = 0; i < s->documents; i++) {
         const ql_document *d = &s->document[i];
-        bool sound = d->length >= 0 && d->targets >= 0 && d->targets <= d->length && d->record >= before && d->record < s->facts.records;
+        bool sound = d->length >= 0 && d->targets >= 0 && d->targets <= d->length && d->record >= before && d->record < s->facts.records && d->before >= 0 && d->after >= 0;
         QL_CHECK(sound, QL_DATA, "%s: has a document that cannot be", s->map.path);
         bytes += ql_store_block_bytes((size_t)d->length);
         tokens += (uint64_t)d->length;
         before = d->record;
         QL_CHECK(bytes <= h->token_bytes, QL_DATA, "%s: has a document beyond its tokens", s->map.path);
     }
+    QL_CHECK(!s->facts.pairs || s->documents % 2 == 0, QL_DATA, "%s: has half a pair", s->map.path);
     QL_CHECK(bytes == h->token_bytes && tokens == h->tokens, QL_DATA, "%s: has tokens that belong to no document", s->map.path);
     return ql_ok();
 }
@@ -76,14 +77,23 @@ static ql_err read_list(ql_store *s) {
     return ql_ok();
 }
 
+/* Of a document, or of the pair that it belongs to. */
+static ql_digest content_of(const ql_store *s, size_t i) {
+    const ql_document *d = &s->document[i];
+    if (!s->facts.pairs) return ql_digest_of(d->ids, d->is_target, (size_t)d->length);
+    d = &s->document[i & ~(size_t)1];
+    return ql_digest_of_pair(ql_digest_of(d[0].ids, d[0].is_target, (size_t)d[0].length), ql_digest_of(d[1].ids, d[1].is_target, (size_t)d[1].length));
+}
+
 /* A token beyond the vocabulary would read memory of the device that is not its own. */
-static bool is_sound(const ql_document *d, int64_t vocab_size) {
+static bool is_sound(const ql_store *s, size_t at, int64_t vocab_size) {
+    const ql_document *d = &s->document[at];
     uint32_t largest = 0;
     uint8_t  bits = 0;
     size_t   n = (size_t)d->length;
     for (size_t i = 0; i < n; i++) largest = (uint32_t)d->ids[i] > largest ? (uint32_t)d->ids[i] : largest;
     for (size_t i = 0; i < n; i++) bits |= d->is_target[i];
-    ql_digest now = ql_digest_of(d->ids, d->is_target, n);
+    ql_digest now = content_of(s, at);
     return largest <= INT32_MAX && (vocab_size <= 0 || largest < vocab_size) && bits <= 1 && (n == 0 || !d->is_target[0]) &&
            ql_count_targets(d->is_target, n) == d->targets && now.word[0] == d->content.word[0] && now.word[1] == d->content.word[1];
 }
@@ -96,7 +106,7 @@ static ql_err check_tokens(const ql_store *s, int64_t vocab_size) {
     for (size_t first = 0; first < s->documents; first += AT_ONCE) {
         size_t end = first + AT_ONCE < s->documents ? first + AT_ONCE : s->documents;
         for (size_t i = first; i < end && !damaged; i++)
-            if (!is_sound(&s->document[i], vocab_size)) damaged = true;
+            if (!is_sound(s, i, vocab_size)) damaged = true;
         const uint8_t *from = (const uint8_t *)s->document[first].ids, *to = s->document[end - 1].is_target;
         ql_map_release(&s->map, (size_t)(from - s->map.data), (size_t)(to - from));
         ql_pulse_beat();
@@ -110,7 +120,7 @@ static ql_err read_store(ql_store *s, const ql_store_key *key, int64_t vocab_siz
     const ql_store_header *h = (const ql_store_header *)(const void *)s->map.data;
     QL_CHECK(!memcmp(&h->key, key, sizeof *key), QL_DATA, "%s: was made of something else", s->map.path);
     QL_TRY(read_json(&s->map, json));
-    ql_set_facts_read(ql_json_get(*json, "facts"), &s->facts);
+    QL_TRY(ql_err_prefix(ql_set_facts_read(ql_json_get(*json, "facts"), &s->facts), "%s", s->map.path));
     QL_TRY(read_list(s));
     return check_tokens(s, vocab_size);
 }
