@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "worker/ballot.h"
+#include "worker/data/chat_of.h"
 #include "worker/data/files.h"
 #include "worker/data/overlap.h"
 #include "worker/model/shadow.h"
@@ -30,7 +31,7 @@ static ql_err read_eval(ql_job *j, ql_job_purpose purpose, const ql_corpus_optio
 
 static ql_err read_corpora(ql_job *j, ql_job_purpose purpose, const ql_audit_facts *facts) {
     const ql_config  *c = &j->config;
-    ql_corpus_options o = {.config = c, .tokenizer = j->tokenizer, .vocab_size = j->model.config.vocab_size, .training = true, .facts = facts};
+    ql_corpus_options o = {.config = c, .tokenizer = j->tokenizer, .vocab_size = j->model.config.vocab_size, .training = true, .facts = facts, .chat = &j->chat};
     if (purpose == QL_JOB_TRAIN) QL_TRY(ql_corpus_read(&c->dataset, &o, &j->train));
     o.keep_untargeted = purpose == QL_JOB_EVAL;
     o.training = false;
@@ -63,6 +64,7 @@ static ql_err read_audited(ql_job *j, ql_job_purpose purpose) {
 
 ql_err ql_job_read_data(ql_job *j, ql_job_purpose purpose) {
     QL_TRY(ql_tokenizer_open(j->config.model_name_or_path, &j->tokenizer));
+    QL_TRY(ql_chat_of(&j->config, &j->chat));
     QL_TRY(read_audited(j, purpose));
     j->global_batch = ql_config_rows_per_step(&j->config, j->place.size);
     if (purpose == QL_JOB_TRAIN) resolve_steps(j);
@@ -310,6 +312,7 @@ void ql_job_close(ql_job *j) {
     ql_corpus_free(&j->eval);
     ql_audit_free(&j->audit);
     ql_tokenizer_close(j->tokenizer);
+    ql_chat_close(&j->chat);
     ql_device_close(j->device);
     ql_claim_close(&j->claim);
     ql_machines_free(&j->machines);

@@ -61,7 +61,7 @@ static void look_at_beginning(const ql_audit_facts *f, const ql_ids *ids, ql_fin
 }
 
 void ql_audit_texts(const ql_record *r, ql_findings *f) {
-    if (!r->has_prompt) return;
+    if (!r->has_prompt || r->messages > 0) return;
     if (r->prompt.size == 0) ql_findings_add(f, QL_AUDIT_EMPTY_PROMPT, NULL, 0);
     if (r->completion.size == 0) ql_findings_add(f, QL_AUDIT_EMPTY_COMPLETION, NULL, 0);
 }
