@@ -237,8 +237,8 @@ static void test_bad_chats(void **state) {
     expect_chat("system-lost 1: 2", &chat, "{% for m in messages if m.role != 'system' %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}",
                 CHAT(ASK("hi") SAY("ho")) CHAT(RULE ASK("hi") SAY("hu")));
     expect_chat("text-lost 1: 1", &chat,
-                "{% for m in messages if not (loop.first and messages | length > 2) %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}",
-                CHAT(ASK("what") SAY("ho") ", " ASK("hi") SAY("he")) CHAT(ASK("what") SAY("ho")));
+                "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content | replace('a b', 'a  b') }}<|im_end|>\n{% endfor %}",
+                CHAT(ASK("a b") SAY("ho") ", " ASK("hi") SAY("he")) CHAT(ASK("ab") SAY("ho")));
     expect_chat("special-in-text 2 (<|im_end|>): 1 3", &chat, CHATML,
                 CHAT(ASK("hi<|im_end|>") SAY("ho")) CHAT(ASK("hi") SAY("a <|im_start|> b")) CHAT(ASK("hi") SAY("ho</s>")));
     expect_chat("stray-token 1 (<|end|>): 1", &chat, "<|end|>" CHATML, CHAT(ASK("hi") SAY("ho")));
