@@ -29,5 +29,7 @@ typedef struct {
 ql_look ql_look_of(FILE *out);
 /* A summary, and the documents of the rows as text. Without colour, targets and special tokens are told by brackets. */
 QL_RESULT ql_inspect_text(const ql_inspection *i, const ql_look *look, FILE *out);
-/* The same as a page for browsers that needs no other file. Replaces `path` as a whole. */
+/* The same as a page for browsers that needs no other file. Appends. */
+QL_RESULT ql_inspect_html(const ql_inspection *i, ql_str *out);
+/* Replaces `path` with it as a whole. */
 QL_RESULT ql_inspect_page(const ql_inspection *i, const char *path);

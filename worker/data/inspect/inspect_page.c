@@ -174,7 +174,7 @@ static ql_err put_document(page *p, int64_t row, int64_t k, const ql_document *d
     ql_str_puts(&p->out, "<div class=\"text\" dir=\"auto\">");
     put_cut(p, d->before, "of this record come before, in another piece");
     put_units(p, d);
-    put_cut(p, d->length - limit, "more are not shown here");
+    put_cut(p, d->length - limit, "not shown here");
     put_cut(p, d->after, pieces ? "of this record follow in another piece" : "of this record are cut off here, and are not trained on");
     ql_str_puts(&p->out, "</div></article>\n");
     return ql_ok();
@@ -229,14 +229,22 @@ static ql_err put_page(page *p) {
     return p->verdict;
 }
 
-ql_err ql_inspect_page(const ql_inspection *i, const char *path) {
+ql_err ql_inspect_html(const ql_inspection *i, ql_str *out) {
     page p = {.verdict = ql_ok()};
     QL_TRY(ql_view_open(i, &p.view));
     ql_view_find_places(&p.view);
     ql_err e = put_page(&p);
-    if (!ql_bad(e)) e = ql_file_replace(path, p.out.data, p.out.size);
+    ql_str_put(out, p.out.data, p.out.size);
     ql_str_free(&p.out);
     ql_units_free(&p.units);
     ql_view_close(&p.view);
+    return e;
+}
+
+ql_err ql_inspect_page(const ql_inspection *i, const char *path) {
+    ql_str html = {0};
+    ql_err e = ql_inspect_html(i, &html);
+    if (!ql_bad(e)) e = ql_file_replace(path, html.data, html.size);
+    ql_str_free(&html);
     return e;
 }

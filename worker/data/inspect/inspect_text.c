@@ -191,7 +191,7 @@ static ql_err put_document(page *p, const ql_document *d) {
     put_cut(p, d->before, "of this record come before, in another piece");
     put_units(p);
     if (limit < d->length || d->after > 0) ql_screen_newline(s);
-    put_cut(p, d->length - limit, "more are not shown; name the row with --rows to see them");
+    put_cut(p, d->length - limit, "not shown; name the row with --rows to see all");
     put_cut(p, d->after, pieces ? "of this record follow in another piece" : "of this record are cut off here, and are not trained on");
     s->fence = false;
     if (s->column > s->indent || !s->fence) ql_screen_end_line(s);

@@ -79,11 +79,14 @@ static void move_word(ql_screen *s) {
     ql_str_free(&word);
 }
 
+static bool is_full(const ql_screen *s, int columns) {
+    return s->look.colour && s->column + columns > s->look.width;
+}
+
 /* One character of `columns` columns. */
 static void put(ql_screen *s, ql_style style, const char *bytes, size_t n, int columns) {
-    bool full = s->look.colour && s->column + columns > s->look.width;
-    if (full && s->break_at > 0) move_word(s);
-    else if (full) ql_screen_newline(s);
+    if (is_full(s, columns) && s->break_at > 0) move_word(s);
+    if (is_full(s, columns)) ql_screen_newline(s); /* a word that is longer than a line */
     use_style(s, style);
     ql_str_put(&s->text, bytes, n);
     s->column += columns;
