@@ -65,6 +65,14 @@ const ql_key ql_keys[] = {
     {"data", "completion_only_loss", QL_KEY_TRISTATE, AT(completion_only_loss), .none = QL_AUTO, .automatic = true,
      .decides = true,
      .meaning = "Train on answers only; auto: wherever prompt and answer can be told apart."},
+    {"data", "train_on", QL_KEY_CHOICE, AT(train_on), .initial = "auto", .choices = "auto assistant last completion all", .decides = true, .quiet = true,
+     .meaning = "What is trained on. assistant: all turns of the assistant in conversations; last: its last one; completion: completions; all: every token. "
+                "auto: answers wherever they can be told apart. With the token that ends each."},
+    {"data", "chat_template", QL_KEY_TEXT, AT(chat_template), .initial = "auto", .choices = "auto|tokenizer_default", .decides = true, .quiet = true,
+     .meaning = "What renders conversations. auto: the model's own; or a file (with a / or ending in .jinja), a named template of the model, or one that is "
+                "built in: chatml, llama-2, llama-3, mistral, zephyr, gemma, alpaca."},
+    {"data", "chat_template_kwargs", QL_KEY_MAPPING, AT(chat_template_kwargs), .decides = true, .quiet = true,
+     .meaning = "Further variables of the chat template, such as {enable_thinking: false}; those of a record, in a field of this name, win."},
     {"data", "excess_length_strategy", QL_KEY_CHOICE, AT(excess_length_strategy), .initial = "drop", .decides = true,
      .choices = "drop truncate error|raise", .meaning = "What happens to records longer than max_length."},
     {"data", "sample_by", QL_KEY_CHOICE, AT(sample_by), .initial = "line", .decides = true, .choices = "line paragraph document",
@@ -77,6 +85,12 @@ const ql_key ql_keys[] = {
      .meaning = "Records that are dropped or truncated for their length are an error if they are more than this part of all."},
     {"data", "seed", QL_KEY_INT, AT(seed), .initial = "42", .decides = true,
      .meaning = "Decides order, initial adapter and dropout."},
+    {"data", "format", QL_KEY_CHOICE, AT(format), .initial = "auto", .decides = true, .quiet = true,
+     .choices = "auto messages|openai|chat|chat_template|chat_template.default conversations|sharegpt prompt|prompt_completion|prompt-completion "
+                "alpaca|instruction alpaca_chat question|qa preference|dpo|rm|pairwise|ranking text|completion|pretrain|pt",
+     .meaning = "What a record is made of; auto: its fields tell. The formats are in data.md."},
+    {"data", "instruction_template", QL_KEY_TEXT, AT(instruction_template), .initial = "auto", .decides = true, .quiet = true, .choices = "auto|null",
+     .meaning = "Jinja text, or a file of it, that makes the prompt from the fields of an alpaca or question record; auto: the usual wording."},
     {"data", "dataset_text_field", QL_KEY_TEXT, AT(dataset_text_field), .initial = "text", .decides = true,
      .meaning = "Name of the field that holds plain text."},
     {"data", "field_prompt", QL_KEY_TEXT, AT(field_prompt), .initial = "prompt", .decides = true,
@@ -95,6 +109,16 @@ const ql_key ql_keys[] = {
      .meaning = "Name of the answer's field."},
     {"data", "field_messages", QL_KEY_TEXT, AT(field_messages), .initial = "messages", .decides = true,
      .meaning = "Name of the field with a conversation."},
+    {"data", "field_conversations", QL_KEY_TEXT, AT(field_conversations), .initial = "conversations", .decides = true, .quiet = true,
+     .meaning = "Name of the field with a conversation in ShareGPT's form."},
+    {"data", "field_system", QL_KEY_TEXT, AT(field_system), .initial = "system", .decides = true, .quiet = true,
+     .meaning = "Name of the optional field with the system text, beside field_conversations or field_instruction."},
+    {"data", "field_history", QL_KEY_TEXT, AT(field_history), .initial = "history", .decides = true, .quiet = true,
+     .meaning = "Name of the optional field with the turns before the instruction, a list of [question, answer]."},
+    {"data", "field_chosen", QL_KEY_TEXT, AT(field_chosen), .initial = "chosen", .decides = true, .quiet = true,
+     .meaning = "Name of the field with the better answer, beside field_rejected."},
+    {"data", "field_rejected", QL_KEY_TEXT, AT(field_rejected), .initial = "rejected", .decides = true, .quiet = true,
+     .meaning = "Name of the field with the worse answer."},
     /* run */
     {"run", "output_dir", QL_KEY_TEXT, AT(output_dir), .required = true,
      .meaning = "Folder for adapter, checkpoints, metrics and log."},
@@ -207,6 +231,8 @@ const size_t ql_n_keys = QL_LEN(ql_keys);
 const ql_dataset_field ql_dataset_fields[] = {
     FIELD(path),         FIELD(field_prompt),   FIELD(field_completion), FIELD(field_instruction), FIELD(field_input),
     FIELD(field_output), FIELD(field_question), FIELD(field_answer),     FIELD(field_text),        FIELD(field_messages),
+    FIELD(field_conversations), FIELD(field_system), FIELD(field_history), FIELD(field_chosen), FIELD(field_rejected),
+    {"format", offsetof(ql_dataset_spec, format), QL_FIELD_CHOICE}, FIELD(instruction_template),
     {"weight", offsetof(ql_dataset_spec, weight), QL_FIELD_WEIGHT}, {"max_records", offsetof(ql_dataset_spec, max_records), QL_FIELD_COUNT},
 };
 const size_t ql_n_dataset_fields = QL_LEN(ql_dataset_fields);
@@ -255,6 +281,7 @@ void ql_key_expects(const ql_key *key, ql_str *out) {
         case QL_KEY_SIZE: ql_str_puts(out, "a size such as 15GiB or 500MiB, or auto"); break;
         case QL_KEY_TEXT: ql_str_puts(out, "a text"); break;
         case QL_KEY_TEXTS: ql_str_puts(out, "a text or a list of texts"); break;
+        case QL_KEY_MAPPING: ql_str_puts(out, "a mapping, or the text of a JSON object"); break;
         case QL_KEY_DATASETS: ql_str_puts(out, "a path, or a list of paths or of mappings with path"); break;
         case QL_KEY_CHOICE:
             if (strchr(key->choices, ' ')) choices_expected(key->choices, out);

@@ -14,6 +14,7 @@ typedef enum {
     QL_KEY_TEXT,     /* char *, any; `choices` only gives some texts another name */
     QL_KEY_CHOICE,   /* char *, one of `choices`                                  */
     QL_KEY_TEXTS,    /* ql_texts, with a bool at `list_flag`                      */
+    QL_KEY_MAPPING,  /* char *, the text of a JSON object; written as a mapping   */
     QL_KEY_DATASETS, /* ql_datasets                                               */
 } ql_key_kind;
 
@@ -79,7 +80,7 @@ static inline const void *ql_key_in(const ql_key *key, const ql_config *c) { ret
 typedef struct {
     const char *name;
     size_t      offset; /* of a text, whatever it holds */
-    enum { QL_FIELD_TEXT, QL_FIELD_WEIGHT, QL_FIELD_COUNT } kind;
+    enum { QL_FIELD_TEXT, QL_FIELD_WEIGHT, QL_FIELD_COUNT, QL_FIELD_CHOICE /* one of those of the key of this name */ } kind;
 } ql_dataset_field;
 extern const ql_dataset_field ql_dataset_fields[];
 extern const size_t           ql_n_dataset_fields;

@@ -99,6 +99,16 @@ static void data_sets(void **state) {
     c = accepted("eval_dataset: {path: one.jsonl}\n");
     assert_string_equal(c.eval_dataset.item[0].path, "one.jsonl");
     ql_config_free(&c);
+    c = accepted("eval_dataset:\n- {path: a, type: sharegpt}\n- {path: b, formatting: alpaca, instruction_template: '{{ x }}'}\n- {path: c, type: my.loader}\n"
+                 "- {path: d, type: completion, field_chosen: y}\n");
+    d = c.eval_dataset.item;
+    assert_string_equal(d[0].format, "conversations");
+    assert_string_equal(d[1].format, "alpaca");
+    assert_string_equal(d[1].instruction_template, "{{ x }}");
+    assert_null(d[2].format);
+    assert_string_equal(d[3].format, "text");
+    assert_string_equal(d[3].field_chosen, "y");
+    ql_config_free(&c);
 }
 
 /* Each alias of the table leads to a key, is no key itself, and stands there once. */
@@ -137,9 +147,15 @@ static void aliases(void **state) {
         {"cutoff_len: 2048", "max_length", "2048"},
         {"sequence_len: 2048", "max_length", "2048"},
         {"sample_packing: false", "packing", "false"},
-        {"train_on_inputs: true", "completion_only_loss", "false"},
-        {"train_on_inputs: false", "completion_only_loss", "auto"},
-        {"train_on_prompt: True", "completion_only_loss", "false"},
+        {"train_on_inputs: true", "train_on", "all"},
+        {"train_on_inputs: false", "train_on", "auto"},
+        {"assistant_only_loss: true", "train_on", "assistant"},
+        {"mask_history: true", "train_on", "last"},
+        {"chat_template: tokenizer_default", "chat_template", "auto"},
+        {"chat_template_kwargs: {enable_thinking: false, n: 2, s: 'no', l: [x]}", "chat_template_kwargs", "{\"enable_thinking\": false, \"n\": 2, \"s\": \"no\", \"l\": [\"x\"]}"},
+        {"chat_template_kwargs: '{\"a\": 1}'", "chat_template_kwargs", "{\"a\": 1}"},
+        {"chat_template_kwargs: {}", "chat_template_kwargs", "null"},
+        {"train_on_prompt: True", "train_on", "all"},
         {"excess_length_strategy: raise", "excess_length_strategy", "error"},
         {"micro_batch_size: 2", "per_device_train_batch_size", "2"},
         {"num_epochs: 3", "num_train_epochs", "3"},

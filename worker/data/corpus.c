@@ -40,6 +40,8 @@ static void add_facts(ql_corpus *c, const ql_set_facts *f) {
     c->truncated += f->truncated;
     c->without_targets += f->without_targets;
     c->completion_only |= f->completion_only;
+    c->conversations |= f->conversations;
+    c->pairs |= f->pairs;
     if (!c->format[0]) memcpy(c->format, f->format, sizeof c->format);
     else if (f->format[0] && strcmp(c->format, f->format) != 0) snprintf(c->format, sizeof c->format, "several formats");
 }
@@ -47,11 +49,15 @@ static void add_facts(ql_corpus *c, const ql_set_facts *f) {
 void ql_corpus_take(ql_corpus *c, ql_store *s, ql_unique *unique) {
     QL_PUSH(c->store, c->stores, c->stores_capacity, s);
     reserve(c, s->documents);
-    for (size_t i = 0; i < s->documents; i++) {
-        ql_document d = s->document[i];
-        d.record += c->records;
-        if (unique && ql_unique_seen(unique, d.content)) c->duplicates++;
-        else list(c, d);
+    size_t sides = s->facts.pairs ? 2 : 1;
+    for (size_t i = 0; i < s->documents; i += sides) {
+        bool seen = unique && ql_unique_seen(unique, s->document[i].content);
+        c->duplicates += seen;
+        for (size_t k = i; k < i + sides && !seen; k++) {
+            ql_document d = s->document[k];
+            d.record += c->records;
+            list(c, d);
+        }
     }
     add_facts(c, &s->facts);
     ql_store_forget_list(s);
@@ -131,16 +137,17 @@ void ql_corpus_weigh(ql_corpus *c, size_t first, double weight, int64_t seed) {
 }
 
 void ql_corpus_split(ql_corpus *train, double val_set_size, int64_t seed, ql_corpus *eval) {
-    *eval = (ql_corpus){.completion_only = train->completion_only};
+    *eval = (ql_corpus){.completion_only = train->completion_only, .conversations = train->conversations, .pairs = train->pairs};
     memcpy(eval->format, train->format, sizeof eval->format);
     if (val_set_size <= 0) return;
+    int      sides = train->pairs ? 2 : 1;
     uint64_t key = ql_random_key((uint64_t)seed, QL_RANDOM_SPLIT);
-    uint64_t limit = val_set_size < 1 ? (uint64_t)(val_set_size * 0x1p64) : lot_limit(train, 0, lot_of_content, key, val_set_size);
+    uint64_t limit = val_set_size < 1 ? (uint64_t)(val_set_size * 0x1p64) : lot_limit(train, 0, lot_of_content, key, sides * val_set_size);
     size_t   n = train->documents;
     train->documents = train->count = 0;
     for (size_t i = 0; i < n; i++) list(lot_of_content(key, &train->document[i]) < limit ? eval : train, train->document[i]);
     ql_corpus_seal(eval);
     ql_corpus_seal(train);
-    eval->records = (int64_t)eval->documents;
+    eval->records = (int64_t)eval->documents / sides;
     train->records -= eval->records; /* what was dropped stays in the books of the training side */
 }

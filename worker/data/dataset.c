@@ -17,6 +17,7 @@
 #include "worker/data/reader.h"
 #include "worker/data/target.h"
 #include "worker/data/unique.h"
+#include "worker/data/wording.h"
 
 enum { BATCH_RECORDS = 1024, BATCH_BYTES = 16 << 20, CHUNK = 4 /* records a thread takes at once */ };
 static const double patience = 2.0; /* seconds before progress is worth a line */
@@ -24,7 +25,8 @@ static const double patience = 2.0; /* seconds before progress is worth a line *
 /* What became of one record. */
 typedef struct {
     ql_span span;
-    ql_tokens tokens;
+    ql_tokens tokens[2]; /* of the record; of a pair: of its better answer and its worse one */
+    int sides;
     ql_findings findings;
     ql_err verdict;
     char *sentence; /* of a bad verdict */
@@ -40,8 +42,10 @@ typedef enum { TOO_LONG_DROP, TOO_LONG_TRUNCATE, TOO_LONG_ERROR } too_long;
 
 typedef struct {
     const ql_corpus_options *o;
+    ql_target_rules rules;
     ql_corpus *corpus;
     ql_store *store; /* of the current set */
+    ql_unique seen;  /* in the current set */
     too_long strategy;
     bench *bench; /* [threads] */
     int threads;
@@ -49,35 +53,45 @@ typedef struct {
     int batched;
     double began;
     int64_t left; /* records that may still be taken of the current set */
+    ql_template *wording; /* of the current set; NULL: the usual one */
     /* of the current file */
     const char *path;
     ql_field_names names;
     const ql_record_format *format; /* NULL before its first record */
-    bool completion_only;
 } builder;
 
-static ql_err choose_format(builder *b, const ql_json *record, const ql_span *s) {
-    QL_TRY(ql_err_prefix(ql_record_format_of(record, &b->names, &b->format), "%s:%zu", b->path, s->line));
-    ql_tristate wish = b->o->config->completion_only_loss;
-    QL_CHECK(b->format->has_prompt || wish != QL_TRUE, QL_USAGE,
+/* Whether of texts without a prompt only a part is asked for, which there is not. */
+static ql_err check_wish(const builder *b, size_t line) {
+    ql_train_on on = b->rules.train_on;
+    QL_CHECK(b->format->has_prompt || b->o->config->completion_only_loss != QL_TRUE, QL_USAGE,
              "%s:%zu: completion_only_loss is true, but text records have no completion; set it to auto, or give "
              "records with a prompt",
-             b->path, s->line);
-    b->completion_only = b->format->has_prompt && wish != QL_FALSE;
-    ql_set_facts *facts = &b->store->facts;
-    facts->completion_only |= b->completion_only;
-    bool another = facts->format[0] && strcmp(facts->format, b->format->name) != 0;
-    snprintf(facts->format, sizeof facts->format, "%s", another ? "several formats" : b->format->name);
+             b->path, line);
+    QL_CHECK(b->format->has_prompt || on == QL_TRAIN_AUTO || on == QL_TRAIN_ALL, QL_USAGE,
+             "%s:%zu: train_on is %s, but text records have no answers; set it to auto or all, or give records with answers", b->path, line,
+             b->o->config->train_on);
     return ql_ok();
 }
 
-/* The first record of a file decides its format, before the threads look at the others. */
-static ql_err detect_format(builder *b, const ql_span *s) {
-    ql_json *record;
-    QL_TRY(ql_span_parse(s, b->path, &record));
-    ql_err e = choose_format(b, record, s);
-    ql_json_free(record);
-    return e;
+/* The first records of a file decide its format, before the threads look at them. */
+static ql_err choose_format(builder *b) {
+    ql_span first[QL_FORMAT_SAMPLE];
+    size_t  n = (size_t)ql_min(b->batched, QL_FORMAT_SAMPLE);
+    for (size_t i = 0; i < n; i++) first[i] = b->batch[i].span;
+    QL_TRY(ql_record_format_detect(first, n, b->path, &b->names, &b->format));
+    if (b->wording) QL_TRY(ql_wording_check(first, b->path, &b->names, b->format));
+    QL_TRY(check_wish(b, first->line));
+    ql_set_facts *facts = &b->store->facts;
+    bool pairs = b->format->read_rejected != NULL;
+    QL_CHECK(!facts->format[0] || facts->pairs == pairs, QL_DATA,
+             "%s:%zu: the record is of format %s, those of another file of this data set are %s; pairs and other records cannot be trained on "
+             "together: name one kind",
+             b->path, first->line, b->format->name, facts->format);
+    facts->pairs = pairs;
+    facts->completion_only |= b->format->has_prompt && b->rules.train_on != QL_TRAIN_ALL;
+    bool another = facts->format[0] && strcmp(facts->format, b->format->name) != 0;
+    snprintf(facts->format, sizeof facts->format, "%s", another ? "several formats" : b->format->name);
+    return ql_ok();
 }
 
 /* A token that the model has no row for would read memory that is not its own. */
@@ -95,16 +109,27 @@ static ql_err check_vocabulary(const builder *b, const ql_ids *ids, const ql_spa
     return ql_ok();
 }
 
-static ql_err tokenise(const builder *b, bench *own, const ql_json *record, outcome *out) {
-    const ql_tokenizer *t = b->o->tokenizer;
+/* Where the wording is ours, fields hold nothing but words. */
+static bool are_plain_words(const builder *b) {
+    return (b->format == &ql_format_alpaca || b->format == &ql_format_question) && !b->wording;
+}
+
+typedef ql_err reader_of_side(const ql_json *record, const ql_field_names *f, ql_record *out);
+
+static ql_err tokenise_side(const builder *b, bench *own, reader_of_side *read, const ql_json *record, outcome *x, ql_tokens *out) {
     ql_record_clear(&own->record);
-    QL_TRY(ql_err_prefix(b->format->read(record, &b->names, &own->record), "%s:%zu", b->path, out->span.line));
-    ql_audit_texts(&own->record, &out->findings);
-    ql_err e = ql_tokens_make(own->encoder, ql_tokenizer_eos(t), ql_tokenizer_eos_id(t), &own->record,
-                              b->completion_only, &out->tokens);
-    QL_TRY(ql_err_prefix(e, "%s:%zu", b->path, out->span.line));
-    ql_audit_tokens(b->o->facts, &out->tokens, &out->findings);
-    return check_vocabulary(b, &out->tokens.ids, &out->span);
+    QL_TRY(ql_err_prefix(read(record, &b->names, &own->record), "%s:%zu", b->path, x->span.line));
+    ql_audit_texts(&own->record, &x->findings);
+    ql_err e = ql_tokens_make(own->encoder, &b->rules, &own->record, out);
+    QL_TRY(ql_err_prefix(e, "%s:%zu", b->path, x->span.line));
+    ql_audit_tokens(b->o->facts, are_plain_words(b), &own->record, out, &x->findings);
+    return check_vocabulary(b, &out->ids, &x->span);
+}
+
+static ql_err tokenise(const builder *b, bench *own, const ql_json *record, outcome *x) {
+    x->sides = b->format->read_rejected ? 2 : 1;
+    QL_TRY(tokenise_side(b, own, b->format->read, record, x, &x->tokens[0]));
+    return x->sides == 2 ? tokenise_side(b, own, b->format->read_rejected, record, x, &x->tokens[1]) : ql_ok();
 }
 
 static ql_err work_on(const builder *b, bench *own, outcome *out) {
@@ -138,17 +163,22 @@ static char *place_of(const builder *b, const outcome *x) {
     return ql_format("%s:%zu", b->path, x->span.line);
 }
 
+static size_t longest_side(const outcome *x) {
+    return x->sides == 2 && x->tokens[1].ids.count > x->tokens[0].ids.count ? x->tokens[1].ids.count : x->tokens[0].ids.count;
+}
+
 /* Applies excess_length_strategy; `keep` is false where the record is dropped. */
 static ql_err fit_length(builder *b, outcome *x, bool *keep) {
-    size_t limit = ql_packing_cuts(b->o->config) ? INT32_MAX : (size_t)ql_min(b->o->config->max_length, INT32_MAX);
+    size_t limit = ql_packing_cuts(b->o->config) ? INT32_MAX : (size_t)ql_min(b->o->config->max_length, INT32_MAX), longest = longest_side(x);
     *keep = true;
-    if (x->tokens.ids.count <= limit) return ql_ok();
+    if (longest <= limit) return ql_ok();
     QL_CHECK(b->strategy != TOO_LONG_ERROR, QL_DATA,
              "%s:%zu: the record has %zu tokens, more than max_length %zu; raise max_length, or set "
              "excess_length_strategy to drop or truncate%s",
-             b->path, x->span.line, x->tokens.ids.count, limit, other_cure(b));
+             b->path, x->span.line, longest, limit, other_cure(b));
     if (b->strategy == TOO_LONG_TRUNCATE) {
-        x->tokens.ids.count = limit;
+        for (int i = 0; i < x->sides; i++)
+            if (x->tokens[i].ids.count > limit) x->tokens[i].ids.count = limit;
         b->store->facts.truncated++;
         return ql_ok();
     }
@@ -158,26 +188,48 @@ static ql_err fit_length(builder *b, outcome *x, bool *keep) {
     return ql_ok();
 }
 
+static bool has_targets(const outcome *x) {
+    for (int i = 0; i < x->sides; i++)
+        if (ql_count_targets(x->tokens[i].is_target, x->tokens[i].ids.count) == 0) return false;
+    return true;
+}
+
+static void audit_kept(builder *b, const outcome *x) {
+    ql_store *s = b->store;
+    int64_t longest = ql_min((int64_t)longest_side(x), b->o->config->max_length);
+    if (b->o->facts && longest > b->o->facts->positions) ql_audit_place(&s->facts.audit, QL_AUDIT_POSITIONS, b->path, x->span.line);
+    if (ql_unique_seen(&b->seen, s->document[s->documents - 1].content)) ql_audit_place(&s->facts.audit, QL_AUDIT_DUPLICATE, b->path, x->span.line);
+}
+
+/* `whole` says how long the sides were before they were truncated. */
+static void keep_record(builder *b, int64_t record, const outcome *x, const size_t whole[2]) {
+    for (int i = 0; i < x->sides; i++) {
+        size_t n = x->tokens[i].ids.count;
+        ql_store_add(b->store, record, x->tokens[i].ids.id, x->tokens[i].is_target, n);
+        b->store->document[b->store->documents - 1].after = (int32_t)(whole[i] - n);
+    }
+    if (x->sides == 2) ql_store_pair(b->store);
+    audit_kept(b, x);
+}
+
 static ql_err append(builder *b, outcome *x) {
     ql_set_facts *facts = &b->store->facts;
     int64_t record = facts->records++;
-    size_t whole = x->tokens.ids.count;
-    ql_audit_record(&facts->audit, &x->findings, whole, b->path, x->span.line);
+    facts->conversations |= x->tokens[0].conversation;
+    size_t whole[2] = {x->tokens[0].ids.count, x->tokens[1].ids.count}, longest = longest_side(x);
+    ql_audit_record(&facts->audit, &x->findings, longest, b->path, x->span.line);
     bool keep;
     QL_TRY(fit_length(b, x, &keep));
-    if (!keep || x->tokens.ids.count < whole) ql_audit_place(&facts->audit, QL_AUDIT_LOST, b->path, x->span.line);
+    if (!keep || longest_side(x) < longest) ql_audit_place(&facts->audit, QL_AUDIT_LOST, b->path, x->span.line);
     if (!keep) return ql_ok();
-    size_t n = x->tokens.ids.count;
-    if (ql_count_targets(x->tokens.is_target, n) == 0) {
+    if (!has_targets(x)) {
         facts->without_targets++;
         ql_audit_place(&facts->audit, QL_AUDIT_NO_TARGETS, b->path, x->span.line);
         if (!facts->first_untargeted) facts->first_untargeted = place_of(b, x);
-        keep = b->o->keep_untargeted && n > 0;
-        if (!keep && n < whole) facts->truncated--; /* "truncated" counts what is kept */
+        keep = b->o->keep_untargeted && x->tokens[0].ids.count > 0;
+        if (!keep && longest_side(x) < longest) facts->truncated--; /* "truncated" counts what is kept */
     }
-    if (!keep) return ql_ok();
-    ql_store_add(b->store, record, x->tokens.ids.id, x->tokens.is_target, n);
-    b->store->document[b->store->documents - 1].after = (int32_t)(whole - n);
+    if (keep) keep_record(b, record, x, whole);
     return ql_ok();
 }
 
@@ -186,7 +238,7 @@ static ql_err append_batch(builder *b) {
     for (int i = 0; i < b->batched; i++) {
         outcome *x = &b->batch[i];
         if (!ql_bad(e)) e = ql_bad(x->verdict) ? ql_fail(x->verdict.code, "%s", x->sentence) : append(b, x);
-        ql_tokens_free(&x->tokens);
+        for (int k = 0; k < 2; k++) ql_tokens_free(&x->tokens[k]);
         ql_findings_free(&x->findings);
         free(x->sentence);
         *x = (outcome){0};
@@ -218,7 +270,7 @@ static ql_err read_records(builder *b, ql_reader *r) {
     for (bool more = true; more;) {
         ql_err reading = collect(b, r, &more);
         char *sentence = ql_bad(reading) ? ql_strdup(ql_err_text()) : NULL;
-        ql_err e = b->batched && !b->format ? detect_format(b, &b->batch[0].span) : ql_ok();
+        ql_err e = b->batched && !b->format ? choose_format(b) : ql_ok();
         if (!ql_bad(e)) {
             work_on_batch(b);
             e = append_batch(b);
@@ -238,6 +290,7 @@ static ql_err read_file(builder *b, const ql_dataset_spec *d, const char *path) 
     b->path = path;
     ql_pulse_what(path);
     b->names = ql_field_names_of(d, b->o->config);
+    b->names.wording = b->wording;
     b->format = NULL;
     int64_t before = b->store->facts.records;
     ql_reader reader;
@@ -257,16 +310,28 @@ static void take_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) {
     if (b->o->training) ql_corpus_weigh(b->corpus, before, ql_dataset_weight(d), b->o->config->seed);
 }
 
+static ql_err check_kind(const builder *b) {
+    const ql_corpus *c = b->corpus;
+    QL_CHECK(c->stores == 0 || c->pairs == b->store->facts.pairs, QL_DATA,
+             "%s:1: the records are of format %s, those of another data set are %s; pairs and other records cannot be trained on together: name one "
+             "kind",
+             b->path, b->store->facts.format, c->format);
+    return ql_ok();
+}
+
 static ql_err read_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) {
     ql_file_list files;
     QL_TRY(ql_files_of(d->path, &files));
-    ql_err e = ql_ok();
+    ql_err e = ql_wording_open(d, b->o->config, &b->wording);
     b->store = ql_store_new();
+    ql_unique_free(&b->seen);
     b->left = ql_dataset_max_records(d);
     for (size_t i = 0; i < files.count && b->left > 0 && !ql_bad(e); i++) e = read_file(b, d, files.path[i]);
+    if (!ql_bad(e)) e = check_kind(b);
     b->path = d->path;
     if (!ql_bad(e)) take_set(b, d, unique);
     else ql_store_free(b->store);
+    ql_template_free(b->wording);
     ql_file_list_free(&files);
     return e;
 }
@@ -321,6 +386,7 @@ static void free_builder(builder *b) {
         if (b->bench[i].encoder) ql_encoder_close(b->bench[i].encoder);
         ql_record_free(&b->bench[i].record);
     }
+    ql_unique_free(&b->seen);
     free(b->bench);
     free(b->batch);
 }
@@ -329,6 +395,7 @@ ql_err ql_corpus_read(const ql_datasets *files, const ql_corpus_options *o, ql_c
     *out = (ql_corpus){0};
     int threads = omp_get_max_threads();
     builder b = {.o = o,
+                 .rules = {o->tokenizer, o->chat, ql_train_on_of(o->config)},
                  .corpus = out,
                  .bench = QL_NEW_ARRAY(bench, (size_t)threads),
                  .threads = threads,

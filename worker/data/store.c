@@ -62,6 +62,13 @@ void ql_store_add(ql_store *s, int64_t record, const int32_t *ids, const uint8_t
     QL_PUSH(s->document, s->documents, s->documents_capacity, d);
 }
 
+void ql_store_pair(ql_store *s) {
+    ql_document     *side = &s->document[s->documents - 2];
+    ql_digest        both[2] = {side[0].content, side[1].content};
+    ql_hash128_value whole = ql_hash128(both, sizeof both);
+    side[0].content = side[1].content = (ql_digest){{whole.low, whole.high}};
+}
+
 void ql_store_forget_list(ql_store *s) {
     free(s->document);
     s->document = NULL;

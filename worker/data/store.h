@@ -24,6 +24,8 @@ typedef struct {
 typedef struct {
     int64_t records, dropped_long, truncated, without_targets;
     bool    completion_only;                  /* what "auto" came to */
+    bool    conversations;                    /* there are some      */
+    bool    pairs;                            /* documents come in twos: the better answer, then the worse one */
     char    format[32];                       /* "question+answer", ... */
     char   *first_long, *first_untargeted;    /* "FILE:LINE"; NULL: none */
     ql_audit audit;
@@ -50,6 +52,8 @@ ql_store *ql_store_new(void);
 void      ql_store_free(ql_store *s); /* NULL is fine */
 /* Appends a document of n tokens, which are copied. */
 void ql_store_add(ql_store *s, int64_t record, const int32_t *ids, const uint8_t *is_target, size_t n);
+/* The last two documents are the sides of one pair: they get one `content`, of both. */
+void ql_store_pair(ql_store *s);
 /* The list of documents is in a corpus now; their tokens stay. */
 void   ql_store_forget_list(ql_store *s);
 size_t ql_store_bytes(const ql_store *s); /* of host memory, for tokens */

@@ -21,6 +21,5 @@ QL_RESULT ql_config_load(const char *folder, ql_tokenizer *t);
 /* Adds one token given as text or as {"content": ..., flags}. `fallback` holds the flags of a text. */
 QL_RESULT ql_added_put_json(ql_added *a, const ql_bpe *model, const ql_json *json, ql_added_token fallback,
                             const char *where);
-int32_t ql_tokenizer_find(const ql_tokenizer *t, const char *text, size_t n); /* -1: no such token */
 /* The text that decoders see; NULL: no token has this id. */
 const char *ql_tokenizer_spelling(const ql_tokenizer *t, int32_t id, size_t *n);
