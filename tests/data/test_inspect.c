@@ -196,13 +196,15 @@ static void test_cuts_are_shown(void **state) {
     shown_set         s;
     show(&s, two, 6, "wrapped");
     char *text = as_text(&s, (ql_look){false, false, 80});
-    assert_non_null(strstr(text, "... 3 tokens of this record follow in another piece\n"));
-    assert_non_null(strstr(text, "... 6 tokens of this record come before, in another piece\n"));
+    assert_non_null(strstr(text, "... 3 tokens after, in another piece of this record\n"));
+    assert_non_null(strstr(text, "... 6 tokens before, in another piece of this record\n"));
     free(text);
-    s.i.most_tokens = 3;
-    text = as_text(&s, (ql_look){false, false, 80});
-    assert_non_null(strstr(text, "not shown; name the row with --rows to see all\n"));
-    free(text);
+    for (s.i.most_tokens = 1; s.i.most_tokens < 17; s.i.most_tokens++) { /* what is left out is said to be */
+        text = as_text(&s, (ql_look){false, false, 80});
+        bool whole = strstr(text, "rows 0 to 2 of 3.") && !strstr(text, "not shown");
+        assert_int_equal(whole, s.i.most_tokens >= (int64_t)s.r.corpus.count);
+        free(text);
+    }
     done_showing(&s);
     reading r = reading_of(file_of_text(0, two));
     r.config.excess_length_strategy = truncate;

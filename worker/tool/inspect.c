@@ -41,7 +41,7 @@ typedef struct {
 /* Where nobody says which rows: as many as one can look at. */
 static ql_err inspect(const ql_job *j, const wishes *w) {
     enum { ROWS_OF_TEXT = 3, TOKENS_OF_TEXT = 6000, ROWS_OF_A_PAGE = 20, TOKENS_OF_A_PAGE = 40000, TOKENS_AT_MOST = 1 << 20 };
-    ql_inspection i = {.config = &j->config, .corpus = &j->train, .rows = &j->train_rows, .tokenizer = j->tokenizer, .rows_per_step = j->global_batch,
+    ql_inspection i = {.config = &j->config, .corpus = &j->train, .rows = &j->train_rows, .tokenizer = j->tokenizer, .chat = j->chat.name, .rows_per_step = j->global_batch,
                        .to = w->json ? -1 : w->page ? ROWS_OF_A_PAGE : ROWS_OF_TEXT, .boundaries = w->boundaries};
     if (w->page) i.most_tokens = w->rows ? TOKENS_AT_MOST : TOKENS_OF_A_PAGE;
     else if (!w->rows) i.most_tokens = w->json ? 0 : TOKENS_OF_TEXT;

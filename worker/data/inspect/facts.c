@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "worker/data/inspect/view.h"
+#include "worker/data/target.h"
 
 static bool is(const char *value, const char *name) {
     return value && !strcmp(value, name);
@@ -49,7 +50,10 @@ void ql_facts(const ql_inspection *i, ql_fact_writer write, void *context) {
     put_sets(&c->dataset, &text);
     if (c->dataset.count > 0) write(context, "data", text.data);
     write(context, "format", corpus->format);
-    write(context, "trained on", corpus->completion_only ? "the answers, with the token that ends each" : "every token but the first of a record");
+    if (corpus->conversations && i->chat) write(context, "template", i->chat);
+    text.size = 0;
+    ql_str_printf(&text, "%s, each with the token that ends it", ql_train_on_text(ql_train_on_of(c)));
+    write(context, "trained on", text.data);
     text.size = 0;
     put_records(corpus, &text);
     write(context, "records", text.data);

@@ -172,10 +172,10 @@ static ql_err put_document(page *p, int64_t row, int64_t k, const ql_document *d
     p->view.left -= limit;
     put_heading(p, row, k, d);
     ql_str_puts(&p->out, "<div class=\"text\" dir=\"auto\">");
-    put_cut(p, d->before, "of this record come before, in another piece");
+    put_cut(p, d->before, "before, in another piece of this record");
     put_units(p, d);
     put_cut(p, d->length - limit, "not shown here");
-    put_cut(p, d->after, pieces ? "of this record follow in another piece" : "of this record are cut off here, and are not trained on");
+    put_cut(p, d->after, pieces ? "after, in another piece of this record" : "cut off here, which are not trained on");
     ql_str_puts(&p->out, "</div></article>\n");
     return ql_ok();
 }

@@ -159,9 +159,13 @@ static void put_units(page *p) {
 }
 
 static void put_cut(page *p, int64_t tokens, const char *what) {
-    if (tokens == 0) return;
     ql_screen_printf(&p->screen, QL_ALARM, "%s %s token%s %s", ql_sign(&p->screen, "\xe2\x9c\x82", "..."), QL_GROUPED(tokens), tokens == 1 ? "" : "s", what);
+}
+
+static void put_cut_below(page *p, int64_t tokens, const char *what) {
+    if (tokens == 0) return;
     ql_screen_newline(&p->screen);
+    put_cut(p, tokens, what);
 }
 
 static void put_heading(page *p, const ql_document *d) {
@@ -188,13 +192,15 @@ static ql_err put_document(page *p, const ql_document *d) {
     s->fence = s->look.colour;
     s->indent = s->fence ? 2 : 0;
     ql_screen_newline(s);
-    put_cut(p, d->before, "of this record come before, in another piece");
+    if (d->before > 0) {
+        put_cut(p, d->before, "before, in another piece of this record");
+        ql_screen_newline(s);
+    }
     put_units(p);
-    if (limit < d->length || d->after > 0) ql_screen_newline(s);
-    put_cut(p, d->length - limit, "not shown; name the row with --rows to see all");
-    put_cut(p, d->after, pieces ? "of this record follow in another piece" : "of this record are cut off here, and are not trained on");
+    put_cut_below(p, d->length - limit, "not shown; name the row with --rows to see all");
+    put_cut_below(p, d->after, pieces ? "after, in another piece of this record" : "cut off, which are not trained on");
     s->fence = false;
-    if (s->column > s->indent || !s->fence) ql_screen_end_line(s);
+    ql_screen_end_line(s);
     return flush(p);
 }
 
@@ -233,8 +239,13 @@ static ql_err put_row(page *p, int64_t number) {
     ql_screen_printf(s, QL_TARGET, "%s targets", QL_GROUPED(r.targets));
     ql_screen_end_line(s);
     put_row_bar(p, &r);
-    for (int64_t k = r.first; k < r.end && p->view.left > 0; k++) {
+    int64_t k = r.first;
+    for (; k < r.end && p->view.left > 0; k++) {
         QL_TRY(put_document(p, ql_view_document(&p->view, k)));
+        ql_screen_end_line(s);
+    }
+    if (k < r.end) {
+        ql_screen_printf(s, QL_ALARM, "%s more of this row not shown; name the row with --rows to see all", QL_GROUPED(r.end - k));
         ql_screen_end_line(s);
     }
     return flush(p);

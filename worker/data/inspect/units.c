@@ -40,17 +40,23 @@ static bool is_special(const split *s, int32_t at) {
     return ql_tokenizer_is_special(s->tokenizer, s->document->ids[at]);
 }
 
-/* The end of the unit that begins at `from`; s->all is the text up to there. */
+static bool is_target(const split *s, int32_t at) {
+    return at > 0 && s->document->is_target[at];
+}
+
+/* Whether token `at` may belong to the character that begins at `from`. */
+static bool goes_on(const split *s, int32_t from, int32_t at) {
+    return !is_special(s, at) && is_target(s, at) == is_target(s, from);
+}
+
+/* The end of the unit that begins at `from`; s->all is the text up to there. Bytes that become no character stay together. */
 static ql_err find_end(split *s, int32_t window, int32_t from, int32_t *to) {
-    enum { BYTES_OF_A_CHARACTER = 4 };
-    int32_t last = is_special(s, from) ? from + 1 : (int32_t)ql_min(s->limit, from + BYTES_OF_A_CHARACTER);
-    for (*to = from + 1; *to <= last; (*to)++) {
+    enum { MOST = 16 }; /* a token may hold the end of a character and the beginning of the next */
+    int32_t last = is_special(s, from) ? from + 1 : (int32_t)ql_min(s->limit, from + MOST);
+    for (*to = from + 1;; (*to)++) {
         QL_TRY(decode(s, window, *to, &s->all));
-        if (is_whole(&s->all)) return ql_ok();
-        if (*to < last && is_special(s, *to)) break;
+        if (*to >= last || is_whole(&s->all) || !goes_on(s, from, *to)) return ql_ok();
     }
-    *to = from + 1; /* bytes that belong to no character */
-    return decode(s, window, *to, &s->all);
 }
 
 static size_t common_prefix(const ql_str *a, const ql_str *b) {
@@ -65,11 +71,10 @@ static ql_err add_unit(split *s, int32_t from, int32_t *to) {
     int32_t   window = u->n >= NEIGHBOURS ? u->at[u->n - NEIGHBOURS].from : 0;
     QL_TRY(decode(s, window, from, &s->before));
     QL_TRY(find_end(s, window, from, to));
-    ql_unit unit = {.from = from, .to = *to, .begin = u->text.size, .special = is_special(s, from)};
+    ql_unit unit = {.from = from, .to = *to, .begin = u->text.size, .special = is_special(s, from), .target = is_target(s, from)};
     size_t  known = common_prefix(&s->before, &s->all);
     ql_str_put(&u->text, s->all.data + known, s->all.size - known);
     unit.end = u->text.size;
-    for (int32_t i = ql_max(from, 1); i < *to; i++) unit.target |= s->document->is_target[i];
     QL_PUSH(u->at, u->n, u->capacity, unit);
     return ql_ok();
 }

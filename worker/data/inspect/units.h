@@ -2,7 +2,7 @@
 #pragma once
 #include "worker/data/dataset.h"
 
-/* Tokens [from, to) of a document: one, or the few whose bytes make up a character. */
+/* Tokens [from, to) of a document: one, or the few whose bytes make up whole characters. All of them are targets, or none. */
 typedef struct {
     int32_t from, to;
     size_t  begin, end; /* in ql_units.text */
