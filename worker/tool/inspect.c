@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "worker/gate.h"
 #include "worker/job.h"
 #include "worker/tool/tool.h"
 
@@ -43,6 +44,9 @@ static ql_err inspect(const ql_job *j, const wishes *w) {
     enum { ROWS_OF_TEXT = 3, TOKENS_OF_TEXT = 6000, ROWS_OF_A_PAGE = 20, TOKENS_OF_A_PAGE = 40000, TOKENS_AT_MOST = 1 << 20 };
     ql_inspection i = {.config = &j->config, .corpus = &j->train, .rows = &j->train_rows, .tokenizer = j->tokenizer, .chat = j->chat.name, .rows_per_step = j->global_batch,
                        .to = w->json ? -1 : w->page ? ROWS_OF_A_PAGE : ROWS_OF_TEXT, .boundaries = w->boundaries};
+    ql_audited set[QL_GATE_SETS];
+    i.audits = ql_gate_sets(j, set);
+    i.audited = set;
     if (w->page) i.most_tokens = w->rows ? TOKENS_AT_MOST : TOKENS_OF_A_PAGE;
     else if (!w->rows) i.most_tokens = w->json ? 0 : TOKENS_OF_TEXT;
     QL_TRY(read_range(w->rows, &i.from, &i.to));

@@ -66,10 +66,9 @@ void ql_facts(const ql_inspection *i, ql_fact_writer write, void *context) {
 
 ql_err ql_audit_findings(const ql_inspection *i, ql_json **out) {
     *out = NULL;
-    if (i->corpus->audit.records == 0) return ql_ok();
-    ql_str     text = {0};
-    ql_audited train = {"", &i->corpus->audit};
-    ql_audit_report(&train, 1, i->config, &text);
+    if (i->audits == 0) return ql_ok();
+    ql_str text = {0};
+    ql_audit_report(i->audited, i->audits, i->config, &text);
     ql_err e = ql_json_parse(text.data, text.size, "audit", 1, out);
     ql_str_free(&text);
     return e;
