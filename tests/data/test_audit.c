@@ -78,7 +78,7 @@ static void test_clean(void **state) {
     (void)state;
     expect("", &usual, QA(1) QA(2) "{\"question\": \"what\", \"answer\": \"an end</s>\"}\n");
     expect("", &chat, QA(1) QA(2));
-    expect("", &usual, TEXT("plain words") TEXT("more of them</s>") TEXT("") TEXT("it goes on</s> and <|im_start|>user") TEXT("<|>, <||>, <|a b|>") TEXT("a <|x| [INST] b") TEXT("a <|> b, if a <|b, <b>, </b>"));
+    expect("", &usual, TEXT("plain words") TEXT("more of them</s>") TEXT("") TEXT("it goes on</s> and <|im_start|>user") TEXT("<|>, <||>, <|a b|>") TEXT("a <|x| [INST] b") TEXT("<|user|>") TEXT("a <|> b, if a <|b, <b>, </b>"));
     expect("", &usual, "{\"prompt\": \"a b \", \"completion\": \"c d\"}\n");
     expect("", &endless, TEXT("nothing here can end"));
 }
