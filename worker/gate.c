@@ -1,5 +1,6 @@
 #include "worker/gate.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +30,16 @@ void ql_gate_show(const ql_job *j) {
     ql_str     text = {0};
     ql_audit_table(set, sets_of(j, set), &j->config, &text);
     say(text.data);
+    ql_str_free(&text);
+}
+
+void ql_gate_print(const ql_job *j) {
+    if (j->place.rank != 0) return;
+    ql_audited set[SETS];
+    ql_str     text = {0};
+    ql_audit_report(set, sets_of(j, set), &j->config, &text);
+    fwrite(text.data, 1, text.size, stdout);
+    fflush(stdout);
     ql_str_free(&text);
 }
 

@@ -245,6 +245,23 @@ static void test_bad_chats(void **state) {
     expect_chat("clock 1: 1", &chat, "{{ strftime_now('%Y') }}" CHATML, CHAT(ASK("hi") SAY("ho")));
 }
 
+static void test_fields(void **state) {
+    (void)state;
+    static const char named[] = "{\"messages\": [{\"role\": \"user\", \"name\": \"Ada\", \"content\": \"hi\"}, " SAY("ho") "]}\n";
+    expect_chat("key-lost 1 (name): 1", &chat, CHATML, named);
+    expect_chat("", &chat, "{{ messages[0].name }}" CHATML, named);
+    static const char text[] = "{\"instruction\": \"go\", \"output\": \"so\"}\n{\"instruction\": \"go\", \"input\": \" there\", \"output\": \"sa\"}\n";
+    for (int all = 0; all < 2; all++) {
+        reading r = reading_of(file_of_text(0, text));
+        r.config.instruction_template = (char *)(uintptr_t)(all ? "{{ instruction }} {{ input }}\n" : "{{ instruction }}\n");
+        r.options.vocab_size = 500;
+        read_with(&r, scratch());
+        if (ql_bad(r.verdict)) fail_msg("%s", ql_err_text());
+        expect_found(&r.corpus.audit, all ? "" : "field-lost 1 (input): 2");
+        done_with(&r);
+    }
+}
+
 static void test_tools_and_thoughts(void **state) {
     (void)state;
     static const char call[] = "{\"messages\": [" ASK("hi") "{\"role\": \"assistant\", \"content\": \"ho\", \"tool_calls\": [{\"type\": \"function\", \"function\": "
@@ -441,7 +458,7 @@ static void test_adding(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clean),   cmocka_unit_test(test_texts),  cmocka_unit_test(test_stray_tokens), cmocka_unit_test(test_lengths), cmocka_unit_test(test_order),
-        cmocka_unit_test(test_ends),    cmocka_unit_test(test_good_chats), cmocka_unit_test(test_bad_chats), cmocka_unit_test(test_tools_and_thoughts), cmocka_unit_test(test_overlap), cmocka_unit_test(test_model), cmocka_unit_test(test_limits), cmocka_unit_test(test_verdict), cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_ends),    cmocka_unit_test(test_good_chats), cmocka_unit_test(test_bad_chats), cmocka_unit_test(test_tools_and_thoughts), cmocka_unit_test(test_fields), cmocka_unit_test(test_overlap), cmocka_unit_test(test_model), cmocka_unit_test(test_limits), cmocka_unit_test(test_verdict), cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_json),    cmocka_unit_test(test_adding),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);

@@ -122,6 +122,7 @@ static ql_err tokenise_side(const builder *b, bench *own, reader_of_side *read, 
     ql_record_clear(&own->record);
     QL_TRY(ql_err_prefix(read(record, &b->names, &own->record), "%s:%zu", b->path, x->span.line));
     ql_audit_texts(&own->record, &x->findings);
+    if (b->wording) ql_audit_wording(record, &b->names, &own->record, &x->findings);
     ql_target_rules rules = b->rules;
     if (b->format->read_rejected) rules.train_on = QL_TRAIN_AUTO; /* the answers of pairs, whatever else is wished */
     ql_err e = ql_tokens_make(own->encoder, &rules, &own->record, out);

@@ -211,6 +211,7 @@ static ql_err make(work *w) {
     w->out->lost = ql_lost_of(&w->dialogue, &w->text);
     w->out->conversation = true;
     w->out->asked_clock = w->dialogue.asked_clock;
+    w->out->lost_key = ql_lost_key(&w->dialogue, &w->text);
     w->out->stray = ql_stray_token(w->rules->tokenizer, &w->text);
     return ql_ok();
 }
