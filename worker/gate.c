@@ -33,9 +33,9 @@ void ql_gate_show(const ql_job *j) {
 
 void ql_gate_print(const ql_job *j) {
     if (j->place.rank != 0) return;
-    ql_audited set[SETS];
+    ql_audited set[QL_GATE_SETS];
     ql_str     text = {0};
-    ql_audit_report(set, sets_of(j, set), &j->config, &text);
+    ql_audit_report(set, ql_gate_sets(j, set), &j->config, &text);
     fwrite(text.data, 1, text.size, stdout);
     fflush(stdout);
     ql_str_free(&text);

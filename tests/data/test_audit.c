@@ -253,11 +253,14 @@ static void test_fields(void **state) {
     static const char text[] = "{\"instruction\": \"go\", \"output\": \"so\"}\n{\"instruction\": \"go\", \"input\": \" there\", \"output\": \"sa\"}\n";
     for (int all = 0; all < 2; all++) {
         reading r = reading_of(file_of_text(0, text));
-        r.config.instruction_template = (char *)(uintptr_t)(all ? "{{ instruction }} {{ input }}\n" : "{{ instruction }}\n");
+        r.config.instruction_template = (char *)(uintptr_t)(all ? "{{ instruction }} {{ input }}\n\n" : "{{ instruction }}\n\n");
         r.options.vocab_size = 500;
         read_with(&r, scratch());
         if (ql_bad(r.verdict)) fail_msg("%s", ql_err_text());
-        expect_found(&r.corpus.audit, all ? "" : "field-lost 1 (input): 2");
+        const ql_finding *f = &r.corpus.audit.of[QL_AUDIT_FIELD_LOST];
+        assert_int_equal(f->count, all ? 0 : 1);
+        if (!all) assert_string_equal(f->example, "input");
+        if (!all) assert_string_equal(strrchr(f->place[0], ':'), ":2");
         done_with(&r);
     }
 }
