@@ -8,13 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/pulse.h"
 #include "worker/data/audit_record.h"
 #include "worker/data/corpus_build.h"
 #include "worker/data/files.h"
 #include "worker/data/prepared.h"
+#include "worker/data/progress.h"
 #include "worker/data/reader.h"
 #include "worker/data/target.h"
 #include "worker/data/unique.h"
@@ -53,7 +53,7 @@ typedef struct {
     int threads;
     outcome *batch; /* [BATCH_RECORDS] */
     int batched;
-    double began;
+    ql_set_progress progress;
     int64_t left; /* records that may still be taken of the current set */
     ql_template *wording; /* of the current set; NULL: the usual one */
     /* of the current file */
@@ -262,13 +262,9 @@ static ql_err collect(builder *b, ql_reader *r, bool *more) {
     return ql_ok();
 }
 
-static void show_progress(const builder *b, const ql_reader *r, bool last) {
-    if (ql_seconds() - b->began < patience) return;
-    char text[64];
-    snprintf(text, sizeof text, "%3.0f %%, %lld records", 100.0 * ql_reader_part(r), (long long)b->store->facts.records);
-    ql_prepared_tell(b->prepared, text);
-    ql_progress(last, "reading %s: %3.0f %%, %lld records, %zu tokens", b->path,
-                100.0 * ql_reader_part(r), (long long)(b->corpus->records + b->store->facts.records), b->corpus->count + b->store->count);
+static void show_progress(builder *b, const ql_reader *r) {
+    ql_set_progress_show(&b->progress, ql_reader_part(r), b->store->facts.records, b->o->prepares ? 0 : patience);
+    ql_prepared_tell(b->prepared, b->progress.text);
 }
 
 static ql_err read_records(builder *b, ql_reader *r) {
@@ -286,7 +282,7 @@ static ql_err read_records(builder *b, ql_reader *r) {
         QL_TRY(e);
         ql_reader_release(r);
         ql_pulse_beat();
-        show_progress(b, r, !more);
+        show_progress(b, r);
     }
     return ql_ok();
 }
@@ -294,6 +290,7 @@ static ql_err read_records(builder *b, ql_reader *r) {
 static ql_err read_file(builder *b, const ql_dataset_spec *d, const char *path) {
     b->path = path;
     ql_pulse_what(path);
+    ql_set_progress_file(&b->progress, path);
     b->names = ql_field_names_of(d, b->o->config);
     b->names.wording = b->wording;
     b->format = NULL;
@@ -330,7 +327,9 @@ static ql_err read_files(builder *b, const ql_dataset_spec *d, const ql_file_lis
     ql_unique_free(&b->seen);
     b->left = ql_dataset_max_records(d);
     ql_prepared_begin(b->prepared, b->store);
+    ql_set_progress_start(&b->progress, d->path, files);
     for (size_t i = 0; i < files->count && b->left > 0 && !ql_bad(e); i++) e = read_file(b, d, files->path[i]);
+    if (!ql_bad(e)) ql_set_progress_end(&b->progress, b->store->facts.records, b->o->prepares ? 0 : patience);
     if (!ql_bad(e)) ql_prepared_keep(b->prepared, b->store);
     ql_template_free(b->wording);
     return e;
@@ -417,8 +416,7 @@ ql_err ql_corpus_read(const ql_datasets *files, const ql_corpus_options *o, ql_c
                  .corpus = out,
                  .bench = QL_NEW_ARRAY(bench, (size_t)threads),
                  .threads = threads,
-                 .batch = QL_NEW_ARRAY(outcome, BATCH_RECORDS),
-                 .began = ql_seconds()};
+                 .batch = QL_NEW_ARRAY(outcome, BATCH_RECORDS)};
     ql_err e = read_all(&b, files);
     free_builder(&b);
     if (ql_bad(e))

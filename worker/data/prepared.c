@@ -113,6 +113,7 @@ static ql_store *take_file(ql_prepared *p) {
     put_time(&origin, ql_json_int(ql_json_get(json, "made"), 0));
     ql_str_puts(&origin, ")");
     s->origin = origin.data;
+    s->found = true;
     ql_json_free(json);
     (void)utimensat(AT_FDCWD, p->path, NULL, AT_SYMLINK_NOFOLLOW); /* it was used */
     return s;
