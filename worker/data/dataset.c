@@ -50,7 +50,7 @@ typedef struct {
     ql_unique seen;  /* in the current set */
     too_long strategy;
     bench *bench; /* [threads] */
-    int threads;
+    int threads, most_threads;
     outcome *batch; /* [BATCH_RECORDS] */
     int batched;
     ql_set_progress progress;
@@ -122,7 +122,9 @@ static ql_err tokenise_side(const builder *b, bench *own, reader_of_side *read, 
     ql_record_clear(&own->record);
     QL_TRY(ql_err_prefix(read(record, &b->names, &own->record), "%s:%zu", b->path, x->span.line));
     ql_audit_texts(&own->record, &x->findings);
-    ql_err e = ql_tokens_make(own->encoder, &b->rules, &own->record, out);
+    ql_target_rules rules = b->rules;
+    if (b->format->read_rejected) rules.train_on = QL_TRAIN_AUTO; /* the answers of pairs, whatever else is wished */
+    ql_err e = ql_tokens_make(own->encoder, &rules, &own->record, out);
     QL_TRY(ql_err_prefix(e, "%s:%zu", b->path, x->span.line));
     ql_audit_tokens(b->o->facts, are_plain_words(b), &own->record, out, &x->findings);
     return check_vocabulary(b, &out->ids, &x->span);
@@ -262,8 +264,12 @@ static ql_err collect(builder *b, ql_reader *r, bool *more) {
     return ql_ok();
 }
 
+static double patience_of(const builder *b) {
+    return b->o->prepares && ql_progress_is_bar() ? 0 : patience;
+}
+
 static void show_progress(builder *b, const ql_reader *r) {
-    ql_set_progress_show(&b->progress, ql_reader_part(r), b->store->facts.records, b->o->prepares ? 0 : patience);
+    ql_set_progress_show(&b->progress, ql_reader_part(r), b->store->facts.records, patience_of(b));
     ql_prepared_tell(b->prepared, b->progress.text);
 }
 
@@ -327,9 +333,10 @@ static ql_err read_files(builder *b, const ql_dataset_spec *d, const ql_file_lis
     ql_unique_free(&b->seen);
     b->left = ql_dataset_max_records(d);
     ql_prepared_begin(b->prepared, b->store);
+    b->threads = ql_prepared_is_alone(b->prepared) ? b->most_threads : omp_get_max_threads();
     ql_set_progress_start(&b->progress, d->path, files);
     for (size_t i = 0; i < files->count && b->left > 0 && !ql_bad(e); i++) e = read_file(b, d, files->path[i]);
-    if (!ql_bad(e)) ql_set_progress_end(&b->progress, b->store->facts.records, b->o->prepares ? 0 : patience);
+    if (!ql_bad(e)) ql_set_progress_end(&b->progress, b->store->facts.records, patience_of(b));
     if (!ql_bad(e)) ql_prepared_keep(b->prepared, b->store);
     ql_template_free(b->wording);
     return e;
@@ -399,7 +406,7 @@ static ql_err read_all(builder *b, const ql_datasets *files) {
 }
 
 static void free_builder(builder *b) {
-    for (int i = 0; i < b->threads; i++) {
+    for (int i = 0; i < b->most_threads; i++) {
         if (b->bench[i].encoder) ql_encoder_close(b->bench[i].encoder);
         ql_record_free(&b->bench[i].record);
     }
@@ -410,12 +417,12 @@ static void free_builder(builder *b) {
 
 ql_err ql_corpus_read(const ql_datasets *files, const ql_corpus_options *o, ql_corpus *out) {
     *out = (ql_corpus){0};
-    int threads = omp_get_max_threads();
+    int most = (int)ql_max(omp_get_max_threads(), o->threads_alone);
     builder b = {.o = o,
                  .rules = {o->tokenizer, o->chat, ql_train_on_of(o->config)},
                  .corpus = out,
-                 .bench = QL_NEW_ARRAY(bench, (size_t)threads),
-                 .threads = threads,
+                 .bench = QL_NEW_ARRAY(bench, (size_t)most),
+                 .most_threads = most,
                  .batch = QL_NEW_ARRAY(outcome, BATCH_RECORDS)};
     ql_err e = read_all(&b, files);
     free_builder(&b);

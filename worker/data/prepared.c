@@ -191,6 +191,10 @@ void ql_prepared_tell(ql_prepared *p, const char *progress) {
 
 /* ---- making ---- */
 
+bool ql_prepared_is_alone(const ql_prepared *p) {
+    return p && p->has_lock;
+}
+
 void ql_prepared_begin(ql_prepared *p, ql_store *s) {
     if (!p) return;
     if (p->why_not) s->origin = ql_format("%s: prepared anew: %s", p->d->path, p->why_not);

@@ -3,4 +3,5 @@
 #include "worker/job.h"
 
 /* `words`: a configuration file and KEY=VALUE; `j` is zero, but for what the tool wants. The caller closes it, whatever comes. */
-QL_RESULT ql_tool_read_data(const char *tool, char **words, size_t n, ql_job *j);
+QL_RESULT ql_tool_read_config(const char *tool, char **words, size_t n, ql_job *j);
+QL_RESULT ql_tool_read_data(ql_job *j);

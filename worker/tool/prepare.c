@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "worker/gate.h"
 #include "worker/tool/data.h"
 #include "worker/tool/tool.h"
 
@@ -45,10 +46,13 @@ static ql_err report(const ql_job *j) {
 
 static ql_err prepare(char **words, size_t n, ql_job *j) {
     j->prepares = true;
-    QL_TRY(ql_tool_read_data("prepare", words, n, j));
+    QL_TRY(ql_tool_read_config("prepare", words, n, j));
     QL_CHECK(strcmp(j->config.dataset_cache, "false"), QL_USAGE, "prepare: dataset_cache is false, so that nothing is kept; name a folder, or leave it out");
+    QL_TRY(ql_tool_read_data(j));
     QL_TRY(report(j));
-    return fflush(stdout) == 0 ? ql_ok() : ql_fail_errno("the summary cannot be written");
+    if (fflush(stdout) != 0) return ql_fail_errno("the summary cannot be written");
+    ql_gate_show(j);
+    return ql_gate_judge(j); /* what is kept is what was read, good or bad */
 }
 
 ql_err ql_do_prepare(int argc, char **argv) {
