@@ -3,6 +3,9 @@
 #include "worker/data/tokenizer/added.h"
 #include "worker/data/tokenizer/post_processor.h"
 
+/* The way out for a folder that has something else. */
+#define QL_WRITE_TOKENIZER_JSON "write a tokenizer.json with transformers: AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
+
 struct ql_tokenizer {
     ql_bpe model;
     ql_added added;
