@@ -31,7 +31,8 @@ static ql_err read_eval(ql_job *j, ql_job_purpose purpose, const ql_corpus_optio
 
 static ql_err read_corpora(ql_job *j, ql_job_purpose purpose, const ql_audit_facts *facts) {
     const ql_config  *c = &j->config;
-    ql_corpus_options o = {.config = c, .tokenizer = j->tokenizer, .vocab_size = j->model.config.vocab_size, .training = true, .facts = facts, .chat = &j->chat};
+    ql_corpus_options o = {.config = c, .tokenizer = j->tokenizer, .vocab_size = j->model.config.vocab_size, .training = true, .facts = facts,
+                           .chat = &j->chat, .prepares = j->prepares};
     if (purpose == QL_JOB_TRAIN) QL_TRY(ql_corpus_read(&c->dataset, &o, &j->train));
     o.keep_untargeted = purpose == QL_JOB_EVAL;
     o.training = false;

@@ -24,6 +24,8 @@ static void report_corpus(const char *name, const ql_corpus *c, const ql_row_set
     ql_info("%s %" PRId64 " records (%s): %zu documents in %" PRId64 " rows, %.1f %% full, %" PRId64 " target tokens of %" PRId64, name,
             c->records, c->format, c->documents, r->rows,
             r->rows ? 100.0 * (double)r->tokens / (double)(r->rows * r->max_length) : 0.0, r->targets, r->tokens);
+    for (size_t i = 0; i < c->stores; i++)
+        if (c->store[i]->origin) ql_info("         %s", c->store[i]->origin);
     if (c->dropped_long + c->truncated + c->without_targets > 0)
         ql_info("         dropped for length %" PRId64 ", truncated %" PRId64 ", without targets %" PRId64, c->dropped_long, c->truncated,
                 c->without_targets);

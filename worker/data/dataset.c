@@ -14,6 +14,7 @@
 #include "worker/data/audit_record.h"
 #include "worker/data/corpus_build.h"
 #include "worker/data/files.h"
+#include "worker/data/prepared.h"
 #include "worker/data/reader.h"
 #include "worker/data/target.h"
 #include "worker/data/unique.h"
@@ -45,6 +46,7 @@ typedef struct {
     ql_target_rules rules;
     ql_corpus *corpus;
     ql_store *store; /* of the current set */
+    ql_prepared *prepared; /* its cache; NULL: none */
     ql_unique seen;  /* in the current set */
     too_long strategy;
     bench *bench; /* [threads] */
@@ -262,6 +264,9 @@ static ql_err collect(builder *b, ql_reader *r, bool *more) {
 
 static void show_progress(const builder *b, const ql_reader *r, bool last) {
     if (ql_seconds() - b->began < patience) return;
+    char text[64];
+    snprintf(text, sizeof text, "%3.0f %%, %lld records", 100.0 * ql_reader_part(r), (long long)b->store->facts.records);
+    ql_prepared_tell(b->prepared, text);
     ql_progress(last, "reading %s: %3.0f %%, %lld records, %zu tokens", b->path,
                 100.0 * ql_reader_part(r), (long long)(b->corpus->records + b->store->facts.records), b->corpus->count + b->store->count);
 }
@@ -319,20 +324,33 @@ static ql_err check_kind(const builder *b) {
     return ql_ok();
 }
 
-static ql_err read_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) {
-    ql_file_list files;
-    QL_TRY(ql_files_of(d->path, &files));
+static ql_err read_files(builder *b, const ql_dataset_spec *d, const ql_file_list *files) {
     ql_err e = ql_wording_open(d, b->o->config, &b->wording);
     b->store = ql_store_new();
     ql_unique_free(&b->seen);
     b->left = ql_dataset_max_records(d);
-    for (size_t i = 0; i < files.count && b->left > 0 && !ql_bad(e); i++) e = read_file(b, d, files.path[i]);
-    if (!ql_bad(e)) e = check_kind(b);
+    ql_prepared_begin(b->prepared, b->store);
+    for (size_t i = 0; i < files->count && b->left > 0 && !ql_bad(e); i++) e = read_file(b, d, files->path[i]);
+    if (!ql_bad(e)) ql_prepared_keep(b->prepared, b->store);
+    ql_template_free(b->wording);
+    return e;
+}
+
+static ql_err read_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) {
+    ql_file_list files;
+    ql_err e = ql_ok();
+    QL_TRY(ql_files_of(d->path, &files));
     b->path = d->path;
+    ql_pulse_what(d->path);
+    b->prepared = ql_prepared_open(b->o, d, &files);
+    b->store = b->prepared ? ql_prepared_find(b->prepared) : NULL;
+    if (!b->store) e = read_files(b, d, &files);
+    if (!ql_bad(e)) e = check_kind(b);
     if (!ql_bad(e)) take_set(b, d, unique);
     else ql_store_free(b->store);
-    ql_template_free(b->wording);
+    ql_prepared_close(b->prepared);
     ql_file_list_free(&files);
+    b->path = d->path;
     return e;
 }
 

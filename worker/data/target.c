@@ -3,11 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/data/stray.h"
 #include "worker/data/target_parts.h"
 
 void ql_tokens_free(ql_tokens *t) {
     free(t->ids.id);
     free(t->is_target);
+    free(t->stray);
     *t = (ql_tokens){0};
 }
 
@@ -85,6 +87,7 @@ static ql_err make_text(ql_encoder *encoder, const ql_target_rules *rules, ql_re
         ql_targets_begin(out);
         ql_targets_mark(out, cut ? ql_targets_border(&prompt, ql_tokenizer_eos_id(rules->tokenizer), out) : 0);
         ql_targets_count_turn(rules->tokenizer, out);
+        out->stray = ql_stray_token(rules->tokenizer, &r->prompt);
     }
     free(prompt.id);
     return e;

@@ -4,6 +4,7 @@
 
 #include "worker/data/conversation.h"
 #include "worker/data/lost.h"
+#include "worker/data/stray.h"
 #include "worker/data/target_parts.h"
 #include "worker/data/turns.h"
 
@@ -260,6 +261,7 @@ static ql_err make(work *w) {
     count_specials(w);
     w->out->conversation = true;
     w->out->asked_clock = w->dialogue.asked_clock;
+    w->out->stray = ql_stray_token(w->rules->tokenizer, &w->text);
     return ql_ok();
 }
 
