@@ -122,7 +122,9 @@ static ql_err tokenise_side(const builder *b, bench *own, reader_of_side *read, 
     ql_record_clear(&own->record);
     QL_TRY(ql_err_prefix(read(record, &b->names, &own->record), "%s:%zu", b->path, x->span.line));
     ql_audit_texts(&own->record, &x->findings);
-    ql_err e = ql_tokens_make(own->encoder, &b->rules, &own->record, out);
+    ql_target_rules rules = b->rules;
+    if (b->format->read_rejected) rules.train_on = QL_TRAIN_AUTO; /* the answers of pairs, whatever else is wished */
+    ql_err e = ql_tokens_make(own->encoder, &rules, &own->record, out);
     QL_TRY(ql_err_prefix(e, "%s:%zu", b->path, x->span.line));
     ql_audit_tokens(b->o->facts, are_plain_words(b), &own->record, out, &x->findings);
     return check_vocabulary(b, &out->ids, &x->span);
