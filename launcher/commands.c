@@ -33,7 +33,9 @@ static const ql_option checkpoints_options[] = {
     {0},
 };
 static const ql_option inspect_options[] = {
-    {"--rows", "A:B", "rows from A up to, but not with, B; default 0:3, or all with --json", .kind = QL_ARG_ROWS},
+    {"--rows", "A:B", "rows from A up to, but not with, B; default 0:3, 0:20 with --html, all with --json", .kind = QL_ARG_ROWS},
+    {"--html", "FILE", "writes a page for a browser that needs no other file", .kind = QL_ARG_TEXT},
+    {"--tokens", NULL, "show where tokens end", .kind = QL_ARG_FLAG},
     {"--json", NULL, "one JSON object per row", .kind = QL_ARG_FLAG},
     {0},
 };
@@ -113,7 +115,7 @@ const ql_command ql_commands[] = {
     {"plan", "qlora plan [-n N] [--gpu NAME] [--hosts A,B:N] [--json] CONFIG.yaml [KEY=VALUE ...]",
      "Prints what a run will need of every rank's memory, whether it fits and what else would, reading headers only.",
      QL_REST_CONFIG, plan_options, ql_start_plan},
-    {"inspect", "qlora inspect [--rows A:B] [--json] CONFIG.yaml [KEY=VALUE ...]",
+    {"inspect", "qlora inspect [--rows A:B] [--tokens] [--html FILE | --json] CONFIG.yaml [KEY=VALUE ...]",
      "Shows what will be trained on: rows, documents, tokens, which of them are targets.", QL_REST_CONFIG, inspect_options,
      start_worker_tool},
     {"prepare", "qlora prepare CONFIG.yaml [KEY=VALUE ...]", "Tokenises and packs the data once, ahead of the run.", QL_REST_CONFIG,

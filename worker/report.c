@@ -35,13 +35,8 @@ static void report_corpus(const char *name, const ql_corpus *c, const ql_row_set
 
 /* What is trained on, and what conversations were rendered with. */
 static void report_targets(const ql_job *j) {
-    static const char *const what[] = {[QL_TRAIN_AUTO] = "answers, and all of plain texts",
-                                       [QL_TRAIN_ASSISTANT] = "all turns of the assistant, and completions",
-                                       [QL_TRAIN_LAST] = "the last turn of the assistant, and completions",
-                                       [QL_TRAIN_COMPLETION] = "completions, and all turns of the assistant",
-                                       [QL_TRAIN_ALL] = "every token"};
-    bool              conversations = j->train.conversations || j->eval.conversations;
-    ql_info("targets  %s, each with the token that ends it", what[ql_train_on_of(&j->config)]);
+    bool conversations = j->train.conversations || j->eval.conversations;
+    ql_info("targets  %s, each with the token that ends it", ql_train_on_text(ql_train_on_of(&j->config)));
     if (conversations) ql_info("template %s%s%s", j->chat.name, j->config.chat_template_kwargs ? " with " : "", j->config.chat_template_kwargs ? j->config.chat_template_kwargs : "");
 }
 

@@ -26,6 +26,15 @@ ql_train_on ql_train_on_of(const ql_config *c) {
     return c->completion_only_loss == QL_FALSE ? QL_TRAIN_ALL : QL_TRAIN_AUTO;
 }
 
+const char *ql_train_on_text(ql_train_on t) {
+    static const char *const what[] = {[QL_TRAIN_AUTO] = "answers, and all of plain texts",
+                                       [QL_TRAIN_ASSISTANT] = "all turns of the assistant, and completions",
+                                       [QL_TRAIN_LAST] = "the last turn of the assistant, and completions",
+                                       [QL_TRAIN_COMPLETION] = "completions, and all turns of the assistant",
+                                       [QL_TRAIN_ALL] = "every token"};
+    return what[t];
+}
+
 /* ---- shared ---------------------------------------------------------------------------------- */
 
 void ql_targets_begin(ql_tokens *t) {

@@ -1,10 +1,11 @@
 /* qlora inspect and qlora prepare: the data side of a run, without its model's weights. */
-#include "worker/data/inspect.h"
+#include "worker/data/inspect/inspect.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "worker/gate.h"
 #include "worker/job.h"
 #include "worker/tool/tool.h"
 
@@ -33,22 +34,41 @@ static ql_err read_range(const char *text, int64_t *from, int64_t *to) {
     return ql_ok();
 }
 
-static ql_err inspect(const ql_job *j, const char *rows, bool json) {
-    int64_t from = 0, to = json ? -1 : 3;
-    QL_TRY(read_range(rows, &from, &to));
-    return ql_inspect(&j->config, &j->train, &j->train_rows, j->tokenizer, from, to, json, stdout);
+typedef struct {
+    const char *rows, *page;
+    bool        json, boundaries;
+} wishes;
+
+/* Where nobody says which rows: as many as one can look at. */
+static ql_err inspect(const ql_job *j, const wishes *w) {
+    enum { ROWS_OF_TEXT = 3, TOKENS_OF_TEXT = 6000, ROWS_OF_A_PAGE = 20, TOKENS_OF_A_PAGE = 40000, TOKENS_AT_MOST = 1 << 20 };
+    ql_inspection i = {.config = &j->config, .corpus = &j->train, .rows = &j->train_rows, .tokenizer = j->tokenizer, .chat = j->chat.name, .rows_per_step = j->global_batch,
+                       .to = w->json ? -1 : w->page ? ROWS_OF_A_PAGE : ROWS_OF_TEXT, .boundaries = w->boundaries};
+    ql_audited set[QL_GATE_SETS];
+    i.audits = ql_gate_sets(j, set);
+    i.audited = set;
+    if (w->page) i.most_tokens = w->rows ? TOKENS_AT_MOST : TOKENS_OF_A_PAGE;
+    else if (!w->rows) i.most_tokens = w->json ? 0 : TOKENS_OF_TEXT;
+    QL_TRY(read_range(w->rows, &i.from, &i.to));
+    if (w->json) return ql_inspect_json(&i, stdout);
+    ql_look look = ql_look_of(stdout);
+    if (!w->page) return ql_inspect_text(&i, &look, stdout);
+    QL_TRY(ql_inspect_page(&i, w->page));
+    ql_info("%s shows what will be trained on; open it in a browser", w->page);
+    return ql_ok();
 }
 
 ql_err ql_do_inspect(int argc, char **argv) {
-    const char          *rows = NULL;
-    bool                 json = false;
-    const ql_tool_option options[] = {{"--rows", &rows, NULL}, {"--json", NULL, &json}};
-    char               **words = QL_NEW_ARRAY(char *, (size_t)argc + 1);
-    size_t               n;
-    ql_job               j = {0};
-    ql_err               e = ql_tool_arguments("inspect", argc, argv, options, QL_LEN(options), words, &n);
+    wishes               w = {0};
+    const ql_tool_option options[] = {
+        {"--rows", &w.rows, NULL}, {"--json", NULL, &w.json}, {"--html", &w.page, NULL}, {"--tokens", NULL, &w.boundaries}};
+    char **words = QL_NEW_ARRAY(char *, (size_t)argc + 1);
+    size_t n;
+    ql_job j = {0};
+    ql_err e = ql_tool_arguments("inspect", argc, argv, options, QL_LEN(options), words, &n);
+    if (!ql_bad(e) && w.json && w.page) e = ql_fail(QL_USAGE, "inspect: --json and --html are two ways to show the same; give one");
     if (!ql_bad(e)) e = read_job("inspect", words, n, &j);
-    if (!ql_bad(e)) e = inspect(&j, rows, json);
+    if (!ql_bad(e)) e = inspect(&j, &w);
     ql_job_close(&j);
     free(words);
     return e;
