@@ -51,6 +51,7 @@ static const ql_option detokenize_options[] = {
 static const ql_option template_options[] = {
     {"--model", "DIR", "folder with the chat template", .kind = QL_ARG_TEXT, .required = true},
     {"--name", "NAME", "another template than the default one", .kind = QL_ARG_TEXT},
+    {"--chat-template", "TEMPLATE", "a file, or a built-in template, as the key chat_template", .kind = QL_ARG_TEXT},
     {"--generation-prompt", NULL, "end with what makes the model answer", .kind = QL_ARG_FLAG},
     {0},
 };
@@ -128,7 +129,7 @@ const ql_command ql_commands[] = {
     {"detokenize", "qlora detokenize --model DIR",
      "Standard input: one JSON array of ids per line. Standard output: one JSON string per line.", QL_REST_NONE, detokenize_options,
      start_worker_tool},
-    {"template", "qlora template --model DIR [--name NAME] [--generation-prompt]",
+    {"template", "qlora template --model DIR [--name NAME] [--chat-template TEMPLATE] [--generation-prompt]",
      "Standard input: one JSON list of messages, or object with messages and other variables, per line. Standard output: the text that "
      "the chat template makes of it, one JSON string per line.",
      QL_REST_NONE, template_options, start_worker_tool},

@@ -419,7 +419,7 @@ ql_err ql_corpus_read(const ql_datasets *files, const ql_corpus_options *o, ql_c
     *out = (ql_corpus){0};
     int most = (int)ql_max(omp_get_max_threads(), o->threads_alone);
     builder b = {.o = o,
-                 .rules = {o->tokenizer, o->chat, ql_train_on_of(o->config)},
+                 .rules = {o->tokenizer, o->chat, ql_train_on_of(o->config), o->facts},
                  .corpus = out,
                  .bench = QL_NEW_ARRAY(bench, (size_t)most),
                  .most_threads = most,
