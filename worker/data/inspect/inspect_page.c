@@ -36,7 +36,7 @@ static void put_cards(page *p) {
     char                 more[128];
     int64_t              used = ql_used_records(c), lost = c->dropped_long + c->without_targets;
     ql_str_puts(&p->out, "<div class=\"cards\">\n");
-    snprintf(more, sizeof more, "of %s read; %s dropped, %s truncated", QL_GROUPED(c->records), QL_GROUPED(lost), QL_GROUPED(c->truncated));
+    snprintf(more, sizeof more, "of %s read; %s dropped, %s truncated", QL_GROUPED(c->records + i->held_out), QL_GROUPED(lost), QL_GROUPED(c->truncated));
     put_card(p, "Records", QL_GROUPED(used), "", more);
     snprintf(more, sizeof more, "of %s tokens, with %.1f documents each", QL_GROUPED(r->max_length), r->rows ? (double)c->documents / (double)r->rows : 0.0);
     put_card(p, "Rows", QL_GROUPED(r->rows), "", more);
