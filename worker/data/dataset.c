@@ -75,6 +75,13 @@ static ql_err check_wish(const builder *b, size_t line) {
     return ql_ok();
 }
 
+static ql_err check_cuts(const builder *b, size_t line) {
+    QL_CHECK(!b->format->read_rejected || !ql_packing_cuts(b->o->config), QL_USAGE,
+             "%s:%zu: packing_strategy is %s, but the answers of a preference pair cannot be cut; set it to bfd", b->path, line,
+             b->o->config->packing_strategy);
+    return ql_ok();
+}
+
 /* The first records of a file decide its format, before the threads look at them. */
 static ql_err choose_format(builder *b) {
     ql_span first[QL_FORMAT_SAMPLE];
@@ -83,6 +90,7 @@ static ql_err choose_format(builder *b) {
     QL_TRY(ql_record_format_detect(first, n, b->path, &b->names, &b->format));
     if (b->wording) QL_TRY(ql_wording_check(first, b->path, &b->names, b->format));
     QL_TRY(check_wish(b, first->line));
+    QL_TRY(check_cuts(b, first->line));
     ql_set_facts *facts = &b->store->facts;
     bool pairs = b->format->read_rejected != NULL;
     QL_CHECK(!facts->format[0] || facts->pairs == pairs, QL_DATA,
