@@ -9,6 +9,7 @@
  * Conversations are rendered by the chat template and tokenised without anything added; of them the turns of the
  * assistant are trained on, with the token that ends each (turns.h). */
 #pragma once
+#include "worker/data/audit_facts.h"
 #include "worker/data/record.h"
 #include "worker/data/template/folder.h"
 #include "worker/data/tokenizer/tokenizer.h"
@@ -50,6 +51,7 @@ typedef struct {
     const ql_tokenizer *tokenizer;
     const ql_chat      *chat; /* NULL: conversations are refused */
     ql_train_on         train_on;
+    const ql_audit_facts *facts; /* where the model stops; NULL: not known */
 } ql_target_rules;
 
 /* Changes `r` (its completion gets an end). `out` is overwritten; empty after a bad verdict. */
