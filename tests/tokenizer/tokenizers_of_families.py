@@ -232,6 +232,37 @@ def compare(program, name, t, texts):
     return ids + ranges
 
 
+CHAT = ("{% for m in messages %}{% if m.role == 'user' %}<|eot|>user\n{{ m.content }}\n{% else %}<|eot|>assistant: "
+        "{% generation %}{{ m.content }}</s>{% endgeneration %}{% endif %}{% endfor %}")
+
+
+def compare_masks(program, name, t, texts):
+    """A token is a target if its range has a byte in common with a generation block: transformers' assistant_masks."""
+    try:
+        import transformers
+        from transformers.utils.chat_template_utils import render_jinja_template
+    except ImportError as e:
+        print(f"{e}: masks were not compared")
+        return 0
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=t)
+    chats = [[{"role": "user", "content": texts[i]}, {"role": "assistant", "content": texts[i + 1]}] * (1 + i % 3) for i in range(0, len(texts) - 1, 2)]
+    rendered, spans = render_jinja_template(chats, chat_template=CHAT, return_assistant_tokens_mask=True)
+    with tempfile.TemporaryDirectory() as folder:
+        t.save(os.path.join(folder, "tokenizer.json"))
+        ours = encode(program, folder, rendered)
+    wrong = 0
+    for chat, text, blocks, mine in zip(chats, rendered, spans, ours):
+        theirs = fast.apply_chat_template(chat, chat_template=CHAT, return_dict=True, return_assistant_tokens_mask=True, add_special_tokens=False)
+        places = [(len(text[:a].encode()), len(text[:b].encode())) for a, b in blocks]
+        mask = [int(any(a < y and x < b for x, y in places)) for a, b in mine["ranges"]]
+        if mask != theirs["assistant_masks"]:
+            wrong += 1
+            if wrong <= 3:
+                print(f"{name}: {text!r}: mask {mask}, expected {theirs['assistant_masks']}")
+    print(f"{name}: {len(chats)} chats, other masks in {wrong}", flush=True)
+    return wrong
+
+
 def sentencepiece_models():
     import sentencepiece as spm
     base = {"model_type": "bpe", "vocab_size": 700, "byte_fallback": True, "character_coverage": 0.9995, "normalization_rule_name": "identity",
@@ -265,7 +296,11 @@ def main():
     program = sys.argv[1]
     count, seed = (int(sys.argv[i]) if len(sys.argv) > i else x for i, x in ((2, 2000), (3, 1)))
     texts = list(strings(count, seed)) + golden.make_strings()
-    wrong = sum(compare(program, name, t, texts) for name, t in trained())
+    wrong = 0
+    for name, t in trained():
+        wrong += compare(program, name, t, texts)
+        if name in ("gpt2", "opt", "llama3", "qwen", "deepseek-v3", "llama2", "llama2-metaspace", "metaspace-always", "gemma"):
+            wrong += compare_masks(program, name, t, texts[:600])
     try:
         wrong += sum(compare(program, name, t, texts) for name, t in packaged())
     except ImportError as e:
