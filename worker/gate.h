@@ -2,6 +2,9 @@
 #pragma once
 #include "worker/job.h"
 
+/* What is judged: the job, its training data, its evaluation data. Returns their number. Borrows. */
+enum { QL_GATE_SETS = 3 };
+size_t ql_gate_sets(const ql_job *j, ql_audited set[QL_GATE_SETS]);
 /* Local. The table; rank 0 prints. */
 void ql_gate_show(const ql_job *j);
 /* Local, rank 0. Writes run/audit.txt and run/audit.json in output_dir. */

@@ -10,10 +10,12 @@ static bool is_blank(char c) {
     return c && strchr(blanks, c);
 }
 
-/* Looks behind what was found before, then from the start: texts mostly come in their order. */
-static bool stands(const ql_str *page, const char *text, size_t n, size_t *at) {
+/* Texts mostly come in their order. */
+bool ql_text_stands(const ql_str *page, const char *text, size_t *size, size_t *at) {
+    size_t n = *size;
     while (n > 0 && is_blank(*text)) text++, n--;
     while (n > 0 && is_blank(text[n - 1])) n--;
+    *size = n;
     if (n == 0) return true;
     const char *hit = memmem(page->data + *at, page->size - *at, text, n);
     if (!hit) hit = memmem(page->data, page->size, text, n);
@@ -31,7 +33,7 @@ static bool text_stands(const ql_str *page, const ql_json *value, bool answer, s
         n -= (size_t)(hit - text);
         text = hit;
     }
-    return stands(page, text, n, at);
+    return ql_text_stands(page, text, &n, at);
 }
 
 static bool content_stands(const ql_str *page, const ql_json *content, bool answer, size_t *at) {
