@@ -75,6 +75,13 @@ static ql_err check_wish(const builder *b, size_t line) {
     return ql_ok();
 }
 
+static ql_err check_cuts(const builder *b, size_t line) {
+    QL_CHECK(!b->format->read_rejected || !ql_packing_cuts(b->o->config), QL_USAGE,
+             "%s:%zu: packing_strategy is %s, but the answers of a preference pair cannot be cut; set it to bfd", b->path, line,
+             b->o->config->packing_strategy);
+    return ql_ok();
+}
+
 /* The first records of a file decide its format, before the threads look at them. */
 static ql_err choose_format(builder *b) {
     ql_span first[QL_FORMAT_SAMPLE];
@@ -83,6 +90,7 @@ static ql_err choose_format(builder *b) {
     QL_TRY(ql_record_format_detect(first, n, b->path, &b->names, &b->format));
     if (b->wording) QL_TRY(ql_wording_check(first, b->path, &b->names, b->format));
     QL_TRY(check_wish(b, first->line));
+    QL_TRY(check_cuts(b, first->line));
     ql_set_facts *facts = &b->store->facts;
     bool pairs = b->format->read_rejected != NULL;
     QL_CHECK(!facts->format[0] || facts->pairs == pairs, QL_DATA,
@@ -122,6 +130,7 @@ static ql_err tokenise_side(const builder *b, bench *own, reader_of_side *read, 
     ql_record_clear(&own->record);
     QL_TRY(ql_err_prefix(read(record, &b->names, &own->record), "%s:%zu", b->path, x->span.line));
     ql_audit_texts(&own->record, &x->findings);
+    if (b->wording) ql_audit_wording(record, &b->names, &own->record, &x->findings);
     ql_target_rules rules = b->rules;
     if (b->format->read_rejected) rules.train_on = QL_TRAIN_AUTO; /* the answers of pairs, whatever else is wished */
     ql_err e = ql_tokens_make(own->encoder, &rules, &own->record, out);

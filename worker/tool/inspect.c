@@ -34,7 +34,8 @@ typedef struct {
 /* Where nobody says which rows: as many as one can look at. */
 static ql_err inspect(const ql_job *j, const wishes *w) {
     enum { ROWS_OF_TEXT = 3, TOKENS_OF_TEXT = 6000, ROWS_OF_A_PAGE = 20, TOKENS_OF_A_PAGE = 40000, TOKENS_AT_MOST = 1 << 20 };
-    ql_inspection i = {.config = &j->config, .corpus = &j->train, .rows = &j->train_rows, .tokenizer = j->tokenizer, .chat = j->chat.name, .rows_per_step = j->global_batch,
+    ql_inspection i = {.config = &j->config, .corpus = &j->train, .rows = &j->train_rows, .tokenizer = j->tokenizer, .chat = j->chat.name,
+                       .held_out = j->config.val_set_size > 0 ? j->eval.records : 0, .rows_per_step = j->global_batch,
                        .to = w->json ? -1 : w->page ? ROWS_OF_A_PAGE : ROWS_OF_TEXT, .boundaries = w->boundaries};
     ql_audited set[QL_GATE_SETS];
     i.audits = ql_gate_sets(j, set);
