@@ -118,7 +118,7 @@ const ql_command ql_commands[] = {
     {"inspect", "qlora inspect [--rows A:B] [--tokens] [--html FILE | --json] CONFIG.yaml [KEY=VALUE ...]",
      "Shows what will be trained on: rows, documents, tokens, which of them are targets.", QL_REST_CONFIG, inspect_options,
      start_worker_tool},
-    {"prepare", "qlora prepare CONFIG.yaml [KEY=VALUE ...]", "Tokenises and packs the data once, ahead of the run.", QL_REST_CONFIG,
+    {"prepare", "qlora prepare CONFIG.yaml [KEY=VALUE ...]", "Tokenises the data on all cores, ahead of the run, and keeps the result for it (dataset_cache).", QL_REST_CONFIG,
      NULL, start_worker_tool},
     {"checkpoints", "qlora checkpoints [--newest] [--json] OUTPUT_DIR",
      "Lists a run's checkpoints, newest first, their digests verified: good, or bad and why.", QL_REST_FOLDER, checkpoints_options,

@@ -215,6 +215,28 @@ static void test_cuts_are_shown(void **state) {
     done_with(&r);
 }
 
+static void test_pairs(void **state) {
+    (void)state;
+    static const char pairs[] = "{\"prompt\": \"p\", \"chosen\": \"a\", \"rejected\": \"b\"}\n{\"prompt\": \"q\", \"chosen\": \"c\", \"rejected\": \"d\"}\n";
+    shown_set         s;
+    show(&s, pairs, 30, NULL);
+    char *text = as_text(&s, (ql_look){false, false, 80});
+    assert_non_null(strstr(text, "2 read, 2 used"));
+    assert_non_null(strstr(text, "record 1, chosen  "));
+    assert_non_null(strstr(text, "record 1, rejected  "));
+    assert_non_null(strstr(text, "\n{<s>}q[[c{</s>}]]\n"));
+    assert_non_null(strstr(text, "\n{<s>}q[[d{</s>}]]\n"));
+    free(text);
+    done_showing(&s);
+    reading r = reading_of(file_of_text(0, pairs));
+    r.config.packing = true;
+    r.config.packing_strategy = (char *)(uintptr_t)"wrapped";
+    read_with(&r, "");
+    assert_int_equal(r.verdict.code, QL_USAGE);
+    assert_non_null(strstr(ql_err_text(), "the answers of a preference pair cannot be cut"));
+    done_with(&r);
+}
+
 /* ---- for people with a browser ---- */
 
 static const char hostile[] =
@@ -362,7 +384,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json),       cmocka_unit_test(test_json_in_training_order), cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_plain_text), cmocka_unit_test(test_write_failure),          cmocka_unit_test(test_lines_fit),
-        cmocka_unit_test(test_cuts_are_shown), cmocka_unit_test(test_page), cmocka_unit_test(test_page_is_bounded),
+        cmocka_unit_test(test_cuts_are_shown), cmocka_unit_test(test_pairs), cmocka_unit_test(test_page), cmocka_unit_test(test_page_is_bounded),
         cmocka_unit_test(test_page_replaces_a_file),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);

@@ -42,6 +42,7 @@ typedef struct {
     uint32_t lost;              /* bits of what the template left out (lost.h)                             */
     bool     parts_joined;      /* contents that are lists of parts were joined: the template knows no lists */
     bool     asked_clock;       /* the template used strftime_now: the text depends on the day              */
+    const char *lost_key;       /* of a message, which the template does not write; NULL: none; borrowed from the record */
     char    *stray;             /* what looks like a special token and is none (stray.h), the first; NULL: none; owned */
 } ql_tokens;
 void ql_tokens_free(ql_tokens *t);

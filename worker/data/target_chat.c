@@ -261,6 +261,7 @@ static ql_err make(work *w) {
     count_specials(w);
     w->out->conversation = true;
     w->out->asked_clock = w->dialogue.asked_clock;
+    w->out->lost_key = ql_lost_key(&w->dialogue, &w->text);
     w->out->stray = ql_stray_token(w->rules->tokenizer, &w->text);
     return ql_ok();
 }

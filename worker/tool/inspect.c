@@ -1,4 +1,4 @@
-/* qlora inspect and qlora prepare: the data side of a run, without its model's weights. */
+/* qlora inspect: the data side of a run, without its model's weights. */
 #include "worker/data/inspect/inspect.h"
 
 #include <stdio.h>
@@ -6,16 +6,8 @@
 
 #include "base/log.h"
 #include "worker/gate.h"
-#include "worker/job.h"
+#include "worker/tool/data.h"
 #include "worker/tool/tool.h"
-
-static ql_err read_job(const char *tool, char **words, size_t n, ql_job *j) {
-    QL_CHECK(n > 0, QL_USAGE, "%s: a configuration file is missing", tool);
-    j->place = (ql_place){0, 1, 0, 1};
-    QL_TRY(ql_config_read(words[0], words + 1, n - 1, &j->config, NULL));
-    QL_TRY(ql_model_config_read(j->config.model_name_or_path, &j->model.config));
-    return ql_job_read_data(j, QL_JOB_TRAIN);
-}
 
 /* "A:B", "A:", ":B" or "A": rows A up to, but not with, B. */
 static ql_err read_range(const char *text, int64_t *from, int64_t *to) {
@@ -42,7 +34,8 @@ typedef struct {
 /* Where nobody says which rows: as many as one can look at. */
 static ql_err inspect(const ql_job *j, const wishes *w) {
     enum { ROWS_OF_TEXT = 3, TOKENS_OF_TEXT = 6000, ROWS_OF_A_PAGE = 20, TOKENS_OF_A_PAGE = 40000, TOKENS_AT_MOST = 1 << 20 };
-    ql_inspection i = {.config = &j->config, .corpus = &j->train, .rows = &j->train_rows, .tokenizer = j->tokenizer, .chat = j->chat.name, .rows_per_step = j->global_batch,
+    ql_inspection i = {.config = &j->config, .corpus = &j->train, .rows = &j->train_rows, .tokenizer = j->tokenizer, .chat = j->chat.name,
+                       .held_out = j->config.val_set_size > 0 ? j->eval.records : 0, .rows_per_step = j->global_batch,
                        .to = w->json ? -1 : w->page ? ROWS_OF_A_PAGE : ROWS_OF_TEXT, .boundaries = w->boundaries};
     ql_audited set[QL_GATE_SETS];
     i.audits = ql_gate_sets(j, set);
@@ -67,22 +60,9 @@ ql_err ql_do_inspect(int argc, char **argv) {
     ql_job j = {0};
     ql_err e = ql_tool_arguments("inspect", argc, argv, options, QL_LEN(options), words, &n);
     if (!ql_bad(e) && w.json && w.page) e = ql_fail(QL_USAGE, "inspect: --json and --html are two ways to show the same; give one");
-    if (!ql_bad(e)) e = read_job("inspect", words, n, &j);
+    if (!ql_bad(e)) e = ql_tool_read_config("inspect", words, n, &j);
+    if (!ql_bad(e)) e = ql_tool_read_data(&j);
     if (!ql_bad(e)) e = inspect(&j, &w);
-    ql_job_close(&j);
-    free(words);
-    return e;
-}
-
-ql_err ql_do_prepare(int argc, char **argv) {
-    char **words = QL_NEW_ARRAY(char *, (size_t)argc + 1);
-    size_t n;
-    ql_job j = {0};
-    ql_err e = ql_tool_arguments("prepare", argc, argv, NULL, 0, words, &n);
-    if (!ql_bad(e)) e = read_job("prepare", words, n, &j);
-    if (!ql_bad(e))
-        ql_info("prepare: %lld records make %lld rows; tokenising took place, but this version keeps no cache of it",
-                (long long)j.train.records, (long long)j.train_rows.rows);
     ql_job_close(&j);
     free(words);
     return e;

@@ -30,12 +30,14 @@ static const char *too_long_of(const ql_config *c) {
     return is(c->excess_length_strategy, "error") ? "refused" : "dropped";
 }
 
-static void put_records(const ql_corpus *c, ql_str *out) {
-    ql_str_printf(out, "%s read, %s used", QL_GROUPED(c->records), QL_GROUPED(ql_used_records(c)));
+static void put_records(const ql_inspection *i, ql_str *out) {
+    const ql_corpus *c = i->corpus;
+    ql_str_printf(out, "%s read, %s used", QL_GROUPED(c->records + i->held_out), QL_GROUPED(ql_used_records(c)));
     struct {
         int64_t     n;
         const char *what;
-    } lost[] = {{c->dropped_long, "dropped as too long"},
+    } lost[] = {{i->held_out, "held out for evaluation"},
+                {c->dropped_long, "dropped as too long"},
                 {c->truncated, "truncated"},
                 {c->without_targets, "without targets"},
                 {c->duplicates, "left out as like another"}};
@@ -55,7 +57,7 @@ void ql_facts(const ql_inspection *i, ql_fact_writer write, void *context) {
     ql_str_printf(&text, "%s, each with the token that ends it", ql_train_on_text(ql_train_on_of(c)));
     write(context, "trained on", text.data);
     text.size = 0;
-    put_records(corpus, &text);
+    put_records(i, &text);
     write(context, "records", text.data);
     write(context, "packing", packing_of(c));
     text.size = 0;

@@ -13,6 +13,7 @@ typedef struct {
     const char         *chat;      /* name of the chat template; NULL: none */
     const ql_audited   *audited;   /* [audits] what the audit looked at; none: nothing is said of it */
     size_t              audits;
+    int64_t             held_out; /* records that val_set_size took away for evaluation */
     int64_t             rows_per_step;
     int64_t             from, to;    /* rows [from, to); to < 0, or beyond the last: all that are left     */
     int64_t             most_tokens; /* as text; what comes after them is left out, and said to be; 0: all */

@@ -36,7 +36,7 @@ static void put_cards(page *p) {
     char                 more[128];
     int64_t              used = ql_used_records(c), lost = c->dropped_long + c->without_targets;
     ql_str_puts(&p->out, "<div class=\"cards\">\n");
-    snprintf(more, sizeof more, "of %s read; %s dropped, %s truncated", QL_GROUPED(c->records), QL_GROUPED(lost), QL_GROUPED(c->truncated));
+    snprintf(more, sizeof more, "of %s read; %s dropped, %s truncated", QL_GROUPED(c->records + i->held_out), QL_GROUPED(lost), QL_GROUPED(c->truncated));
     put_card(p, "Records", QL_GROUPED(used), "", more);
     snprintf(more, sizeof more, "of %s tokens, with %.1f documents each", QL_GROUPED(r->max_length), r->rows ? (double)c->documents / (double)r->rows : 0.0);
     put_card(p, "Rows", QL_GROUPED(r->rows), "", more);
@@ -150,10 +150,10 @@ static void put_cut(page *p, int64_t tokens, const char *what) {
         ql_str_printf(&p->out, "<span class=\"cut\">\xe2\x9c\x82 %s token%s %s</span>", QL_GROUPED(tokens), tokens == 1 ? "" : "s", what);
 }
 
-static void put_heading(page *p, int64_t row, int64_t k, const ql_document *d) {
+static void put_heading(page *p, int64_t row, int64_t k, const ql_document *d, const char *side) {
     const char *place = ql_view_place(&p->view, d->record);
-    ql_str_printf(&p->out, "<article class=\"doc\" id=\"r%lldd%lld\" data-record=\"%lld\" data-n=\"%d\" data-targets=\"%d\"><header><h3><a href=\"#r%lldd%lld\">Record %s</a></h3>",
-                  (long long)row, (long long)k, (long long)d->record, d->length, d->targets, (long long)row, (long long)k, QL_GROUPED(d->record));
+    ql_str_printf(&p->out, "<article class=\"doc\" id=\"r%lldd%lld\" data-record=\"%lld\" data-n=\"%d\" data-targets=\"%d\"><header><h3><a href=\"#r%lldd%lld\">Record %s%s</a></h3>",
+                  (long long)row, (long long)k, (long long)d->record, d->length, d->targets, (long long)row, (long long)k, QL_GROUPED(d->record), side);
     if (place) {
         ql_str_puts(&p->out, "<span class=\"meta place\">");
         ql_html_puts(&p->out, place);
@@ -165,12 +165,14 @@ static void put_heading(page *p, int64_t row, int64_t k, const ql_document *d) {
     ql_str_puts(&p->out, "</header>\n");
 }
 
-static ql_err put_document(page *p, int64_t row, int64_t k, const ql_document *d) {
+/* Document number `k` of all, at place `at` of its row. */
+static ql_err put_document(page *p, int64_t row, int64_t at, int64_t k) {
+    const ql_document *d = ql_view_document(&p->view, k);
     int32_t limit = (int32_t)ql_min(p->view.left, d->length);
     bool    pieces = ql_packing_cuts(p->view.i->config);
     QL_TRY(ql_units_of(p->view.i->tokenizer, d, limit, &p->units));
     p->view.left -= limit;
-    put_heading(p, row, k, d);
+    put_heading(p, row, at, d, ql_view_side(&p->view, k));
     ql_str_puts(&p->out, "<div class=\"text\" dir=\"auto\">");
     put_cut(p, d->before, "before, in another piece of this record");
     put_units(p, d);
@@ -189,7 +191,7 @@ static ql_err put_row(page *p, int64_t row) {
     ql_str_printf(&p->out, "%s of %s tokens (%.1f %%) \xc2\xb7 %s document%s \xc2\xb7 %s targets</span></header>\n", QL_GROUPED(r.tokens), QL_GROUPED(room),
                   ql_percent(r.tokens, room), QL_GROUPED(documents), documents == 1 ? "" : "s", QL_GROUPED(r.targets));
     ql_chart_row(&p->view, row, &p->out);
-    for (int64_t k = r.first; k < r.end; k++) QL_TRY(put_document(p, row, k - r.first, ql_view_document(&p->view, k)));
+    for (int64_t k = r.first; k < r.end; k++) QL_TRY(put_document(p, row, k - r.first, k));
     ql_str_puts(&p->out, "</section>\n");
     return ql_ok();
 }

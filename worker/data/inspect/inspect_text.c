@@ -168,12 +168,12 @@ static void put_cut_below(page *p, int64_t tokens, const char *what) {
     put_cut(p, tokens, what);
 }
 
-static void put_heading(page *p, const ql_document *d) {
+static void put_heading(page *p, const ql_document *d, const char *side) {
     ql_screen  *s = &p->screen;
     const char *place = ql_view_place(&p->view, d->record);
     s->indent = 2;
     s->fence = false;
-    ql_screen_printf(s, QL_STRONG, "record %s", QL_GROUPED(d->record));
+    ql_screen_printf(s, QL_STRONG, "record %s%s", QL_GROUPED(d->record), side);
     if (place) {
         ql_screen_put(s, QL_PLAIN, "  ");
         ql_screen_quote(s, QL_FAINT, place, strlen(place));
@@ -182,13 +182,14 @@ static void put_heading(page *p, const ql_document *d) {
     ql_screen_printf(s, d->targets ? QL_TARGET : QL_ALARM, "%s target%s", QL_GROUPED(d->targets), d->targets == 1 ? "" : "s");
 }
 
-static ql_err put_document(page *p, const ql_document *d) {
+static ql_err put_document(page *p, int64_t k) {
+    const ql_document *d = ql_view_document(&p->view, k);
     ql_screen *s = &p->screen;
     int32_t    limit = (int32_t)ql_min(p->view.left, d->length);
     bool       pieces = ql_packing_cuts(p->view.i->config);
     QL_TRY(ql_units_of(p->view.i->tokenizer, d, limit, &p->units));
     p->view.left -= limit;
-    put_heading(p, d);
+    put_heading(p, d, ql_view_side(&p->view, k));
     s->fence = s->look.colour;
     s->indent = s->fence ? 2 : 0;
     ql_screen_newline(s);
@@ -241,7 +242,7 @@ static ql_err put_row(page *p, int64_t number) {
     put_row_bar(p, &r);
     int64_t k = r.first;
     for (; k < r.end && p->view.left > 0; k++) {
-        QL_TRY(put_document(p, ql_view_document(&p->view, k)));
+        QL_TRY(put_document(p, k));
         ql_screen_end_line(s);
     }
     if (k < r.end) {

@@ -7,7 +7,7 @@
 int64_t ql_used_records(const ql_corpus *c) {
     int64_t used = 0;
     for (size_t i = 0; i < c->documents; i++) used += c->document[i].before == 0;
-    return used;
+    return c->pairs ? used / 2 : used;
 }
 
 double ql_percent(int64_t part, int64_t whole) {

@@ -50,6 +50,11 @@ const ql_document *ql_view_document(const ql_view *v, int64_t k) {
     return &v->i->corpus->document[v->i->rows->document[k]];
 }
 
+const char *ql_view_side(const ql_view *v, int64_t k) {
+    if (!v->i->corpus->pairs) return "";
+    return v->i->rows->document[k] % 2 == 0 ? ", chosen" : ", rejected";
+}
+
 /* ---- places ---- */
 
 static int ascending(const void *a, const void *b) {

@@ -24,6 +24,8 @@ typedef struct {
 } ql_row_view;
 ql_row_view        ql_view_row(const ql_view *v, int64_t number);
 const ql_document *ql_view_document(const ql_view *v, int64_t k);
+/* Which answer of a preference pair it is: ", chosen" or ", rejected"; else nothing. */
+const char *ql_view_side(const ql_view *v, int64_t k);
 /* "FILE:LINE", or NULL: not known. */
 const char *ql_view_place(const ql_view *v, int64_t record);
 
