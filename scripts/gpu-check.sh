@@ -263,6 +263,7 @@ export -f long steps_of worker_of after killed stopped
 # The worker itself on a large model: files, cache of quantised weights, packed records, checkpoints, a stop and a start.
 section_real() {
     local space=/dev/shm/qlora-real wanted
+    mkdir -p "$space"
     attempt 120 "an 8B shape with random weights" "$here/bin/random_model" 8b "$space/model" || return
     cp "$here"/examples/model/tokenizer* "$space/model/"
     lines=24 attempt 200 "8B, 12 steps of 4 rows of 2048 tokens" real "$space/a" 12
