@@ -191,16 +191,18 @@ export -f generate_on
 # What a run suffers on a real GPU and ends in the bytes of an undisturbed one: killed under `qlora run` (which starts it again),
 # asked to stop, hung in a step, with a number that is none in the middle.
 section_faults() {
-    local wanted fault status
+    local wanted fault due status
     export QLORA_STEP_TIMEOUT=15
     lines=2 attempt 120 "undisturbed" long "$work/whole" qlora-worker
     wanted=$(digest "$work/whole")
     lines=12 attempt 200 "killed three times under qlora run" killed "$work/killed"
     compare "$work/killed" "$wanted" "killed three times"
-    for fault in kill:exchange kill:save segv:gradient loop:step; do
+    for fault in kill:exchange=137 kill:save=137 segv:gradient=139 loop:step=75; do
+        due=${fault#*=} fault=${fault%=*}
         QLORA_FAULT="*:160:$fault" long "$work/faulty" qlora-worker-faulty > "$work/faulty.log" 2>&1
         status=$?
-        say "" "$fault in step 160: status $status: $(tail -n 1 "$work/faulty.log" | cut -c1-200)"
+        [[ $status -eq $due ]] || failed=$((failed + 1))
+        say "" "$fault in step 160: status $status, due $due: $(grep -v 'line [0-9]*:' "$work/faulty.log" | tail -n 1 | cut -c1-200)"
         long "$work/faulty" qlora-worker > "$work/faulty.log" 2>&1
         compare "$work/faulty" "$wanted" "$fault, started again"
         rm -rf "$work/faulty"
@@ -320,8 +322,8 @@ section_sanitizer() {
                 *_golden_models | *_nccl) continue ;; # minutes under a tool, and not our kernels
             esac
             [[ $tool == "${QL_TOOL:-$tool}" ]] || continue
-            # Some tests ask for what must be refused.
-            lines=2 attempt "${QL_TOOL_SECONDS:-60}" "$tool $(basename "$program")" compute-sanitizer --tool "$tool" --report-api-errors no --error-exitcode 9 "$program"
+            # Some tests ask for what must be refused. cuBLAS's kernels wait for each other in ways that racecheck does not know.
+            lines=2 attempt "${QL_TOOL_SECONDS:-60}" "$tool $(basename "$program")" compute-sanitizer --tool "$tool" --kernel-name-exclude kns=nvjet --report-api-errors no --error-exitcode 9 "$program"
         done
     done
 }
