@@ -11,7 +11,7 @@ typedef enum {
     QL_RANDOM_LORA    = 2, /* counter: hash of the module's name, element block */
     QL_RANDOM_DROPOUT = 3, /* counter: step, row of the step, site, element block */
     QL_RANDOM_SAMPLE  = 4, /* counter: position in the generated text           */
-    QL_RANDOM_SPLIT   = 5, /* counter: record                                   */
+    QL_RANDOM_SPLIT   = 5, /* counter: digest of the record's tokens             */
     QL_RANDOM_WEIGHT  = 6, /* counter: record                                   */
 } ql_purpose;
 

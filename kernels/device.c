@@ -233,6 +233,6 @@ ql_err ql_seconds_between(ql_device *d, int from, int to, double *seconds) {
     return d->backend->memory.seconds_between(d->state, from, to, seconds);
 }
 
-void ql_range(ql_device *d, const char *name) {
+void ql_name_work(ql_device *d, const char *name) {
     if (d->backend->memory.range) d->backend->memory.range(d->state, name);
 }

@@ -122,4 +122,4 @@ QL_RESULT ql_mark(ql_device *d, int mark);
 /* Seconds from one mark to another, once the host has waited for what was queued after them. */
 QL_RESULT ql_seconds_between(ql_device *d, int from, int to, double *seconds);
 /* Profilers see what is queued from now on under this name, a literal; NULL: under none. */
-void ql_range(ql_device *d, const char *name);
+void ql_name_work(ql_device *d, const char *name);

@@ -41,11 +41,11 @@ static void add_document(ql_host_batch *b, const ql_corpus *c, int64_t index) {
     const ql_document *d = &c->document[index];
     for (int32_t i = 0; i < d->length; i++) {
         int64_t at = b->tokens + i;
-        b->ids[at] = c->ids[d->at + i];
+        b->ids[at] = d->ids[i];
         b->positions[at] = i;
-        if (i == 0 || !c->is_target[d->at + i]) continue;
+        if (i == 0 || !d->is_target[i]) continue;
         b->predictor[b->targets] = (int32_t)(at - 1); /* the token before it predicts it */
-        b->target[b->targets] = c->ids[d->at + i];
+        b->target[b->targets] = d->ids[i];
         b->target_document[b->targets++] = index;
     }
     b->tokens += d->length;

@@ -32,20 +32,20 @@ static ql_err read_eval(ql_job *j, ql_job_purpose purpose, const ql_corpus_optio
     return ql_ok();
 }
 
-static ql_err read_corpora(ql_job *j, ql_job_purpose purpose) {
+static ql_err read_corpora(ql_job *j, ql_job_purpose purpose, const ql_audit_facts *facts) {
     const ql_config  *c = &j->config;
-    ql_corpus_options o = {c, j->tokenizer, j->model.config.vocab_size, false, true};
+    ql_corpus_options o = {.config = c, .tokenizer = j->tokenizer, .vocab_size = j->model.config.vocab_size, .training = true, .facts = facts};
     if (purpose == QL_JOB_TRAIN) QL_TRY(ql_corpus_read(&c->dataset, &o, &j->train));
     o.keep_untargeted = purpose == QL_JOB_EVAL;
     o.training = false;
     QL_TRY(read_eval(j, purpose, &o));
-    ql_pack(&j->eval, c->max_length, c->packing, &j->eval_rows);
+    ql_corpus_pack(&j->eval, c, false, &j->eval_rows);
     if (purpose == QL_JOB_EVAL) return ql_ok();
     QL_CHECK(j->train.documents > 0 || j->eval.documents == 0 || c->eval_dataset.count > 0, QL_DATA,
              "dataset: val_set_size takes all %zu records for evaluation and leaves none to train on", j->eval.documents);
     QL_CHECK(j->train.documents > 0, QL_DATA, "dataset: no record is left to train on (%lld read, %lld too long, %lld without targets)",
              (long long)j->train.records, (long long)j->train.dropped_long, (long long)j->train.without_targets);
-    ql_pack(&j->train, c->max_length, c->packing, &j->train_rows);
+    ql_corpus_pack(&j->train, c, true, &j->train_rows);
     return ql_ok();
 }
 
@@ -55,12 +55,22 @@ static void resolve_steps(ql_job *j) {
     j->total_steps = c->max_steps > 0 ? c->max_steps : (int64_t)ceil(c->num_train_epochs * (double)j->steps_per_epoch);
 }
 
+static ql_err read_audited(ql_job *j, ql_job_purpose purpose) {
+    ql_audit_facts facts;
+    QL_TRY(ql_audit_facts_open(j->config.model_name_or_path, j->tokenizer, &facts));
+    if (!ql_tokenizer_eos(j->tokenizer)) ql_audit_fact(&j->audit, QL_AUDIT_NO_EOS, NULL, NULL);
+    ql_err e = read_corpora(j, purpose, &facts);
+    ql_audit_facts_close(&facts);
+    return e;
+}
+
 ql_err ql_job_read_data(ql_job *j, ql_job_purpose purpose) {
     QL_TRY(ql_tokenizer_open(j->config.model_name_or_path, &j->tokenizer));
     QL_TRY(check_vocabulary(j, j->model.config.vocab_size));
-    QL_TRY(read_corpora(j, purpose));
+    QL_TRY(read_audited(j, purpose));
     j->global_batch = ql_config_rows_per_step(&j->config, j->place.size);
     if (purpose == QL_JOB_TRAIN) resolve_steps(j);
+    if (purpose == QL_JOB_TRAIN && j->config.group_by_length) ql_row_set_group(&j->train, j->global_batch, &j->train_rows);
     return ql_ok();
 }
 
@@ -301,6 +311,7 @@ void ql_job_close(ql_job *j) {
     ql_row_set_free(&j->eval_rows);
     ql_corpus_free(&j->train);
     ql_corpus_free(&j->eval);
+    ql_audit_free(&j->audit);
     ql_tokenizer_close(j->tokenizer);
     ql_device_close(j->device);
     ql_claim_close(&j->claim);

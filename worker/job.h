@@ -41,6 +41,7 @@ typedef struct {
 
     ql_corpus  train, eval;
     ql_row_set train_rows, eval_rows;
+    ql_audit   audit;           /* of tokenizer and model; those of the data are in the corpora */
     int64_t    global_batch;    /* rows of one optimiser step                       */
     int64_t    steps_per_epoch, total_steps;
     uint64_t   config_digest; /* of what decides the results; 0: not compared          */

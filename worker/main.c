@@ -24,6 +24,7 @@
 #include "worker/device_choice.h"
 #include "worker/early_stop.h"
 #include "worker/eval.h"
+#include "worker/gate.h"
 #include "worker/job.h"
 #include "worker/links.h"
 #include "worker/options.h"
@@ -188,6 +189,27 @@ static ql_err evaluate(ql_job *j, const ql_options *o) {
     return e;
 }
 
+/* Preference pairs are read, checked and shown. */
+static ql_err check_trainable(const ql_job *j, const ql_options *o) {
+    const ql_config *c = &j->config;
+    if (!j->train.pairs && !j->eval.pairs) return ql_ok();
+    const ql_datasets *d = j->train.pairs || !c->eval_dataset.count ? &c->dataset : &c->eval_dataset;
+    const char *path = d->count ? d->item[0].path : "dataset";
+    QL_CHECK(o->mode != QL_MODE_TRAIN && o->mode != QL_MODE_EVAL, QL_DATA,
+             "%s: holds preference pairs (chosen+rejected); training on them comes in a later version: to train on the chosen answers, write records of "
+             "\"prompt\" and \"completion\"",
+             path);
+    ql_info("note: %s holds preference pairs; they can be checked and shown, training on them comes in a later version", path);
+    return ql_ok();
+}
+
+/* Scoring is not held up: whoever scores bad data has asked for that. */
+static ql_err pass_gate(ql_job *j, ql_job_purpose purpose, bool writes) {
+    ql_gate_show(j);
+    if (writes) QL_TRY(agree(j, ql_gate_keep(j), "writing the audit"));
+    return purpose == QL_JOB_TRAIN ? agree(j, ql_gate_judge(j), "auditing the data") : ql_ok();
+}
+
 static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
     bool writes = o->mode == QL_MODE_TRAIN;
     QL_TRY(ql_machines_meet(j->world, &j->machines));
@@ -198,6 +220,7 @@ static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
     ql_pulse_what("the data");
     ql_at("data", 0, j);
     if (o->mode != QL_MODE_PLAN) QL_TRY(agree(j, ql_job_read_data(j, purpose), "reading the data"));
+    QL_TRY(check_trainable(j, o));
     QL_TRY(compare_ranks(j));
     ql_err planned = o->mode == QL_MODE_PLAN ? ql_job_ask_memory(j, purpose) : ql_job_plan(j, purpose);
     QL_TRY(agree(j, planned, "planning memory"));
@@ -206,6 +229,7 @@ static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
     if (writes) QL_TRY(open_output(j));
     if (o->mode == QL_MODE_PLAN) return ql_ok();
     ql_job_report(j, purpose);
+    QL_TRY(pass_gate(j, purpose, writes));
     ql_pulse_what("the links between hosts");
     QL_TRY(ql_links_examine(j->world, &j->machines, (size_t)j->adapter.shape.trainable * sizeof(int64_t)));
     if (j->machines.count > 1) ql_reach_watch();

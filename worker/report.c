@@ -1,6 +1,7 @@
 /* The first lines of a run. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -25,6 +26,7 @@ static void report_corpus(const char *name, const ql_corpus *c, const ql_row_set
     if (c->dropped_long + c->truncated + c->without_targets > 0)
         ql_info("         dropped for length %" PRId64 ", truncated %" PRId64 ", without targets %" PRId64, c->dropped_long, c->truncated,
                 c->without_targets);
+    if (c->dropped_long > 0 && !strcmp(c->format, "text")) ql_info("         packing_strategy: wrapped would cut long texts instead of dropping them");
     if (c->duplicates > 0) ql_info("         left out as like another: %" PRId64, c->duplicates);
 }
 

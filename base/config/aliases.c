@@ -52,6 +52,7 @@ const ql_alias ql_aliases[] = {
     {"cutoff_len", "max_length", NULL},
     {"sample_packing", "packing", NULL},
     {"packed", "packing", NULL},
+    {"train_sampling_strategy", "group_by_length", "group_by_length>true random>false"},
     /* Training on the prompt, too, was asked for or not; "not" leaves plain texts alone. */
     {"train_on_inputs", "completion_only_loss", "true>false false>auto"},
     {"train_on_input", "completion_only_loss", "true>false false>auto"},

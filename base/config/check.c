@@ -140,6 +140,21 @@ static void check_batch(ql_reader *r) {
                        "gradient_accumulation_steps has no effect beside global_batch_size");
 }
 
+static void check_packing(ql_reader *r) {
+    ql_config *c = r->config;
+    if (!is_sound(r, "packing") || !is_sound(r, "packing_strategy") || !is_sound(r, "group_by_length")) return;
+    if (c->packing && c->group_by_length) {
+        ql_reader_note(r, place(r, "group_by_length"), "group_by_length has no effect with packing: rows are full");
+        c->group_by_length = false;
+    }
+    if (!c->packing && strcmp(c->packing_strategy, "bfd") != 0)
+        ql_reader_mistake(r, place(r, "packing_strategy"), "packing_strategy is %s, but packing is false, and records would not be cut; set packing to true",
+                          c->packing_strategy);
+    else if (strcmp(c->packing_strategy, "bfd") != 0 && is_sound(r, "excess_length_strategy") && strcmp(c->excess_length_strategy, "drop") != 0)
+        ql_reader_note(r, place(r, "excess_length_strategy"), "excess_length_strategy has no effect with packing_strategy: %s, which cuts long records",
+                       c->packing_strategy);
+}
+
 void ql_reader_check(ql_reader *r, bool need_required) {
     if (need_required) check_required(r);
     check_steps(r);
@@ -148,6 +163,7 @@ void ql_reader_check(ql_reader *r, bool need_required) {
     fill_eval_steps(r);
     note_save_steps(r);
     check_batch(r);
+    check_packing(r);
     check_best(r);
     if (!is_sound(r, "lr_scheduler_type")) return;
     check_cosine(r);

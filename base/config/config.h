@@ -13,8 +13,9 @@ typedef struct {
 /* One data set: `path`, and field names that differ from the global ones (NULL: the global). */
 typedef struct {
     char *path;
+    char *format, *instruction_template;
     char *field_prompt, *field_completion, *field_instruction, *field_input, *field_output, *field_question,
-        *field_answer, *field_text, *field_messages;
+        *field_answer, *field_text, *field_messages, *field_conversations, *field_system, *field_history, *field_chosen, *field_rejected;
     char *weight, *max_records; /* checked numbers; NULL: not given */
 } ql_dataset_spec;
 double  ql_dataset_weight(const ql_dataset_spec *d);      /* above 0; 1 where it is not given  */
@@ -45,12 +46,18 @@ typedef struct {
     double      val_set_size; /* below 1: a fraction; else a number of records             */
     int64_t     max_length;
     bool        packing, deduplicate;
+    char       *packing_strategy; /* bfd, bfd_split, wrapped */
+    bool        group_by_length;
     ql_tristate completion_only_loss;
     char       *excess_length_strategy; /* drop, truncate, error */
     char       *sample_by;              /* line, paragraph, document */
+    char       *audit;                  /* error, warn */
+    double      audit_max_untargeted, audit_max_lost; /* shares of records */
     int64_t     seed;
+    char       *format;               /* auto, or the name of a record format */
+    char       *instruction_template; /* auto, or Jinja text, or a file of it */
     char       *dataset_text_field, *field_prompt, *field_completion, *field_instruction, *field_input, *field_output,
-        *field_question, *field_answer, *field_messages;
+        *field_question, *field_answer, *field_messages, *field_conversations, *field_system, *field_history, *field_chosen, *field_rejected;
     /* run */
     char       *output_dir;
     double      num_train_epochs;

@@ -14,6 +14,7 @@ static const struct {
 } other_names[] = {
     {"data_files", "path"},          {"field", "field_text"},           {"text_field", "field_text"},
     {"field_human", "field_prompt"}, {"field_model", "field_completion"}, {"dataset_text_field", "field_text"},
+    {"formatting", "format"},
 };
 
 /* Members that need no attention, with the values that ask for nothing; NULL: any. */
@@ -22,8 +23,7 @@ static const ql_foreign ignored[] = {
     {"split", "train null", "a data set is a local file: name the file of the split"},
     {"name", "null default main", "a data set is a local file; remove the key"},
     {"type", NULL, "the form of a record follows from its fields"},
-    {"format", "null", "prompts are not rewritten; write the prompt into the data"},
-    {"no_input_format", "null", "prompts are not rewritten; write the prompt into the data"},
+    {"no_input_format", "null", "write the wording of prompts, with and without input, into instruction_template"},
     {"system_prompt", "null", "prompts are not rewritten; write the prompt into the data"},
 };
 
@@ -56,7 +56,7 @@ static bool unknown_member(ql_reader *r, const ql_yaml *node) {
     }
     const char *nearest = ql_nearest(node->key, names, n);
     char       *shown = ql_show_text(node->key);
-    refuse(r, node, "unknown key %s in a data set; expected path or field_NAME%s%s", shown,
+    refuse(r, node, "unknown key %s in a data set; expected path, format or field_NAME%s%s", shown,
            nearest ? "; the nearest is " : "", nearest ? nearest : "");
     free(shown);
     return false;
@@ -92,39 +92,66 @@ static bool read_members(ql_reader *r, const ql_yaml *mapping, ql_dataset_spec *
 
 static const double most_weight = 1000;
 
-static bool is_sound(const ql_dataset_field *field, const char *text) {
+/* The text to keep for what was given, owned; NULL: it is not sound. */
+static char *sound_text(const ql_dataset_field *field, const char *text) {
     double  weight;
     int64_t count;
-    if (field->kind == QL_FIELD_WEIGHT) return ql_value_number(text, &weight) && weight > 0 && weight <= most_weight;
-    return field->kind == QL_FIELD_TEXT || (ql_value_whole(text, &count) && count > 0);
+    bool    good = true;
+    if (field->kind == QL_FIELD_CHOICE) return ql_value_choice(ql_key_find(field->name)->choices, text);
+    if (field->kind == QL_FIELD_WEIGHT) good = ql_value_number(text, &weight) && weight > 0 && weight <= most_weight;
+    if (field->kind == QL_FIELD_COUNT) good = ql_value_whole(text, &count) && count > 0;
+    return good ? ql_strdup(text) : NULL;
+}
+
+static bool refuse_value(ql_reader *r, const ql_yaml *node, const ql_dataset_field *field) {
+    ql_str choices = {0};
+    if (field->kind == QL_FIELD_CHOICE) ql_key_expects(ql_key_find(field->name), &choices);
+    refuse(r, node, "%s of a data set is '%s'; expected %s", field->name, node->text,
+           field->kind == QL_FIELD_CHOICE ? choices.data : field->kind == QL_FIELD_WEIGHT ? "a number above 0, at most 1000" : "a whole number, at least 1");
+    ql_str_free(&choices);
+    return false;
+}
+
+static bool take_text(ql_reader *r, const ql_yaml *node, const ql_dataset_field *field, ql_dataset_spec *spec) {
+    char  *given = sound_text(field, node->text);
+    char **text = ql_dataset_text(field, spec);
+    bool   twice = given && *text && strcmp(*text, given) != 0;
+    bool   good = given && !twice;
+    if (!given) refuse_value(r, node, field);
+    if (twice) refuse(r, node, "%s of a data set is given twice, as '%s' and '%s'; keep one", field->name, *text, given);
+    if (good) {
+        free(*text);
+        *text = given;
+    } else {
+        free(given);
+    }
+    return good;
+}
+
+/* What is no field of ours. Axolotl's `type` is a mapping of field names, or the name of a format. */
+static bool read_foreign_member(ql_reader *r, const ql_yaml *node, ql_dataset_spec *spec) {
+    if (!strcmp(node->key, "type") && node->kind == QL_YAML_MAPPING) return read_members(r, node, spec);
+    if (!strcmp(node->key, "type") && node->kind == QL_YAML_SCALAR) {
+        const ql_dataset_field *format = field_named("format");
+        char *known = sound_text(format, node->text);
+        free(known);
+        if (known) return take_text(r, node, format, spec);
+    }
+    for (size_t i = 0; i < QL_LEN(ignored); i++)
+        if (!strcmp(node->key, ignored[i].name)) return ignore_member(r, node, &ignored[i]);
+    return unknown_member(r, node);
 }
 
 static bool read_member(ql_reader *r, const ql_yaml *node, ql_dataset_spec *spec) {
     if (ql_reader_is_double(r, node)) return false;
     const ql_dataset_field *field = field_named(node->key);
-    if (!field) {
-        if (!strcmp(node->key, "type") && node->kind == QL_YAML_MAPPING) return read_members(r, node, spec);
-        for (size_t i = 0; i < QL_LEN(ignored); i++)
-            if (!strcmp(node->key, ignored[i].name)) return ignore_member(r, node, &ignored[i]);
-        return unknown_member(r, node);
-    }
+    if (!field) return read_foreign_member(r, node, spec);
     if (ql_yaml_is_null(node)) return true;
-    if (node->kind != QL_YAML_SCALAR || !*node->text) {
-        char *shown = ql_yaml_show(node);
-        refuse(r, node, "%s of a data set is %s; expected a text", field->name, shown);
-        free(shown);
-        return false;
-    }
-    if (!is_sound(field, node->text))
-        return refuse(r, node, "%s of a data set is '%s'; expected %s", field->name, node->text,
-                      field->kind == QL_FIELD_WEIGHT ? "a number above 0, at most 1000" : "a whole number, at least 1");
-    char **text = ql_dataset_text(field, spec);
-    if (*text && strcmp(*text, node->text) != 0) {
-        return refuse(r, node, "%s of a data set is given twice, as '%s' and '%s'; keep one", field->name, *text, node->text);
-    }
-    free(*text);
-    *text = ql_strdup(node->text);
-    return true;
+    if (node->kind == QL_YAML_SCALAR && *node->text) return take_text(r, node, field, spec);
+    char *shown = ql_yaml_show(node);
+    refuse(r, node, "%s of a data set is %s; expected a text", field->name, shown);
+    free(shown);
+    return false;
 }
 
 static void free_spec(ql_dataset_spec *spec) {

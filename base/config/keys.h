@@ -79,7 +79,7 @@ static inline const void *ql_key_in(const ql_key *key, const ql_config *c) { ret
 typedef struct {
     const char *name;
     size_t      offset; /* of a text, whatever it holds */
-    enum { QL_FIELD_TEXT, QL_FIELD_WEIGHT, QL_FIELD_COUNT } kind;
+    enum { QL_FIELD_TEXT, QL_FIELD_WEIGHT, QL_FIELD_COUNT, QL_FIELD_CHOICE /* one of those of the key of this name */ } kind;
 } ql_dataset_field;
 extern const ql_dataset_field ql_dataset_fields[];
 extern const size_t           ql_n_dataset_fields;

@@ -73,21 +73,6 @@ static bool set_real(ql_reader *r, const ql_key *key, const ql_yaml *node) {
     return true;
 }
 
-/* Looks `word` up in "a|b c d|e": the first of its group, or NULL. Caller frees. */
-static char *canonical(const char *choices, const char *word) {
-    size_t      n = strlen(word);
-    const char *group = choices;
-    while (group && *group) {
-        size_t length = strcspn(group, " ");
-        for (const char *p = group; p < group + length; p += strcspn(p, " |") + 1) {
-            if (strcspn(p, " |") == n && !strncmp(p, word, n)) return ql_strndup(group, strcspn(group, " |"));
-        }
-        group += length;
-        group += *group == ' ';
-    }
-    return NULL;
-}
-
 /* "no" and "false" are the same word in YAML 1.1, whatever its capitals. */
 static const char *bool_word(const ql_yaml *node) {
     bool value;
@@ -97,8 +82,8 @@ static const char *bool_word(const ql_yaml *node) {
 
 static bool set_choice(ql_reader *r, const ql_key *key, const ql_yaml *node) {
     if (node->kind != QL_YAML_SCALAR) return wrong(r, key, node, "");
-    char *text = canonical(key->choices, node->text);
-    if (!text && bool_word(node)) text = canonical(key->choices, bool_word(node));
+    char *text = ql_value_choice(key->choices, node->text);
+    if (!text && bool_word(node)) text = ql_value_choice(key->choices, bool_word(node));
     if (!text) return wrong(r, key, node, "");
     if (strcmp(text, node->text) != 0 && !bool_word(node)) {
         char *where = ql_reader_where(r, node);
@@ -111,9 +96,9 @@ static bool set_choice(ql_reader *r, const ql_key *key, const ql_yaml *node) {
 
 static bool set_text(ql_reader *r, const ql_key *key, const ql_yaml *node) {
     if (node->kind != QL_YAML_SCALAR) return wrong(r, key, node, "");
-    char *text = key->choices ? canonical(key->choices, node->text) : NULL;
+    char *text = key->choices ? ql_value_choice(key->choices, node->text) : NULL;
     if (!text && bool_word(node)) {
-        if (key->choices) text = canonical(key->choices, bool_word(node));
+        if (key->choices) text = ql_value_choice(key->choices, bool_word(node));
         if (!text) return wrong(r, key, node, " (a text that looks like true or false needs quotes)");
     }
     if (!text && !*node->text) return wrong(r, key, node, " that is not empty");

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/mem.h"
+
 enum { LONGEST = 64 };
 
 static bool one_of(const char *text, const char *const *words, size_t n) {
@@ -111,4 +113,18 @@ bool ql_value_size(const char *text, int64_t *out) {
     if (!ql_value_number(copy, &number) || number * unit > 0x1p60) return false;
     *out = (int64_t)(number * unit);
     return true;
+}
+
+char *ql_value_choice(const char *choices, const char *word) {
+    size_t      n = strlen(word);
+    const char *group = choices;
+    while (group && *group) {
+        size_t length = strcspn(group, " ");
+        for (const char *p = group; p < group + length; p += strcspn(p, " |") + 1) {
+            if (strcspn(p, " |") == n && !strncmp(p, word, n)) return ql_strndup(group, strcspn(group, " |"));
+        }
+        group += length;
+        group += *group == ' ';
+    }
+    return NULL;
 }

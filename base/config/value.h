@@ -11,3 +11,5 @@ bool ql_value_number(const char *text, double *out);
 bool ql_value_whole(const char *text, int64_t *out);
 /* "15GiB", "500 MB", "1073741824"; 2^k and 10^k units, B, K to T. */
 bool ql_value_size(const char *text, int64_t *out);
+/* Looks `word` up in "a|b c d|e": the first of its group, or NULL. Caller frees. */
+char *ql_value_choice(const char *choices, const char *word);

@@ -26,7 +26,7 @@ typedef struct {
     bool     workspace_fixed; /* ql_device_prepare: it does not grow                      */
 } ql_cuda;
 
-void ql_cuda_range(void *state, const char *name); /* ql_range */
+void ql_cuda_range(void *state, const char *name); /* ql_name_work */
 
 static inline ql_cuda *ql_cuda_of(ql_device *d) { return d->state; }
 

@@ -99,6 +99,16 @@ static void data_sets(void **state) {
     c = accepted("eval_dataset: {path: one.jsonl}\n");
     assert_string_equal(c.eval_dataset.item[0].path, "one.jsonl");
     ql_config_free(&c);
+    c = accepted("eval_dataset:\n- {path: a, type: sharegpt}\n- {path: b, formatting: alpaca, instruction_template: '{{ x }}'}\n- {path: c, type: my.loader}\n"
+                 "- {path: d, type: completion, field_chosen: y}\n");
+    d = c.eval_dataset.item;
+    assert_string_equal(d[0].format, "conversations");
+    assert_string_equal(d[1].format, "alpaca");
+    assert_string_equal(d[1].instruction_template, "{{ x }}");
+    assert_null(d[2].format);
+    assert_string_equal(d[3].format, "text");
+    assert_string_equal(d[3].field_chosen, "y");
+    ql_config_free(&c);
 }
 
 /* Each alias of the table leads to a key, is no key itself, and stands there once. */

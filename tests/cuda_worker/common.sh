@@ -11,7 +11,7 @@ cd "$top" || exit 1
 
 # Small enough for threads of a GPU that are played one after the other.
 head -n 60 examples/data/train.jsonl >"$scratch/data.jsonl"
-common=(dataset="$scratch/data.jsonl" eval_dataset=null eval_strategy=no save_strategy=no max_length=48 excess_length_strategy=truncate max_steps=2 global_batch_size=5
+common=(dataset="$scratch/data.jsonl" eval_dataset=null eval_strategy=no save_strategy=no max_length=48 excess_length_strategy=truncate audit=warn max_steps=2 global_batch_size=5
   lora_dropout=0.1 lora_r=4 learning_rate=5e-3 warmup_ratio=0 num_train_epochs=1 quantized_cache=false)
 
 # train NAME RANKS KEY=VALUE...: with $program, on $device

@@ -55,6 +55,11 @@ const char *ql_tokenizer_piece(const ql_tokenizer *t, int32_t id, size_t *size) 
     return text;
 }
 
+bool ql_tokenizer_is_special(const ql_tokenizer *t, int32_t id) {
+    (void)t;
+    return id == BOS || id == EOS;
+}
+
 uint64_t ql_tokenizer_fingerprint(const ql_tokenizer *t) {
     return t->has_eos * 4u + t->has_bos * 2u + t->adds_eos;
 }
@@ -81,15 +86,24 @@ static size_t match(const char *text, size_t n, int32_t *id) {
     return 1;
 }
 
-ql_err ql_encode(ql_encoder *e, const char *text, size_t n, bool add_special, ql_ids *out) {
-    if (add_special && e->tokenizer->has_bos) QL_PUSH(out->id, out->count, out->capacity, BOS);
-    for (size_t at = 0; at < n;) {
+static void put(ql_ids *ids, ql_ranges *ranges, int32_t id, size_t from, size_t to) {
+    QL_PUSH(ids->id, ids->count, ids->capacity, id);
+    if (ranges) QL_PUSH(ranges->at, ranges->n, ranges->capacity, ((ql_range){from, to}));
+}
+
+ql_err ql_encode_ranges(ql_encoder *e, const char *text, size_t n, bool add_special, ql_ids *ids, ql_ranges *ranges) {
+    if (add_special && e->tokenizer->has_bos) put(ids, ranges, BOS, 0, 0);
+    for (size_t at = 0, size; at < n; at += size) {
         int32_t id;
-        at += match(text + at, n - at, &id);
-        QL_PUSH(out->id, out->count, out->capacity, id);
+        size = match(text + at, n - at, &id);
+        put(ids, ranges, id, at, at + size);
     }
-    if (add_special && e->tokenizer->adds_eos) QL_PUSH(out->id, out->count, out->capacity, EOS);
+    if (add_special && e->tokenizer->adds_eos) put(ids, ranges, EOS, n, n);
     return ql_ok();
+}
+
+ql_err ql_encode(ql_encoder *e, const char *text, size_t n, bool add_special, ql_ids *out) {
+    return ql_encode_ranges(e, text, n, add_special, out, NULL);
 }
 
 ql_err ql_decode(const ql_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, ql_str *out) {

@@ -15,6 +15,7 @@ model_name_or_path: examples/model
 dataset: $scratch/train.jsonl
 output_dir: $scratch/out
 max_length: 128
+audit: warn
 max_steps: 2
 global_batch_size: 2
 save_steps: 1

@@ -48,8 +48,6 @@ static void test_wrong_fields(void **state) {
                    "chat templates come in a later version", NULL);
     expect_refusal("{\"prompt\": [{\"role\": \"user\"}], \"completion\": []}\n",
                    ".jsonl:1: record format prompt+completion", "list of messages", NULL);
-    expect_refusal("{\"prompt\": \"x\", \"chosen\": \"y\", \"rejected\": \"z\"}\n",
-                   "preference pairs come in a later version", NULL);
 }
 
 static void test_broken_arrays(void **state) {

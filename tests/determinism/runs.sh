@@ -34,12 +34,12 @@ flavours=(packed uneven few-rows bfloat16 dense guarded)
 flavour() {
   [ "$1" = guarded ] && steps=26 || steps=$usual_steps
   compared=20
-  keys=(dataset="$scratch/data.jsonl" eval_dataset=null eval_strategy=no max_length=48 excess_length_strategy=truncate lora_dropout=0.1 lora_r=4
+  keys=(dataset="$scratch/data.jsonl" eval_dataset=null eval_strategy=no max_length=48 excess_length_strategy=truncate audit=warn lora_dropout=0.1 lora_r=4
     learning_rate=5e-3 max_steps="$steps" num_train_epochs=20 save_steps=1 save_minutes=0 save_total_limit=20 quantized_cache=false)
   case $1 in
     packed) keys+=(global_batch_size=5) ;;
-    uneven) keys+=(global_batch_size=11 packing=false) ;;
-    few-rows) keys+=(global_batch_size=2) ;;
+    uneven) keys+=(global_batch_size=11 packing=false group_by_length=true) ;;
+    few-rows) keys+=(global_batch_size=2 packing_strategy=wrapped) ;;
     bfloat16) keys+=(global_batch_size=5 bnb_4bit_compute_dtype=bfloat16) ;;
     dense) keys+=(global_batch_size=4 load_in_4bit=false) ;;
     # Evaluated, with the best kept, and losses that are called spikes (none is before 20 were seen) and left out.

@@ -26,7 +26,7 @@ export QLORA_SAVE_PATIENCE=600
 # Steps of 20 to 50 ms.
 steps=40
 head -n 60 examples/data/train.jsonl >"$scratch/data.jsonl"
-common=(dataset="$scratch/data.jsonl" eval_dataset=null eval_strategy=no max_length=64 excess_length_strategy=truncate num_train_epochs=100
+common=(dataset="$scratch/data.jsonl" eval_dataset=null eval_strategy=no max_length=64 excess_length_strategy=truncate audit=warn num_train_epochs=100
   max_steps="$steps" lora_dropout=0.1 lora_r=4 learning_rate=5e-3 global_batch_size=3 save_steps=10 save_minutes=0 save_total_limit=2)
 
 # as_job PROGRAM RANKS NAME KEY=VALUE...: the command of a run in $scratch/NAME

@@ -27,7 +27,7 @@ static const char *const seed_texts[] = {
     "{{ ns.a }}{{ range(2, 9, 3) | list }}{{ dict(a=1) == {'a': 1.0} }}{{ 1 < 2 <= 2 != 3 }}{{ 'a' not in 'b' and not x is defined }}{{ strftime_now('%d %b %Y') }}",
 };
 
-static bool spans_fit(const ql_spans *s, size_t size) {
+static bool spans_fit(const ql_ranges *s, size_t size) {
     size_t at = 0;
     for (size_t i = 0; i < s->n; i++) {
         if (s->at[i].from < at || s->at[i].to < s->at[i].from) return false;
@@ -39,7 +39,7 @@ static bool spans_fit(const ql_spans *s, size_t size) {
 static bool target(void *ctx, const uint8_t *bytes, size_t n) {
     ql_template *t;
     ql_str first = {0}, second = {0};
-    ql_spans spans = {0};
+    ql_ranges spans = {0};
     ql_err e = ql_template_parse((const char *)bytes, n, "T", &t);
     if (!ql_bad(e)) e = ql_template_render(t, NULL, ctx, 1709651045, &first, &spans);
     if (ql_bad(e)) {
@@ -50,7 +50,7 @@ static bool target(void *ctx, const uint8_t *bytes, size_t n) {
         if (first.size != second.size || (first.size && memcmp(first.data, second.data, first.size) != 0)) abort();
     }
     ql_template_free(t);
-    ql_spans_free(&spans);
+    ql_ranges_free(&spans);
     ql_str_free(&first);
     ql_str_free(&second);
     return !ql_bad(e);

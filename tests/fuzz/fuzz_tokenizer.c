@@ -90,6 +90,21 @@ static void check_refusal(ql_err e) {
     insist(!strchr(ql_err_text(), '\n'), "a refusal of more than one line");
 }
 
+/* Ranges lie in the text, on the edges of its characters. */
+static void check_ranges(ql_encoder *e, const char *text, bool special, const ql_ids *ids) {
+    ql_ids same = {0};
+    ql_ranges ranges = {0};
+    insist(!ql_bad(ql_encode_ranges(e, text, strlen(text), special, &same, &ranges)), "refused where ranges are wanted");
+    insist(same.count == ids->count && ranges.n == ids->count, "more or fewer tokens where ranges are wanted");
+    for (size_t i = 0; i < ranges.n; i++) {
+        insist(same.id[i] == ids->id[i], "other ids where ranges are wanted");
+        insist(ranges.at[i].from <= ranges.at[i].to && ranges.at[i].to <= strlen(text), "a range outside the text");
+        insist((text[ranges.at[i].from] & 0xC0) != 0x80 && (text[ranges.at[i].to] & 0xC0) != 0x80, "a range that cuts a character");
+    }
+    free(same.id);
+    ql_ranges_free(&ranges);
+}
+
 static void use(const ql_tokenizer *t, ql_encoder *e, const char *text, bool special) {
     ql_ids ids = {0}, again = {0};
     ql_str back = {0};
@@ -101,6 +116,7 @@ static void use(const ql_tokenizer *t, ql_encoder *e, const char *text, bool spe
         insist(!ql_bad(ql_encode(e, text, strlen(text), special, &again)), "a text is refused the second time");
         bool same = ids.count == again.count && (!ids.count || !memcmp(ids.id, again.id, ids.count * sizeof *ids.id));
         insist(same, "other ids the second time");
+        check_ranges(e, text, special, &ids);
         for (size_t i = 0; i < ids.count; i++) insist(ql_tokenizer_piece(t, ids.id[i], NULL), "an id without text");
         insist(!ql_bad(ql_decode(t, ids.id, ids.count, special, &back)) || *ql_err_text(), "no word about a text");
     }

@@ -121,7 +121,7 @@ def opt():
     t = byte_level(prefix_space=True)
     special(t, "<s>", "</s>", "<pad>")
     special(t, " <mask>", lstrip=True)
-    t.post_processor = processors.RobertaProcessing(("</s>", t.token_to_id("</s>")), ("<s>", t.token_to_id("<s>")))
+    t.post_processor = processors.RobertaProcessing(("</s>", t.token_to_id("</s>")), ("<s>", t.token_to_id("<s>")), trim_offsets=False)
     return t, {"bos_token": "<s>", "eos_token": {"content": "</s>", "__type": "AddedToken", "normalized": False}}
 
 
@@ -213,6 +213,29 @@ def dump(value, path):
         f.write("\n")
 
 
+def clusters(s):
+    """Characters with the marks and the later parts of Korean syllables behind them: what composes."""
+    start = 0
+    for i in range(1, len(s) + 1):
+        if i < len(s) and (unicodedata.category(s[i])[0] == "M" or 0x1160 <= ord(s[i]) <= 0x11FF):
+            continue
+        yield start, i
+        start = i
+
+
+def byte_ranges(s, offsets, normal_form):
+    """Offsets in bytes. A composed character has all that it was composed of; Hugging Face names only the first of that."""
+    at = [0]
+    for c in s:
+        at.append(at[-1] + len(c.encode()))
+    whole = {}
+    for a, b in clusters(s) if normal_form else ():
+        if unicodedata.normalize(normal_form, s[a:b]) != s[a:b]:
+            whole.update({i: (a, b) for i in range(a, b)})
+    wide = [(min(a, whole.get(a, (a, b))[0]), max(b, whole.get(b - 1, (a, b))[1])) if a < b else (a, b) for a, b in offsets]
+    return [at[i] for pair in wide for i in pair]
+
+
 def write_family(make, strings):
     tokenizer, config = make()
     folder = os.path.join(HERE, make.__name__.replace("_", "-"))
@@ -225,9 +248,12 @@ def write_family(make, strings):
     t = Tokenizer.from_file(path)
     own = [c for c in strings if make is not word_parts] + (["ab aab b a▁ aa zz abzz bbb xx abab"] if make is word_parts else [])
     ids = [t.encode(s, add_special_tokens=False).ids for s in own]
+    some = own[::4] if make is not word_parts else []
+    form = "NFC" if "NFC" in json.dumps(json.loads(t.to_str())["normalizer"]) else None
+    ranges = [byte_ranges(s, t.encode(s, add_special_tokens=False).offsets, form) for s in some]
     r = random.Random(2)
     loose = [[r.randrange(t.get_vocab_size()) for _ in range(r.randint(0, 12))] for _ in range(40)]
-    dump({"tokenizers": tokenizers.__version__, "strings": None if make is not word_parts else own, "ids": ids,
+    dump({"tokenizers": tokenizers.__version__, "strings": None if make is not word_parts else own, "ids": ids, "ranges": ranges,
           "with_special": [t.encode(s).ids for s in own[:8]], "text": [t.decode(i, skip_special_tokens=False) for i in ids],
           "loose_ids": loose, "loose_text": [t.decode(i, skip_special_tokens=False) for i in loose],
           "loose_skipped": [t.decode(i) for i in loose]}, os.path.join(folder, "expected.json"))

@@ -16,7 +16,7 @@ recipe() {
     echo "${word%%=*}: ${word#*=}" >>"$scratch/$name.yaml"
   done
 }
-small=(max_length=128 eval_strategy=no eval_dataset=null)
+small=(max_length=128 audit=warn eval_strategy=no eval_dataset=null)
 recipe one lora_r=4
 recipe two lora_r=8
 recipe bad dataset=/nowhere.jsonl

@@ -27,6 +27,7 @@ model_name_or_path: $top/examples/model
 dataset: $scratch/data.jsonl
 max_length: 64
 excess_length_strategy: truncate
+audit: warn
 num_train_epochs: 100
 max_steps: $steps
 lora_r: 4

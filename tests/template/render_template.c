@@ -6,7 +6,7 @@
 
 #include "worker/data/template/template.h"
 
-static void put_result(ql_err e, const ql_str *text, const ql_spans *spans) {
+static void put_result(ql_err e, const ql_str *text, const ql_ranges *spans) {
     ql_str out = {0};
     if (ql_bad(e)) {
         ql_str_puts(&out, "{\"error\": ");
@@ -23,7 +23,7 @@ static void put_result(ql_err e, const ql_str *text, const ql_spans *spans) {
     ql_str_free(&out);
 }
 
-static ql_err render(const ql_json *job, ql_str *text, ql_spans *spans) {
+static ql_err render(const ql_json *job, ql_str *text, ql_ranges *spans) {
     size_t n;
     const char *source = ql_json_text(ql_json_get(job, "template"), &n);
     ql_template *t;
@@ -41,13 +41,13 @@ int main(void) {
     for (size_t i = 1; (n = getline(&line, &capacity, stdin)) > 0; i++) {
         ql_json *job = NULL;
         ql_str text = {0};
-        ql_spans spans = {0};
+        ql_ranges spans = {0};
         ql_err e = ql_json_parse(line, (size_t)n, "stdin", i, &job);
         if (!ql_bad(e)) e = render(job, &text, &spans);
         put_result(e, &text, &spans);
         ql_json_free(job);
         ql_str_free(&text);
-        ql_spans_free(&spans);
+        ql_ranges_free(&spans);
     }
     free(line);
     return 0;

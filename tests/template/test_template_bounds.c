@@ -7,7 +7,7 @@
 
 static const char variables[] = "{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}], \"l\": [1, 2, 3]}";
 
-static ql_err render(const char *source, size_t size, ql_str *text, ql_spans *spans) {
+static ql_err render(const char *source, size_t size, ql_str *text, ql_ranges *spans) {
     ql_template *t;
     ql_json *v;
     ok(ql_json_parse(variables, sizeof variables - 1, "variables", 1, &v));
@@ -141,7 +141,7 @@ static void test_broken(void **state) {
 static void test_spans(void **state) {
     (void)state;
     ql_str text = {0};
-    ql_spans spans = {0};
+    ql_ranges spans = {0};
     static const char good[] = "a{% generation %}b\xc3\xa4{% endgeneration %}c{% generation %}{% endgeneration %}";
     ok(render(good, sizeof good - 1, &text, &spans));
     assert_string_equal(text.data, "ab\xc3\xa4" "c");
@@ -159,7 +159,7 @@ static void test_spans(void **state) {
     ok(ql_template_parse(good, sizeof good - 1, "chat_template", &t));
     assert_true(ql_template_has_generation(t));
     ql_template_free(t);
-    ql_spans_free(&spans);
+    ql_ranges_free(&spans);
     ql_str_free(&text);
 }
 

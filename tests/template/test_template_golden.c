@@ -35,7 +35,7 @@ static bool is_error(const ql_json *want, const char *name) {
     return true;
 }
 
-static void spans_are(const ql_spans *spans, const ql_json *want) {
+static void spans_are(const ql_ranges *spans, const ql_json *want) {
     assert_int_equal(spans->n, ql_json_size(want));
     for (size_t i = 0; i < spans->n; i++) {
         assert_int_equal(spans->at[i].from, ql_json_int(ql_json_at(ql_json_at(want, i), 0), -1));
@@ -46,7 +46,7 @@ static void spans_are(const ql_spans *spans, const ql_json *want) {
 static void check(const char *name, const char *source, size_t size, const ql_json *variables, const ql_json *want) {
     ql_template *t;
     ql_str text = {0};
-    ql_spans spans = {0};
+    ql_ranges spans = {0};
     ql_err e = ql_template_parse(source, size, "chat_template", &t);
     if (!ql_bad(e)) e = ql_template_render(t, NULL, variables, now, &text, &spans);
     if (ql_bad(e)) {
@@ -60,7 +60,7 @@ static void check(const char *name, const char *source, size_t size, const ql_js
         spans_are(&spans, ql_json_get(want, "spans"));
     }
     ql_template_free(t);
-    ql_spans_free(&spans);
+    ql_ranges_free(&spans);
     ql_str_free(&text);
 }
 

@@ -30,6 +30,28 @@ static void check_ids(ql_encoder *e, const char *family, const ql_json *strings,
     free(ids.id);
 }
 
+/* `want` holds flat lists of every fourth string's ranges. */
+static void check_ranges(ql_encoder *e, const char *family, const ql_json *strings, const ql_json *want) {
+    ql_ids ids = {0};
+    ql_ranges ranges = {0};
+    for (size_t i = 0; i < ql_json_size(want); i++) {
+        size_t n;
+        const char *text = ql_json_text(ql_json_at(strings, 4 * i), &n);
+        const ql_json *flat = ql_json_at(want, i);
+        ids.count = ranges.n = 0;
+        good(ql_encode_ranges(e, text, n, false, &ids, &ranges));
+        assert_int_equal(ranges.n, ids.count);
+        assert_int_equal(2 * ranges.n, ql_json_size(flat));
+        for (size_t k = 0; k < ranges.n; k++) {
+            size_t from = (size_t)ql_json_int(ql_json_at(flat, 2 * k), -1), to = (size_t)ql_json_int(ql_json_at(flat, 2 * k + 1), -1);
+            if (ranges.at[k].from == from && ranges.at[k].to == to) continue;
+            fail_msg("%s: string %zu: token %zu came from %zu to %zu; expected %zu to %zu", family, 4 * i, k, ranges.at[k].from, ranges.at[k].to, from, to);
+        }
+    }
+    free(ids.id);
+    ql_ranges_free(&ranges);
+}
+
 static void check_texts(const ql_tokenizer *t, const char *family, const ql_json *ids, const ql_json *want, bool skip) {
     for (size_t i = 0; i < ql_json_size(want); i++) {
         const ql_json *list = ql_json_at(ids, i);
@@ -59,6 +81,7 @@ static void check_family(const char *family, const ql_json *shared) {
     check_ids(e, family, strings, ids, false);
     check_ids(e, family, strings, ids, false); /* from the cache */
     check_ids(e, family, strings, ql_json_get(expected, "with_special"), true);
+    check_ranges(e, family, strings, ql_json_get(expected, "ranges"));
     check_texts(t, family, ids, ql_json_get(expected, "text"), false);
     check_texts(t, family, ql_json_get(expected, "loose_ids"), ql_json_get(expected, "loose_text"), false);
     check_texts(t, family, ql_json_get(expected, "loose_ids"), ql_json_get(expected, "loose_skipped"), true);

@@ -11,11 +11,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/pulse.h"
+#include "worker/data/audit_record.h"
 #include "worker/data/corpus_build.h"
 #include "worker/data/files.h"
 #include "worker/data/reader.h"
 #include "worker/data/target.h"
 #include "worker/data/unique.h"
+#include "worker/data/wording.h"
 
 enum { BATCH_RECORDS = 1024, BATCH_BYTES = 16 << 20, CHUNK = 4 /* records a thread takes at once */ };
 static const double patience = 2.0; /* seconds before progress is worth a line */
@@ -23,7 +25,9 @@ static const double patience = 2.0; /* seconds before progress is worth a line *
 /* What became of one record. */
 typedef struct {
     ql_span span;
-    ql_tokens tokens;
+    ql_tokens tokens[2]; /* of the record; of a pair: of its better answer and its worse one */
+    int sides;
+    ql_findings findings;
     ql_err verdict;
     char *sentence; /* of a bad verdict */
 } outcome;
@@ -39,49 +43,46 @@ typedef enum { TOO_LONG_DROP, TOO_LONG_TRUNCATE, TOO_LONG_ERROR } too_long;
 typedef struct {
     const ql_corpus_options *o;
     ql_corpus *corpus;
+    ql_store *store; /* of the current set */
     too_long strategy;
     bench *bench; /* [threads] */
     int threads;
     outcome *batch; /* [BATCH_RECORDS] */
     int batched;
     double began;
-    ql_unique unique;
     int64_t left; /* records that may still be taken of the current set */
+    ql_template *wording; /* of the current set; NULL: the usual one */
     /* of the current file */
     const char *path;
     ql_field_names names;
     const ql_record_format *format; /* NULL before its first record */
     bool completion_only;
-    int64_t prompts, prompts_changed;
-    size_t first_changed_line;
-    /* examples for messages, over all files: "FILE:LINE" */
-    char *first_long, *first_untargeted;
 } builder;
 
-static ql_err choose_format(builder *b, const ql_json *record, const ql_span *s) {
-    QL_TRY(ql_err_prefix(ql_record_format_of(record, &b->names, &b->format), "%s:%zu", b->path, s->line));
+/* The first records of a file decide its format, before the threads look at them. */
+static ql_err choose_format(builder *b) {
+    ql_span first[QL_FORMAT_SAMPLE];
+    size_t  n = (size_t)ql_min(b->batched, QL_FORMAT_SAMPLE);
+    for (size_t i = 0; i < n; i++) first[i] = b->batch[i].span;
+    QL_TRY(ql_record_format_detect(first, n, b->path, &b->names, &b->format));
+    if (b->wording) QL_TRY(ql_wording_check(first, b->path, &b->names, b->format));
     ql_tristate wish = b->o->config->completion_only_loss;
     QL_CHECK(b->format->has_prompt || wish != QL_TRUE, QL_USAGE,
              "%s:%zu: completion_only_loss is true, but text records have no completion; set it to auto, or give "
              "records with a prompt",
-             b->path, s->line);
+             b->path, first->line);
     b->completion_only = b->format->has_prompt && wish != QL_FALSE;
-    b->corpus->completion_only |= b->completion_only;
-    char *name = b->corpus->format;
-    if (!name[0])
-        snprintf(name, sizeof b->corpus->format, "%s", b->format->name);
-    else if (strcmp(name, b->format->name) != 0)
-        snprintf(name, sizeof b->corpus->format, "several formats");
+    ql_set_facts *facts = &b->store->facts;
+    bool pairs = b->format->read_rejected != NULL;
+    QL_CHECK(!facts->format[0] || facts->pairs == pairs, QL_DATA,
+             "%s:%zu: the record is of format %s, those of another file of this data set are %s; pairs and other records cannot be trained on "
+             "together: name one kind",
+             b->path, first->line, b->format->name, facts->format);
+    facts->pairs = pairs;
+    facts->completion_only |= b->completion_only;
+    bool another = facts->format[0] && strcmp(facts->format, b->format->name) != 0;
+    snprintf(facts->format, sizeof facts->format, "%s", another ? "several formats" : b->format->name);
     return ql_ok();
-}
-
-/* The first record of a file decides its format, before the threads look at the others. */
-static ql_err detect_format(builder *b, const ql_span *s) {
-    ql_json *record;
-    QL_TRY(ql_span_parse(s, b->path, &record));
-    ql_err e = choose_format(b, record, s);
-    ql_json_free(record);
-    return e;
 }
 
 /* A token that the model has no row for would read memory that is not its own. */
@@ -99,14 +100,23 @@ static ql_err check_vocabulary(const builder *b, const ql_ids *ids, const ql_spa
     return ql_ok();
 }
 
-static ql_err tokenise(const builder *b, bench *own, const ql_json *record, outcome *out) {
+typedef ql_err reader_of_side(const ql_json *record, const ql_field_names *f, ql_record *out);
+
+static ql_err tokenise_side(const builder *b, bench *own, reader_of_side *read, const ql_json *record, outcome *x, ql_tokens *out) {
     const ql_tokenizer *t = b->o->tokenizer;
     ql_record_clear(&own->record);
-    QL_TRY(ql_err_prefix(b->format->read(record, &b->names, &own->record), "%s:%zu", b->path, out->span.line));
-    ql_err e = ql_tokens_make(own->encoder, ql_tokenizer_eos(t), ql_tokenizer_eos_id(t), &own->record,
-                              b->completion_only, &out->tokens);
-    QL_TRY(ql_err_prefix(e, "%s:%zu", b->path, out->span.line));
-    return check_vocabulary(b, &out->tokens.ids, &out->span);
+    QL_TRY(ql_err_prefix(read(record, &b->names, &own->record), "%s:%zu", b->path, x->span.line));
+    ql_audit_texts(&own->record, &x->findings);
+    ql_err e = ql_tokens_make(own->encoder, ql_tokenizer_eos(t), ql_tokenizer_eos_id(t), &own->record, b->completion_only, out);
+    QL_TRY(ql_err_prefix(e, "%s:%zu", b->path, x->span.line));
+    ql_audit_tokens(b->o->facts, out, &x->findings);
+    return check_vocabulary(b, &out->ids, &x->span);
+}
+
+static ql_err tokenise(const builder *b, bench *own, const ql_json *record, outcome *x) {
+    x->sides = b->format->read_rejected ? 2 : 1;
+    QL_TRY(tokenise_side(b, own, b->format->read, record, x, &x->tokens[0]));
+    return x->sides == 2 ? tokenise_side(b, own, b->format->read_rejected, record, x, &x->tokens[1]) : ql_ok();
 }
 
 static ql_err work_on(const builder *b, bench *own, outcome *out) {
@@ -131,55 +141,73 @@ static void work_on_batch(builder *b) {
     }
 }
 
+/* What else can be done about long records; plain text may be cut anywhere. */
+static const char *other_cure(const builder *b) {
+    return b->format == &ql_format_text ? ", or packing_strategy to wrapped, which cuts long texts" : "";
+}
+
 static char *place_of(const builder *b, const outcome *x) {
     return ql_format("%s:%zu", b->path, x->span.line);
 }
 
+static size_t longest_side(const outcome *x) {
+    return x->sides == 2 && x->tokens[1].ids.count > x->tokens[0].ids.count ? x->tokens[1].ids.count : x->tokens[0].ids.count;
+}
+
 /* Applies excess_length_strategy; `keep` is false where the record is dropped. */
 static ql_err fit_length(builder *b, outcome *x, bool *keep) {
-    size_t limit = (size_t)ql_min(b->o->config->max_length, INT32_MAX);
+    size_t limit = ql_packing_cuts(b->o->config) ? INT32_MAX : (size_t)ql_min(b->o->config->max_length, INT32_MAX), longest = longest_side(x);
     *keep = true;
-    if (x->tokens.ids.count <= limit) return ql_ok();
+    if (longest <= limit) return ql_ok();
     QL_CHECK(b->strategy != TOO_LONG_ERROR, QL_DATA,
              "%s:%zu: the record has %zu tokens, more than max_length %zu; raise max_length, or set "
-             "excess_length_strategy to drop or truncate",
-             b->path, x->span.line, x->tokens.ids.count, limit);
+             "excess_length_strategy to drop or truncate%s",
+             b->path, x->span.line, longest, limit, other_cure(b));
     if (b->strategy == TOO_LONG_TRUNCATE) {
-        x->tokens.ids.count = limit;
-        b->corpus->truncated++;
+        for (int i = 0; i < x->sides; i++)
+            if (x->tokens[i].ids.count > limit) x->tokens[i].ids.count = limit;
+        b->store->facts.truncated++;
         return ql_ok();
     }
     *keep = false;
-    b->corpus->dropped_long++;
-    if (!b->first_long) b->first_long = place_of(b, x);
+    b->store->facts.dropped_long++;
+    if (!b->store->facts.first_long) b->store->facts.first_long = place_of(b, x);
     return ql_ok();
 }
 
-static void note_prompt(builder *b, const outcome *x) {
-    b->prompts++;
-    if (x->tokens.prompt_changed && b->prompts_changed++ == 0) b->first_changed_line = x->span.line;
+static bool has_targets(const outcome *x) {
+    for (int i = 0; i < x->sides; i++)
+        if (ql_count_targets(x->tokens[i].is_target, x->tokens[i].ids.count) == 0) return false;
+    return true;
+}
+
+/* `whole` says how long the sides were before they were truncated. */
+static void keep_record(builder *b, int64_t record, const outcome *x, const size_t whole[2]) {
+    for (int i = 0; i < x->sides; i++) {
+        size_t n = x->tokens[i].ids.count;
+        ql_store_add(b->store, record, x->tokens[i].ids.id, x->tokens[i].is_target, n);
+        b->store->document[b->store->documents - 1].after = (int32_t)(whole[i] - n);
+    }
+    if (x->sides == 2) ql_store_pair(b->store);
 }
 
 static ql_err append(builder *b, outcome *x) {
-    ql_corpus *c = b->corpus;
-    int64_t record = c->records++;
-    note_prompt(b, x);
-    size_t whole = x->tokens.ids.count;
+    ql_set_facts *facts = &b->store->facts;
+    int64_t record = facts->records++;
+    size_t whole[2] = {x->tokens[0].ids.count, x->tokens[1].ids.count}, longest = longest_side(x);
+    ql_audit_record(&facts->audit, &x->findings, longest, b->path, x->span.line);
     bool keep;
     QL_TRY(fit_length(b, x, &keep));
+    if (!keep || longest_side(x) < longest) ql_audit_place(&facts->audit, QL_AUDIT_LOST, b->path, x->span.line);
     if (!keep) return ql_ok();
-    size_t n = x->tokens.ids.count;
-    if (ql_count_targets(x->tokens.is_target, n) == 0) {
-        c->without_targets++;
-        if (!b->first_untargeted) b->first_untargeted = place_of(b, x);
-        keep = b->o->keep_untargeted && n > 0;
-        if (!keep && n < whole) c->truncated--; /* "truncated" counts what is kept */
+    if (!has_targets(x)) {
+        facts->without_targets++;
+        ql_audit_place(&facts->audit, QL_AUDIT_NO_TARGETS, b->path, x->span.line);
+        if (!facts->first_untargeted) facts->first_untargeted = place_of(b, x);
+        keep = b->o->keep_untargeted && x->tokens[0].ids.count > 0;
+        if (!keep && longest_side(x) < longest) facts->truncated--; /* "truncated" counts what is kept */
     }
-    if (keep && b->o->training && b->o->config->deduplicate && ql_unique_seen(&b->unique, x->tokens.ids.id, x->tokens.is_target, n)) {
-        c->duplicates++;
-        return ql_ok();
-    }
-    if (keep) ql_corpus_add(c, record, x->tokens.ids.id, x->tokens.is_target, n);
+    if (keep) keep_record(b, record, x, whole);
     return ql_ok();
 }
 
@@ -188,7 +216,8 @@ static ql_err append_batch(builder *b) {
     for (int i = 0; i < b->batched; i++) {
         outcome *x = &b->batch[i];
         if (!ql_bad(e)) e = ql_bad(x->verdict) ? ql_fail(x->verdict.code, "%s", x->sentence) : append(b, x);
-        ql_tokens_free(&x->tokens);
+        for (int k = 0; k < 2; k++) ql_tokens_free(&x->tokens[k]);
+        ql_findings_free(&x->findings);
         free(x->sentence);
         *x = (outcome){0};
     }
@@ -212,14 +241,14 @@ static ql_err collect(builder *b, ql_reader *r, bool *more) {
 static void show_progress(const builder *b, const ql_reader *r, bool last) {
     if (ql_seconds() - b->began < patience) return;
     ql_progress(last, "reading %s: %3.0f %%, %lld records, %zu tokens", b->path,
-                100.0 * ql_reader_part(r), (long long)b->corpus->records, b->corpus->count);
+                100.0 * ql_reader_part(r), (long long)(b->corpus->records + b->store->facts.records), b->corpus->count + b->store->count);
 }
 
 static ql_err read_records(builder *b, ql_reader *r) {
     for (bool more = true; more;) {
         ql_err reading = collect(b, r, &more);
         char *sentence = ql_bad(reading) ? ql_strdup(ql_err_text()) : NULL;
-        ql_err e = b->batched && !b->format ? detect_format(b, &b->batch[0].span) : ql_ok();
+        ql_err e = b->batched && !b->format ? choose_format(b) : ql_ok();
         if (!ql_bad(e)) {
             work_on_batch(b);
             e = append_batch(b);
@@ -235,42 +264,51 @@ static ql_err read_records(builder *b, ql_reader *r) {
     return ql_ok();
 }
 
-/* Every rank reads the same data and would say the same. */
-static void warn_of_changed_prompts(const builder *b) {
-    if (b->prompts_changed == 0 || ql_log_rank() != 0) return;
-    ql_warn(
-        "%s:%zu: the prompt's last token changes when the completion follows (%lld of %lld records); the model will "
-        "be used with another context than it learns; end prompts where a word or a line ends",
-        b->path, b->first_changed_line, (long long)b->prompts_changed, (long long)b->prompts);
-}
-
 static ql_err read_file(builder *b, const ql_dataset_spec *d, const char *path) {
     b->path = path;
     ql_pulse_what(path);
     b->names = ql_field_names_of(d, b->o->config);
+    b->names.wording = b->wording;
     b->format = NULL;
-    b->prompts = b->prompts_changed = 0;
-    int64_t before = b->corpus->records;
+    int64_t before = b->store->facts.records;
     ql_reader reader;
     ql_reader_options how = ql_reader_options_of(d, b->o->config);
     QL_TRY(ql_reader_open(path, &how, &reader));
     ql_err e = read_records(b, &reader);
     ql_reader_close(&reader);
     QL_TRY(e);
-    QL_CHECK(b->corpus->records > before, QL_DATA, "%s:1: holds no records; expected at least one", path);
-    warn_of_changed_prompts(b);
+    QL_CHECK(b->store->facts.records > before, QL_DATA, "%s:1: holds no records; expected at least one", path);
     return ql_ok();
 }
 
-static ql_err read_set(builder *b, const ql_dataset_spec *d) {
+static void take_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) {
+    size_t before = b->corpus->documents;
+    bool deduplicate = b->o->training && b->o->config->deduplicate;
+    ql_corpus_take(b->corpus, b->store, deduplicate ? unique : NULL);
+    if (b->o->training) ql_corpus_weigh(b->corpus, before, ql_dataset_weight(d), b->o->config->seed);
+}
+
+static ql_err check_kind(const builder *b) {
+    const ql_corpus *c = b->corpus;
+    QL_CHECK(c->stores == 0 || c->pairs == b->store->facts.pairs, QL_DATA,
+             "%s:1: the records are of format %s, those of another data set are %s; pairs and other records cannot be trained on together: name one "
+             "kind",
+             b->path, b->store->facts.format, c->format);
+    return ql_ok();
+}
+
+static ql_err read_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) {
     ql_file_list files;
     QL_TRY(ql_files_of(d->path, &files));
-    ql_err e = ql_ok();
-    size_t before = b->corpus->documents;
+    ql_err e = ql_wording_open(d, b->o->config, &b->wording);
+    b->store = ql_store_new();
     b->left = ql_dataset_max_records(d);
     for (size_t i = 0; i < files.count && b->left > 0 && !ql_bad(e); i++) e = read_file(b, d, files.path[i]);
+    if (!ql_bad(e)) e = check_kind(b);
     b->path = d->path;
-    if (!ql_bad(e) && b->o->training) ql_corpus_weigh(b->corpus, before, ql_dataset_weight(d), b->o->config->seed);
+    if (!ql_bad(e)) take_set(b, d, unique);
+    else ql_store_free(b->store);
+    ql_template_free(b->wording);
     ql_file_list_free(&files);
     return e;
 }
@@ -292,7 +330,11 @@ static ql_err choose_strategy(const ql_config *c, too_long *out) {
 static ql_err check_something_is_left(const builder *b) {
     const ql_corpus *c = b->corpus;
     if (c->documents > 0) return ql_ok();
-    const char *longs = b->first_long, *bare = b->first_untargeted;
+    const char *longs = NULL, *bare = NULL;
+    for (size_t i = c->stores; i-- > 0;) {
+        if (c->store[i]->facts.first_long) longs = c->store[i]->facts.first_long;
+        if (c->store[i]->facts.first_untargeted) bare = c->store[i]->facts.first_untargeted;
+    }
     QL_CHECK(
         longs, QL_DATA,
         "%s: none of the %lld records has a token to train on, this one first; give completions that are not empty",
@@ -300,18 +342,19 @@ static ql_err check_something_is_left(const builder *b) {
     return ql_fail(
         QL_DATA,
         "%s: nothing is left of %lld records: %lld are longer than max_length %lld, this one first, and %lld "
-        "have no token to train on; raise max_length, or set excess_length_strategy to truncate",
+        "have no token to train on; raise max_length, or set excess_length_strategy to truncate%s",
         longs, (long long)c->records, (long long)c->dropped_long, (long long)b->o->config->max_length,
-        (long long)c->without_targets);
+        (long long)c->without_targets, other_cure(b));
 }
 
 static ql_err read_all(builder *b, const ql_datasets *files) {
     QL_TRY(choose_strategy(b->o->config, &b->strategy));
     QL_CHECK(files->count > 0, QL_USAGE, "no data set is given; set dataset to a file of records");
-    if (!ql_tokenizer_eos(b->o->tokenizer) && ql_log_rank() == 0)
-        ql_warn(
-            "the tokenizer has no eos_token, so nothing teaches the model to stop; name one in tokenizer_config.json");
-    for (size_t i = 0; i < files->count; i++) QL_TRY(read_set(b, &files->item[i]));
+    ql_unique unique = {0};
+    ql_err e = ql_ok();
+    for (size_t i = 0; i < files->count && !ql_bad(e); i++) e = read_set(b, &files->item[i], &unique);
+    ql_unique_free(&unique);
+    QL_TRY(e);
     return check_something_is_left(b);
 }
 
@@ -320,11 +363,8 @@ static void free_builder(builder *b) {
         if (b->bench[i].encoder) ql_encoder_close(b->bench[i].encoder);
         ql_record_free(&b->bench[i].record);
     }
-    ql_unique_free(&b->unique);
     free(b->bench);
     free(b->batch);
-    free(b->first_long);
-    free(b->first_untargeted);
 }
 
 ql_err ql_corpus_read(const ql_datasets *files, const ql_corpus_options *o, ql_corpus *out) {

@@ -1,7 +1,7 @@
 /* {"instruction": ..., "input": ... or nothing, "output": ...} in Stanford Alpaca's wording. Theirs
  * ends in "### Response:" and lets the output follow directly; most who came later put a line
- * break there (LLaMA-Factory, Alpaca-LoRA), and so do we. */
-#include "worker/data/record.h"
+ * break there (LLaMA-Factory, Alpaca-LoRA), and so do we. instruction_template takes the place of the wording. */
+#include "worker/data/wording.h"
 
 #define WITH_INPUT                                                                                                     \
     "Below is an instruction that describes a task, paired with an input that provides further context. "              \
@@ -22,17 +22,37 @@ static bool has_input(const ql_json *record, const ql_field_names *f) {
     return ql_record_has(record, f->input) && (!text || n > 0);
 }
 
-static ql_err read(const ql_json *record, const ql_field_names *f, ql_record *out) {
+static ql_err put_usual_prompt(const ql_json *record, const ql_field_names *f, ql_str *out) {
     bool with_input = has_input(record, f);
-    out->has_prompt = true;
-    ql_str_puts(&out->prompt, with_input ? WITH_INPUT : WITHOUT_INPUT);
-    QL_TRY(ql_record_text(record, f->instruction, name, &out->prompt));
+    ql_str_puts(out, with_input ? WITH_INPUT : WITHOUT_INPUT);
+    QL_TRY(ql_record_text(record, f->instruction, name, out));
     if (with_input) {
-        ql_str_puts(&out->prompt, "\n\n### Input:\n");
-        QL_TRY(ql_record_text(record, f->input, name, &out->prompt));
+        ql_str_puts(out, "\n\n### Input:\n");
+        QL_TRY(ql_record_text(record, f->input, name, out));
     }
-    ql_str_puts(&out->prompt, "\n\n### Response:\n");
+    ql_str_puts(out, "\n\n### Response:\n");
+    return ql_ok();
+}
+
+/* What stands before the instruction of a conversation would be lost. */
+static ql_err check_unused(const ql_json *record, const char *field) {
+    const ql_json *v = ql_json_get(record, field);
+    size_t n;
+    bool   is_empty = ql_json_kind(v) == QL_JSON_NULL || (ql_json_text(v, &n) && n == 0) || (ql_json_is(v, QL_JSON_ARRAY) && ql_json_size(v) == 0);
+    QL_CHECK(is_empty, QL_DATA,
+             "the field \"%s\" is set, which a record of format %s cannot hold; set format to alpaca_chat, so that it becomes a conversation for the chat "
+             "template, or remove it",
+             field, name);
+    return ql_ok();
+}
+
+static ql_err read(const ql_json *record, const ql_field_names *f, ql_record *out) {
+    if (!f->wording) QL_TRY(check_unused(record, f->system));
+    if (!f->wording) QL_TRY(check_unused(record, f->history));
+    out->has_prompt = true;
+    QL_TRY(put_usual_prompt(record, f, &out->prompt)); /* which also checks the fields */
+    if (f->wording) QL_TRY(ql_wording_prompt(record, f, &out->prompt));
     return ql_record_text(record, f->output, name, &out->completion);
 }
 
-const ql_record_format ql_format_alpaca = {name, true, claims, read};
+const ql_record_format ql_format_alpaca = {"alpaca", name, true, claims, read, NULL};

@@ -28,5 +28,5 @@ static ql_err refuse_conversations(const ql_json *record, const ql_field_names *
     return ql_bad(e) ? e : ql_fail(QL_DATA, "record format conversations: " REFUSAL);
 }
 
-const ql_record_format ql_format_messages = {"messages", true, claims_messages, refuse_messages};
-const ql_record_format ql_format_conversations = {"conversations", true, claims_conversations, refuse_conversations};
+const ql_record_format ql_format_messages = {"messages", "messages", true, claims_messages, refuse_messages, NULL};
+const ql_record_format ql_format_conversations = {"conversations", "conversations", true, claims_conversations, refuse_conversations, NULL};

@@ -16,4 +16,4 @@ static ql_err read(const ql_json *record, const ql_field_names *f, ql_record *ou
     return ql_record_text(record, f->completion, "prompt+completion", &out->completion);
 }
 
-const ql_record_format ql_format_prompt = {"prompt+completion", true, claims, read};
+const ql_record_format ql_format_prompt = {"prompt", "prompt+completion", true, claims, read, NULL};

@@ -1,5 +1,5 @@
-/* {"question": ..., "answer": ...}: the question and one line break, then the answer. */
-#include "worker/data/record.h"
+/* {"question": ..., "answer": ...}: the question and one line break, or what instruction_template makes of it, then the answer. */
+#include "worker/data/wording.h"
 
 static const char name[] = "question+answer";
 
@@ -11,7 +11,8 @@ static ql_err read(const ql_json *record, const ql_field_names *f, ql_record *ou
     out->has_prompt = true;
     QL_TRY(ql_record_text(record, f->question, name, &out->prompt));
     ql_str_puts(&out->prompt, "\n");
+    if (f->wording) QL_TRY(ql_wording_prompt(record, f, &out->prompt));
     return ql_record_text(record, f->answer, name, &out->completion);
 }
 
-const ql_record_format ql_format_question = {name, true, claims, read};
+const ql_record_format ql_format_question = {"question", name, true, claims, read, NULL};

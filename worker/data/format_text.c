@@ -9,4 +9,4 @@ static ql_err read(const ql_json *record, const ql_field_names *f, ql_record *ou
     return ql_record_text(record, f->text, "text", &out->completion);
 }
 
-const ql_record_format ql_format_text = {"text", false, claims, read};
+const ql_record_format ql_format_text = {"text", "text", false, claims, read, NULL};

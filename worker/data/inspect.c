@@ -31,8 +31,8 @@ static void put_ids(page *p, int64_t row, bool labels) {
     const char *comma = "";
     for (int64_t k = p->rows->start[row]; k < p->rows->start[row + 1]; k++) {
         const ql_document *d = document_at(p, k);
-        for (int64_t i = d->at; i < d->at + d->length; i++, comma = ", ")
-            ql_str_printf(&p->text, "%s%d", comma, !labels || p->corpus->is_target[i] ? p->corpus->ids[i] : -100);
+        for (int64_t i = 0; i < d->length; i++, comma = ", ")
+            ql_str_printf(&p->text, "%s%d", comma, !labels || d->is_target[i] ? d->ids[i] : -100);
     }
 }
 
@@ -82,7 +82,7 @@ static void put_harmless(ql_str *out, const char *text, size_t n) {
  * first tokens; so spaces between pieces, and characters that are cut, come out as in the whole. */
 static ql_err put_piece(page *p, const ql_document *d, int64_t n, ql_str *seen) {
     ql_str all = {0};
-    ql_err e = ql_decode(p->tokenizer, p->corpus->ids + d->at, (size_t)n, false, &all);
+    ql_err e = ql_decode(p->tokenizer, d->ids, (size_t)n, false, &all);
     size_t same = 0;
     while (same < seen->size && same < all.size && seen->data[same] == all.data[same]) same++;
     if (!ql_bad(e)) put_harmless(&p->text, all.data + same, all.size - same);
@@ -93,7 +93,7 @@ static ql_err put_piece(page *p, const ql_document *d, int64_t n, ql_str *seen) 
 
 static ql_err put_document(page *p, const ql_document *d) {
     ql_str_printf(&p->text, "-- record %lld: %d tokens, %d targets --\n", (long long)d->record, d->length, d->targets);
-    const uint8_t *is_target = p->corpus->is_target + d->at;
+    const uint8_t *is_target = d->is_target;
     ql_str seen = {0};
     ql_err e = ql_ok();
     for (int64_t from = 0, to; from < d->length && !ql_bad(e); from = to) {

@@ -2,10 +2,10 @@
 
 #include <string.h>
 
-/* Tried in this order. */
+/* Tried in this order; pairs come first, since they bring their prompt in the fields of the others. */
 static const ql_record_format *const format[] = {
-    &ql_format_messages, &ql_format_conversations, &ql_format_prompt, &ql_format_alpaca,
-    &ql_format_question, &ql_format_preference,    &ql_format_text,
+    &ql_format_preference, &ql_format_messages, &ql_format_conversations, &ql_format_prompt,
+    &ql_format_alpaca,     &ql_format_question, &ql_format_text,
 };
 
 void ql_record_clear(ql_record *r) {
@@ -24,6 +24,7 @@ static const char *name_of(const char *own, const char *global, const char *othe
 
 ql_field_names ql_field_names_of(const ql_dataset_spec *d, const ql_config *c) {
     return (ql_field_names){
+        .format = name_of(d->format, c->format, "auto"),
         .prompt = name_of(d->field_prompt, c->field_prompt, "prompt"),
         .completion = name_of(d->field_completion, c->field_completion, "completion"),
         .instruction = name_of(d->field_instruction, c->field_instruction, "instruction"),
@@ -33,6 +34,11 @@ ql_field_names ql_field_names_of(const ql_dataset_spec *d, const ql_config *c) {
         .answer = name_of(d->field_answer, c->field_answer, "answer"),
         .text = name_of(d->field_text, c->dataset_text_field, "text"),
         .messages = name_of(d->field_messages, c->field_messages, "messages"),
+        .conversations = name_of(d->field_conversations, c->field_conversations, "conversations"),
+        .system = name_of(d->field_system, c->field_system, "system"),
+        .history = name_of(d->field_history, c->field_history, "history"),
+        .chosen = name_of(d->field_chosen, c->field_chosen, "chosen"),
+        .rejected = name_of(d->field_rejected, c->field_rejected, "rejected"),
     };
 }
 
@@ -56,8 +62,8 @@ ql_err ql_record_text(const ql_json *record, const char *field, const char *form
         ql_str_put(out, text, n);
         return ql_ok();
     }
-    QL_CHECK(v, QL_DATA, "the field \"%s\" is absent; every record here must be of format %s, as the first one is",
-             field, format_name);
+    QL_CHECK(v, QL_DATA, "the field \"%s\" is absent; every record of this file must be of format %s: complete the record or remove it, or set "
+             "format and field names", field, format_name);
     return ql_fail(QL_DATA, "the field \"%s\" is %s; expected a string", field, ql_json_kind_name(v));
 }
 
@@ -71,23 +77,58 @@ static void list_fields(const ql_json *record, ql_str *out) {
     if (n == 0) ql_str_puts(out, "no fields at all");
 }
 
-ql_err ql_record_format_of(const ql_json *record, const ql_field_names *f, const ql_record_format **out) {
-    for (size_t i = 0; i < QL_LEN(format); i++) {
-        if (!format[i]->claims(record, f)) continue;
-        *out = format[i];
-        return ql_ok();
-    }
+static const ql_record_format *claimant(const ql_json *record, const ql_field_names *f) {
+    for (size_t i = 0; i < QL_LEN(format); i++)
+        if (format[i]->claims(record, f)) return format[i];
+    return NULL;
+}
+
+static ql_err refuse_unknown(const ql_json *record, const ql_field_names *f) {
     if (ql_record_has(record, f->prompt))
-        return ql_fail(QL_DATA, "the record has \"%s\" but no \"%s\"; a prompt alone is nothing to train on", f->prompt,
-                       f->completion);
+        return ql_fail(QL_DATA, "the record has \"%s\" but no \"%s\"; a prompt alone is nothing to train on", f->prompt, f->completion);
     ql_str fields = {0};
     list_fields(record, &fields);
-    ql_err e =
-        ql_fail(QL_DATA,
-                "the record format is unknown: found %s; expected \"%s\" and \"%s\", \"%s\" and \"%s\", \"%s\" and "
-                "\"%s\", or \"%s\"; other names can be given with field_prompt, field_completion and so on, or "
-                "dataset_text_field",
-                fields.data, f->prompt, f->completion, f->instruction, f->output, f->question, f->answer, f->text);
+    ql_err e = ql_fail(QL_DATA,
+                       "the record format is unknown: found %s; expected \"%s\", \"%s\", \"%s\" and \"%s\", \"%s\" and \"%s\", \"%s\" and "
+                       "\"%s\", \"%s\" and \"%s\", or \"%s\"; other names can be given with field_messages, field_prompt and so on, or "
+                       "dataset_text_field",
+                       fields.data, f->messages, f->conversations, f->prompt, f->completion, f->instruction, f->output, f->question, f->answer,
+                       f->chosen, f->rejected, f->text);
     ql_str_free(&fields);
     return e;
+}
+
+/* The record must not be of another format, by its fields; what is broken in it is said when it is read. */
+static ql_err check_same(const ql_span *s, const ql_span *first, const char *path, const ql_field_names *f, const ql_record_format *as, bool *more) {
+    ql_json *record;
+    *more = !ql_bad(ql_span_parse(s, path, &record));
+    if (!*more) return ql_ok();
+    const ql_record_format *its = claimant(record, f);
+    ql_json_free(record);
+    QL_CHECK(!its || its == as, QL_DATA,
+             "%s:%zu: the record is of format %s by its fields, that of line %zu is %s; split the file, or set format to what all records are", path,
+             s->line, its->name, first->line, as->name);
+    return ql_ok();
+}
+
+static ql_err detect(const ql_span *first, size_t n, const char *path, const ql_field_names *f, const ql_record_format **out) {
+    ql_json *record;
+    QL_TRY(ql_span_parse(first, path, &record));
+    *out = claimant(record, f);
+    ql_err e = *out ? ql_ok() : ql_err_prefix(refuse_unknown(record, f), "%s:%zu", path, first->line);
+    ql_json_free(record);
+    QL_TRY(e);
+    bool more = true;
+    for (size_t i = 1; i < n && i < QL_FORMAT_SAMPLE && more; i++) QL_TRY(check_same(&first[i], first, path, f, *out, &more));
+    return ql_ok();
+}
+
+ql_err ql_record_format_detect(const ql_span *first, size_t n, const char *path, const ql_field_names *f, const ql_record_format **out) {
+    if (!strcmp(f->format, "auto")) return detect(first, n, path, f, out);
+    for (size_t i = 0; i < QL_LEN(format); i++)
+        if (!strcmp(f->format, format[i]->key)) {
+            *out = format[i];
+            return ql_ok();
+        }
+    return ql_fail(QL_USAGE, "there is no record format \"%s\"", f->format);
 }

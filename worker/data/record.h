@@ -24,26 +24,34 @@ typedef struct {
 void ql_record_clear(ql_record *r);
 void ql_record_free(ql_record *r);
 
-/* The names of the fields in one data set. Borrowed from the configuration. */
+/* The format of one data set and the names of its fields. Borrowed from the configuration. */
 typedef struct {
-    const char *prompt, *completion, *instruction, *input, *output, *question, *answer, *text, *messages;
+    const char *format; /* "auto", or the key of one */
+    const struct ql_template *wording; /* makes prompts of instructions and questions (wording.h); NULL: the usual one */
+    const char *prompt, *completion, *instruction, *input, *output, *question, *answer, *text, *messages, *conversations, *system, *history,
+        *chosen, *rejected;
 } ql_field_names;
 ql_field_names ql_field_names_of(const ql_dataset_spec *d, const ql_config *c);
 ql_reader_options ql_reader_options_of(const ql_dataset_spec *d, const ql_config *c);
 
 typedef struct {
-    const char *name;
+    const char *key, *name; /* as one writes it, and as it is reported */
     bool        has_prompt;
     /* Does a record with these fields belong to this format? */
     bool (*claims)(const ql_json *record, const ql_field_names *f);
     /* Fills `out`. QL_DATA without FILE:LINE, which the caller puts before it. */
     ql_err (*read)(const ql_json *record, const ql_field_names *f, ql_record *out);
+    /* Preference pairs: `read` fills in the better answer, this the worse one. NULL: a record is no pair. */
+    ql_err (*read_rejected)(const ql_json *record, const ql_field_names *f, ql_record *out);
 } ql_record_format;
 extern const ql_record_format ql_format_messages, ql_format_conversations, ql_format_prompt, ql_format_alpaca,
     ql_format_question, ql_format_preference, ql_format_text;
 
-/* The first format that claims the record. QL_DATA, naming its fields, where none does. */
-QL_RESULT ql_record_format_of(const ql_json *record, const ql_field_names *f, const ql_record_format **out);
+/* The format of a file: the one that `f` names, or the first of the table that claims the first record. Up to
+ * QL_FORMAT_SAMPLE records must agree. QL_DATA, "FILE:LINE: ...": no format claims the first record (its fields), another one
+ * claims a later record (both lines), or the first record is no object of JSON. n >= 1. */
+enum { QL_FORMAT_SAMPLE = 10 };
+QL_RESULT ql_record_format_detect(const ql_span *first, size_t n, const char *path, const ql_field_names *f, const ql_record_format **out);
 
 /* For formats: present and not null. */
 bool ql_record_has(const ql_json *record, const char *field);

@@ -73,6 +73,10 @@ void ql_rooms_put(ql_rooms *s, int64_t row, int64_t room) {
     s->last[room] = row;
 }
 
+int64_t ql_rooms_least(const ql_rooms *s, int64_t need) {
+    return next_bit(s, need);
+}
+
 int64_t ql_rooms_take(ql_rooms *s, int64_t need, int64_t *room) {
     *room = next_bit(s, need);
     if (*room < 0) return -1;

@@ -2,15 +2,6 @@
 
 #include <stdlib.h>
 
-#include "base/hash.h"
-
-static ql_digest digest(const int32_t *ids, const uint8_t *is_target, size_t n) {
-    ql_digest d;
-    for (uint64_t i = 0; i < 2; i++) d.word[i] = ql_hash64(is_target, n, ql_hash64(ids, n * sizeof *ids, n << 1 | i));
-    if (!d.word[0] && !d.word[1]) d.word[0] = 1;
-    return d;
-}
-
 /* Where it is, or the free slot where it belongs. */
 static ql_digest *find(const ql_unique *u, ql_digest d) {
     size_t at = d.word[0] & (u->size - 1);
@@ -29,9 +20,9 @@ static void grow(ql_unique *u) {
     free(old.slot);
 }
 
-bool ql_unique_seen(ql_unique *u, const int32_t *ids, const uint8_t *is_target, size_t n) {
+bool ql_unique_seen(ql_unique *u, ql_digest d) {
     if (2 * u->used >= u->size) grow(u);
-    ql_digest  d = digest(ids, is_target, n);
+    if (!d.word[0] && !d.word[1]) d.word[0] = 1;
     ql_digest *slot = find(u, d);
     if (slot->word[0] || slot->word[1]) return true;
     *slot = d;

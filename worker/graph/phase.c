@@ -6,12 +6,12 @@ const char *const ql_phase_name[QL_PHASES] = {"forward", "head", "backward", "ex
 _Static_assert((int)QL_PHASES < (int)QL_MARKS, "there is a mark for each phase and one for the end");
 
 ql_err ql_phase_begin(ql_device *d, ql_phase p) {
-    ql_range(d, ql_phase_name[p]);
+    ql_name_work(d, ql_phase_name[p]);
     return ql_mark(d, (int)p);
 }
 
 ql_err ql_phase_end(ql_device *d, ql_phase p) {
-    ql_range(d, NULL);
+    ql_name_work(d, NULL);
     return ql_mark(d, (int)p + 1);
 }
 

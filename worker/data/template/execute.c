@@ -121,7 +121,7 @@ static void generation(jj_run *r, const jj_node *n) {
     r->in_generation = nested;
     size_t from = r->out->size;
     jj_put_text(r->h, r->out, v.text);
-    if (r->spans && !nested) QL_PUSH(r->spans->at, r->spans->n, r->spans->capacity, ((ql_span){from, r->out->size}));
+    if (r->spans && !nested) QL_PUSH(r->spans->at, r->spans->n, r->spans->capacity, ((ql_range){from, r->out->size}));
 }
 
 static void apply(jj_run *r, const jj_node *n) {

@@ -22,7 +22,7 @@ typedef struct {
     jj_buffer *out;  /* where statements write */
     jj_buffer *page; /* the outermost of these: the rendered text */
     bool in_generation;
-    ql_spans *spans; /* or NULL */
+    ql_ranges *spans; /* or NULL */
     int64_t now;
     const jj_text *loop; /* the name */
 } jj_run;

@@ -56,11 +56,6 @@ void ql_template_free(ql_template *t) {
 
 bool ql_template_has_generation(const ql_template *t) { return t->generation; }
 
-void ql_spans_free(ql_spans *s) {
-    free(s->at);
-    *s = (ql_spans){0};
-}
-
 static void add_variables(jj_run *r, const ql_json *object) {
     jj_value v = jj_from_json(r->h, object);
     if (v.kind != JJ_DICT) jj_fail(r->h, "the variables of a template are an object");
@@ -84,7 +79,7 @@ static ql_err guarded_render(const ql_template *t, const ql_json *common, const 
     return r->h->verdict;
 }
 
-ql_err ql_template_render(const ql_template *t, const ql_json *common, const ql_json *variables, int64_t now, ql_str *text, ql_spans *spans) {
+ql_err ql_template_render(const ql_template *t, const ql_json *common, const ql_json *variables, int64_t now, ql_str *text, ql_ranges *spans) {
     jj_heap heap = {.name = t->name, .line = 1, .limit = QL_TEMPLATE_MEMORY};
     jj_buffer page = {0};
     jj_run r = {.h = &heap, .out = &page, .page = &page, .spans = spans, .now = now, .loop = t->loop};

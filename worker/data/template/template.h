@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "worker/data/range.h"
 
 enum {
     QL_TEMPLATE_SOURCE = 1 << 20,  /* bytes of a template                                       */
@@ -24,18 +25,9 @@ void ql_template_free(ql_template *t);
 /* Whether the template marks what the assistant says with {% generation %}. */
 bool ql_template_has_generation(const ql_template *t);
 
-typedef struct {
-    size_t from, to; /* bytes of the rendered text */
-} ql_span;
-typedef struct {
-    ql_span *at;
-    size_t n, capacity;
-} ql_spans;
-void ql_spans_free(ql_spans *s);
-
 /* Renders with the members of the objects `common` (may be NULL) and `variables` (wins); `messages` among them is first made
  * what transformers makes of it: keys that are null are dropped, and what was thought has its usual names. `now` (seconds since 1970) is what strftime_now sees, as local time.
  * Replaces what `text` held. `spans`, unless NULL, receives what generation blocks wrote, in order; a generation block inside
  * a macro or a block that is not written at once cannot be placed and is then refused. A template may be rendered by
  * several threads at once. QL_DATA: the template failed, passed a bound or raised an exception, whose text is the message. */
-QL_RESULT ql_template_render(const ql_template *t, const ql_json *common, const ql_json *variables, int64_t now, ql_str *text, ql_spans *spans);
+QL_RESULT ql_template_render(const ql_template *t, const ql_json *common, const ql_json *variables, int64_t now, ql_str *text, ql_ranges *spans);

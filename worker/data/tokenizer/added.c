@@ -237,6 +237,8 @@ bool ql_added_next(ql_added_walk *w) {
     if (w->waiting) {
         w->waiting = false;
         w->token = w->waiting_index;
+        w->start = w->end;
+        w->end = w->covered;
         return true;
     }
     size_t start, end;
@@ -248,10 +250,10 @@ bool ql_added_next(ql_added_walk *w) {
         /* Spaces go to the token on their left if both want them. */
         if (t->lstrip) start = (size_t)ql_max((int64_t)spaces_before(w, start), (int64_t)w->covered);
         if (t->rstrip) end = spaces_behind(w, end);
-        w->start = w->covered;
-        w->end = start;
         w->waiting_index = index;
         w->waiting = w->covered < start;
+        w->start = w->covered;
+        w->end = w->waiting ? start : end;
         w->covered = end;
         w->token = w->waiting ? -1 : index;
         return true;

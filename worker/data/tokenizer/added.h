@@ -58,7 +58,7 @@ typedef struct {
     size_t scan, covered; /* private */
     bool waiting;         /* private: a token follows the stretch just given */
     int32_t waiting_index;
-    size_t start, end; /* a stretch */
+    size_t start, end; /* of a token (with the spaces that it takes) or of a stretch */
     int32_t token;     /* index of a token, -1: a stretch of text */
 } ql_added_walk;
 bool ql_added_next(ql_added_walk *w);

@@ -25,8 +25,9 @@ QL_RESULT ql_bpe_load(const ql_json *document, const char *file, size_t file_siz
 void ql_bpe_free(ql_bpe *b);
 
 typedef struct {
-    int32_t id, previous, next; /* neighbours by index, -1: none */
-    uint32_t size;              /* bytes of text; 0: merged into its left neighbour */
+    int32_t id;             /* -1: merged into its left neighbour */
+    int32_t previous, next; /* neighbours by index, -1: none */
+    uint32_t size;          /* bytes of the word */
 } ql_symbol;
 typedef struct {
     uint64_t order; /* rank, then position */
@@ -36,10 +37,12 @@ typedef struct {
     ql_symbol *symbol;
     ql_candidate *heap;
     size_t n_symbols, n_heap, symbol_capacity, heap_capacity;
-    ql_str text; /* decorated characters */
+    size_t skipped; /* bytes without a token that wait for the next one */
+    ql_str text;    /* decorated characters; a word in stand-ins */
 } ql_bpe_scratch;
 void ql_bpe_scratch_free(ql_bpe_scratch *s);
 
-/* Appends the ids of one word, as the vocabulary spells it. */
-QL_RESULT ql_bpe_encode(const ql_bpe *b, ql_bpe_scratch *s, const char *word, size_t n, ql_ids *out);
+/* Leaves the tokens of one word in s->symbol, s->n_symbols of them; their sizes add up to n. `bytes`: the vocabulary
+ * spells words in stand-ins for bytes; else they are given as it spells them. */
+QL_RESULT ql_bpe_encode(const ql_bpe *b, ql_bpe_scratch *s, const char *word, size_t n, bool bytes);
 void ql_ids_push(ql_ids *ids, int32_t id);

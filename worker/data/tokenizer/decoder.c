@@ -109,11 +109,26 @@ static ql_err fuse(const ql_part *part, ql_matcher *m, ql_pile *p) {
     return ql_ok();
 }
 
+static ql_err replace_all(const ql_part *part, ql_matcher *m, const char *text, size_t n, ql_str *out) {
+    ql_search s = ql_search_begin(part->pattern, m, text, n);
+    size_t done = 0;
+    bool found;
+    while (n > 0) { /* an empty text has no matches, not even empty ones */
+        QL_TRY(ql_search_next(part->pattern, m, &s, &found));
+        if (!found) break;
+        ql_str_put(out, text + done, s.start - done);
+        ql_str_put(out, part->content.data, part->content.size);
+        done = s.end;
+    }
+    ql_str_put(out, text + done, n - done);
+    return ql_ok();
+}
+
 static ql_err replace(const ql_part *part, ql_matcher *m, ql_pile *p) {
     for (size_t i = 0; i < p->n; i++) {
         size_t n;
         const char *text = token(p, i, &n);
-        QL_TRY(ql_replace_all(part, m, text, n, &p->next_bytes, NULL));
+        QL_TRY(replace_all(part, m, text, n, &p->next_bytes));
         ql_pile_push(p);
     }
     return ql_ok();

@@ -30,11 +30,15 @@ struct ql_encoder {
     ql_text normal;
     ql_pieces pieces;
     ql_bpe_scratch merge;
-    ql_str mapped; /* a word in stand-ins for bytes */
     cache_slot *slot;
     size_t n_words;
-    ql_str keys;
+    ql_str keys, sizes; /* `sizes`: of each of `ids`, in bytes of its word */
     ql_ids ids;
+    /* the text in work, and what receives its tokens */
+    const char *input;
+    size_t input_size;
+    ql_ids *out;
+    ql_ranges *ranges; /* NULL: not wanted */
 };
 
 ql_encoder *ql_encoder_open(const ql_tokenizer *t) {
@@ -48,26 +52,44 @@ ql_encoder *ql_encoder_open(const ql_tokenizer *t) {
 void ql_encoder_close(ql_encoder *e) {
     if (!e) return;
     ql_matcher_close(e->matcher);
-    ql_str_free(&e->normal.store[0]);
-    ql_str_free(&e->normal.store[1]);
-    ql_str_free(&e->normal.wide);
+    ql_text_free(&e->normal);
     ql_pieces_free(&e->pieces);
     ql_bpe_scratch_free(&e->merge);
-    ql_str_free(&e->mapped);
     free(e->slot);
     ql_str_free(&e->keys);
+    ql_str_free(&e->sizes);
     free(e->ids.id);
     free(e);
 }
 
-/* ---- words ----------------------------------------------------------------------------------- */
+/* ---- tokens ---------------------------------------------------------------------------------- */
 
-static ql_err merge_word(ql_encoder *e, const char *word, size_t n, ql_ids *out) {
-    if (!e->t->map_bytes) return ql_bpe_encode(&e->t->model, &e->merge, word, n, out);
-    e->mapped.size = 0;
-    ql_byte_map(&e->mapped, word, n);
-    return ql_bpe_encode(&e->t->model, &e->merge, e->mapped.data, e->mapped.size, out);
+static bool inside_character(const ql_encoder *e, size_t at) {
+    return at > 0 && at < e->input_size && ((uint8_t)e->input[at] & 0xC0) == 0x80;
 }
+
+static void put_range(ql_encoder *e, size_t from, size_t to) {
+    while (inside_character(e, from)) from--;
+    while (inside_character(e, to)) to++;
+    ql_range range = {from, to < from ? from : to};
+    QL_PUSH(e->ranges->at, e->ranges->n, e->ranges->capacity, range);
+}
+
+/* A token for `size` bytes of a text that was made of the input, at byte `at`. */
+static void put_token(ql_encoder *e, int32_t id, const ql_text *text, size_t at, size_t size) {
+    ql_ids_push(e->out, id);
+    if (!e->ranges) return;
+    ql_origin origin = ql_text_origin(text, size || !at ? at : at - 1, at + size);
+    put_range(e, origin.from, origin.to);
+}
+
+/* A token that the post-processor puts at byte `at`. */
+static void put_special(ql_encoder *e, int32_t id, size_t at) {
+    ql_ids_push(e->out, id);
+    if (e->ranges) put_range(e, at, at);
+}
+
+/* ---- words ----------------------------------------------------------------------------------- */
 
 static cache_slot *find_slot(ql_encoder *e, const char *word, size_t n, uint64_t hash) {
     for (size_t i = hash % CACHE_SLOTS;; i = (i + 1) % CACHE_SLOTS) {
@@ -79,61 +101,82 @@ static cache_slot *find_slot(ql_encoder *e, const char *word, size_t n, uint64_t
 
 static void forget_words(ql_encoder *e) {
     memset(e->slot, 0, CACHE_SLOTS * sizeof *e->slot);
-    e->n_words = e->keys.size = e->ids.count = 0;
+    e->n_words = e->keys.size = e->ids.count = e->sizes.size = 0;
 }
 
-static ql_err cached_word(ql_encoder *e, const char *word, size_t n, ql_ids *out) {
-    uint64_t hash = ql_hash64(word, n, 0);
-    cache_slot *s = find_slot(e, word, n, hash);
-    if (s->size) {
-        for (size_t i = 0; i < s->n_ids; i++) ql_ids_push(out, e->ids.id[s->ids + i]);
-        return ql_ok();
-    }
-    size_t start = out->count;
-    QL_TRY(merge_word(e, word, n, out));
+/* Keeps what e->merge holds for a word, in the free slot *s. */
+static void remember(ql_encoder *e, cache_slot *s, const char *word, size_t n, uint64_t hash) {
     if (e->n_words >= CACHE_WORDS || e->keys.size >= CACHE_BYTES || e->ids.count >= CACHE_IDS) {
         forget_words(e);
         s = find_slot(e, word, n, hash);
     }
-    *s =
-        (cache_slot){hash, (uint32_t)e->keys.size, (uint32_t)e->ids.count, (uint16_t)n, (uint16_t)(out->count - start)};
+    size_t count = e->merge.n_symbols;
+    *s = (cache_slot){hash, (uint32_t)e->keys.size, (uint32_t)e->ids.count, (uint16_t)n, (uint16_t)count};
     e->n_words++;
     ql_str_put(&e->keys, word, n);
-    for (size_t i = start; i < out->count; i++) ql_ids_push(&e->ids, out->id[i]);
-    return ql_ok();
+    for (size_t i = 0; i < count; i++) {
+        char size = (char)e->merge.symbol[i].size;
+        ql_ids_push(&e->ids, e->merge.symbol[i].id);
+        ql_str_put(&e->sizes, &size, 1);
+    }
 }
 
-static ql_err encode_word(ql_encoder *e, const char *word, size_t n, ql_ids *out) {
-    return n <= CACHE_WORD_SIZE ? cached_word(e, word, n, out) : merge_word(e, word, n, out);
+static void put_cached(ql_encoder *e, const cache_slot *s, size_t at) {
+    for (size_t i = s->ids, end = s->ids + s->n_ids; i < end; i++) {
+        size_t size = (uint8_t)e->sizes.data[i];
+        put_token(e, e->ids.id[i], &e->pieces.text, at, size);
+        at += size;
+    }
+}
+
+static ql_err encode_word(ql_encoder *e, size_t at, size_t n) {
+    const char *word = e->pieces.text.data + at;
+    uint64_t hash = 0;
+    cache_slot *s = NULL;
+    if (n <= CACHE_WORD_SIZE) {
+        hash = ql_hash64(word, n, 0);
+        s = find_slot(e, word, n, hash);
+        if (s->size) {
+            put_cached(e, s, at);
+            return ql_ok();
+        }
+    }
+    QL_TRY(ql_bpe_encode(&e->t->model, &e->merge, word, n, e->t->map_bytes));
+    for (size_t i = 0; i < e->merge.n_symbols; i++) {
+        put_token(e, e->merge.symbol[i].id, &e->pieces.text, at, e->merge.symbol[i].size);
+        at += e->merge.symbol[i].size;
+    }
+    if (s) remember(e, s, word, n, hash);
+    return ql_ok();
 }
 
 /* Where no merge reaches across the front of a marker, a text that is one single word for
  * sentencepiece may be taken in words: the same ids, and most of them from the cache. */
-static ql_err encode_cut(ql_encoder *e, const char *text, size_t n, ql_ids *out) {
+static ql_err encode_cut(ql_encoder *e, size_t begin, size_t end) {
+    const char *text = e->pieces.text.data;
     const size_t m = sizeof MARKER - 1;
-    size_t begin = 0;
-    for (size_t at = 1; at < n; at++) {
-        const char *hit = memmem(text + at, n - at, MARKER, m);
+    for (size_t at = begin + 1; at < end; at++) {
+        const char *hit = memmem(text + at, end - at, MARKER, m);
         if (!hit) break;
         at = (size_t)(hit - text);
         bool run = at - begin >= m && memcmp(hit - m, MARKER, m) == 0;
         if (!run && at > begin) {
-            QL_TRY(encode_word(e, text + begin, at - begin, out));
+            QL_TRY(encode_word(e, begin, at - begin));
             begin = at;
         }
         at += m - 1;
     }
-    return encode_word(e, text + begin, n - begin, out);
+    return encode_word(e, begin, end - begin);
 }
 
 /* ---- stretches between added tokens ---------------------------------------------------------- */
 
-static ql_err encode_stretch(ql_encoder *e, const char *text, size_t n, bool first, ql_ids *out) {
+/* A stretch of normalised text. */
+static ql_err encode_stretch(ql_encoder *e, size_t start, size_t end) {
     ql_pieces *p = &e->pieces;
     const ql_tokenizer *t = e->t;
-    ql_piece whole = {0, (uint32_t)n, first};
-    p->text.data = text;
-    p->text.size = n;
+    ql_text_view(&p->text, &e->normal, start, end - start);
+    ql_piece whole = {0, (uint32_t)p->text.size, p->text.at_origin};
     p->n_piece = p->n_next = 0;
     QL_PUSH(p->piece, p->n_piece, p->piece_capacity, whole);
     for (size_t i = 0; i < t->pre_tokenizer.n; i++) {
@@ -142,71 +185,89 @@ static ql_err encode_stretch(ql_encoder *e, const char *text, size_t n, bool fir
         QL_CHECK(p->text.size <= INT32_MAX, QL_DATA, "the text is too long for its pre-tokenizer");
     }
     for (size_t i = 0; i < p->n_piece; i++) {
-        const char *word = p->text.data + p->piece[i].start;
-        size_t size = p->piece[i].end - p->piece[i].start;
-        if (size == 0) continue;
-        QL_TRY(t->model.cut_at_marker ? encode_cut(e, word, size, out) : encode_word(e, word, size, out));
+        size_t from = p->piece[i].start, to = p->piece[i].end;
+        if (from == to) continue;
+        QL_TRY(t->model.cut_at_marker ? encode_cut(e, from, to) : encode_word(e, from, to - from));
     }
     return ql_ok();
 }
 
 /* A stretch of the input: normalised, then searched for the tokens that are looked for in
  * normalised text. */
-static ql_err encode_raw(ql_encoder *e, const char *text, size_t n, bool first, ql_ids *out) {
+static ql_err encode_raw(ql_encoder *e, const ql_text *input, size_t start, size_t end) {
     ql_text *normal = &e->normal;
-    normal->data = text;
-    normal->size = n;
-    normal->at_origin = first;
+    ql_text_view(normal, input, start, end - start);
     QL_TRY(ql_normalize(&e->t->normalizer, e->matcher, normal));
     ql_added_walk walk = {
         .added = &e->t->added, .trie = &e->t->added.normal, .text = normal->data, .size = normal->size};
     while (ql_added_next(&walk)) {
-        if (walk.token >= 0) {
-            ql_ids_push(out, e->t->added.token[walk.token].id);
-            continue;
-        }
-        bool at_origin = normal->at_origin && walk.start == 0;
-        QL_TRY(encode_stretch(e, walk.text + walk.start, walk.end - walk.start, at_origin, out));
+        if (walk.token >= 0)
+            put_token(e, e->t->added.token[walk.token].id, normal, walk.start, walk.end - walk.start);
+        else
+            QL_TRY(encode_stretch(e, walk.start, walk.end));
     }
     return ql_ok();
 }
 
-static ql_err encode_text(ql_encoder *e, const char *text, size_t n, ql_ids *out) {
-    ql_added_walk walk = {.added = &e->t->added, .trie = &e->t->added.raw, .text = text, .size = n};
+static ql_err encode_text(ql_encoder *e) {
+    ql_text input = {.data = e->input, .size = e->input_size, .at_origin = true, .tracked = e->ranges};
+    ql_added_walk walk = {.added = &e->t->added, .trie = &e->t->added.raw, .text = input.data, .size = input.size};
     while (ql_added_next(&walk)) {
         if (walk.token >= 0)
-            ql_ids_push(out, e->t->added.token[walk.token].id);
+            put_token(e, e->t->added.token[walk.token].id, &input, walk.start, walk.end - walk.start);
         else
-            QL_TRY(encode_raw(e, text + walk.start, walk.end - walk.start, walk.start == 0, out));
+            QL_TRY(encode_raw(e, &input, walk.start, walk.end));
     }
     return ql_ok();
 }
 
-static ql_err encode_template(ql_encoder *e, const char *text, size_t n, ql_ids *out) {
+/* The tokens from `start` on once more. */
+static void repeat_tokens(ql_encoder *e, size_t start, size_t n, size_t ranges_start) {
+    for (size_t i = 0; i < n; i++) {
+        ql_ids_push(e->out, e->out->id[start + i]);
+        if (!e->ranges) continue;
+        ql_range range = e->ranges->at[ranges_start + i];
+        put_range(e, range.from, range.to);
+    }
+}
+
+static ql_err encode_template(ql_encoder *e) {
     const ql_ids *template = &e->t->template;
-    size_t start = 0, length = 0;
+    size_t start = 0, length = 0, ranges_start = 0;
     bool done = false;
     for (size_t i = 0; i < template->count; i++) {
         if (template->id[i] != QL_TEXT) {
-            ql_ids_push(out, template->id[i]);
+            put_special(e, template->id[i], done ? e->input_size : 0);
         } else if (!done) {
-            start = out->count;
-            QL_TRY(encode_text(e, text, n, out));
-            length = out->count - start;
+            start = e->out->count;
+            ranges_start = e->ranges ? e->ranges->n : 0;
+            QL_TRY(encode_text(e));
+            length = e->out->count - start;
             done = true;
         } else {
-            for (size_t k = 0; k < length; k++) ql_ids_push(out, out->id[start + k]);
+            repeat_tokens(e, start, length, ranges_start);
         }
     }
     return ql_ok();
 }
 
-ql_err ql_encode(ql_encoder *e, const char *text, size_t n, bool add_special, ql_ids *out) {
+ql_err ql_encode_ranges(ql_encoder *e, const char *text, size_t n, bool add_special, ql_ids *ids, ql_ranges *ranges) {
     QL_CHECK(n <= TEXT_LIMIT, QL_DATA, "a text of %zu bytes is too long; the limit is 1 GiB", n);
     size_t valid = ql_utf8_check(text, n);
     QL_CHECK(valid == n, QL_DATA, "the text is not valid UTF-8 at byte %zu", valid);
-    size_t before = out->count;
-    ql_err verdict = add_special ? encode_template(e, text, n, out) : encode_text(e, text, n, out);
-    if (ql_bad(verdict)) out->count = before;
+    size_t ids_before = ids->count, ranges_before = ranges ? ranges->n : 0;
+    e->input = text;
+    e->input_size = n;
+    e->out = ids;
+    e->ranges = ranges;
+    ql_err verdict = add_special ? encode_template(e) : encode_text(e);
+    if (ql_bad(verdict)) {
+        ids->count = ids_before;
+        if (ranges) ranges->n = ranges_before;
+    }
     return ql_one_line(verdict);
+}
+
+ql_err ql_encode(ql_encoder *e, const char *text, size_t n, bool add_special, ql_ids *out) {
+    return ql_encode_ranges(e, text, n, add_special, out, NULL);
 }

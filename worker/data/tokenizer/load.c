@@ -175,6 +175,11 @@ static const char *vocab_text(const ql_tokenizer *t, int32_t id, size_t *n) {
     return t->model.vocab.token[id].text;
 }
 
+bool ql_tokenizer_is_special(const ql_tokenizer *t, int32_t id) {
+    const ql_added_token *a = ql_added_with_id(&t->added, id);
+    return a && a->special;
+}
+
 const char *ql_tokenizer_piece(const ql_tokenizer *t, int32_t id, size_t *n) {
     size_t unused;
     const ql_added_token *a = ql_added_with_id(&t->added, id);

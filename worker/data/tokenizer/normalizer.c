@@ -45,19 +45,55 @@ static ql_err append_normal(ql_text *t, const char *text, size_t size, utf8proc_
     return ql_ok();
 }
 
-/* A character that the tables of Unicode 9 do not know begins anew: nothing moves across it. */
+/* Nothing moves across the front of this character, and nothing before it joins it: what it becomes begins neither with a
+ * mark nor with the later half of a Korean syllable. */
+static bool stands_alone(uint32_t c, utf8proc_option_t options) {
+    utf8proc_int32_t point[32] = {0};
+    int last_class = 0;
+    if (c < 0x300) return true;
+    if (utf8proc_decompose_char((utf8proc_int32_t)c, point, QL_LEN(point), options, &last_class) < 1) return true;
+    utf8proc_category_t k = utf8proc_category(point[0]);
+    bool mark = k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_MC || k == UTF8PROC_CATEGORY_ME;
+    return !mark && !(point[0] >= 0x1160 && point[0] <= 0x11FF);
+}
+
+/* Bytes [from, to) of the text, which normalise on their own. */
+static ql_err put_normal(ql_text *t, size_t from, size_t to, utf8proc_option_t options) {
+    if (plain_ascii(t->data + from, to - from)) {
+        ql_text_keep(t, from, to);
+        return ql_ok();
+    }
+    ql_str *out = &t->store[!t->current];
+    size_t before = out->size;
+    QL_TRY(append_normal(t, t->data + from, to - from, options, out));
+    if (!t->tracked) return ql_ok();
+    bool same = out->size - before == to - from && memcmp(out->data + before, t->data + from, to - from) == 0;
+    if (same) {
+        out->size = before;
+        ql_text_keep(t, from, to);
+    } else {
+        ql_text_note(t, out->size - before, from, to);
+    }
+    return ql_ok();
+}
+
+/* A character that the tables of Unicode 9 do not know begins anew: nothing moves across it. Where origins are wanted, the
+ * text is taken in the smallest parts that normalise on their own. */
 static ql_err normal_form(ql_text *t, utf8proc_option_t options) {
-    ql_str *out = ql_text_other(t);
+    ql_text_other(t);
     size_t done = 0;
     for (size_t at = 0, n; at < t->size; at += n) {
         uint32_t c;
         n = ql_utf8_get(t->data + at, &c);
-        if (!ql_outside_normal_forms(c)) continue;
-        QL_TRY(append_normal(t, t->data + done, at - done, options, out));
-        ql_str_put(out, t->data + at, n);
+        bool unknown = ql_outside_normal_forms(c);
+        if (!unknown && !(t->tracked && stands_alone(c, options))) continue;
+        QL_TRY(put_normal(t, done, at, options));
+        done = at;
+        if (!unknown) continue;
+        ql_text_keep(t, at, at + n);
         done = at + n;
     }
-    QL_TRY(append_normal(t, t->data + done, t->size - done, options, out));
+    QL_TRY(put_normal(t, done, t->size, options));
     ql_text_swap(t);
     return ql_ok();
 }
@@ -88,24 +124,43 @@ static ql_err nfkd(const ql_part *part, ql_matcher *m, ql_text *t) {
 
 static ql_err lowercase(const ql_part *part, ql_matcher *m, ql_text *t) {
     (void)part, (void)m;
-    ql_str *out = ql_text_other(t);
-    for (size_t at = 0; at < t->size;) {
+    ql_text_other(t);
+    for (size_t at = 0, n; at < t->size; at += n) {
         uint32_t c;
-        at += ql_utf8_get(t->data + at, &c);
-        if (c == 0x130)
-            ql_str_puts(out, "i\xCC\x87"); /* the one character with a longer lower case */
-        else
-            ql_utf8_append(out, (uint32_t)utf8proc_tolower((utf8proc_int32_t)c));
+        char lower[4] = "i\xCC\x87"; /* of U+0130, the one character with a longer lower case */
+        n = ql_utf8_get(t->data + at, &c);
+        size_t size = c == 0x130 ? 3 : ql_utf8_put(lower, (uint32_t)utf8proc_tolower((utf8proc_int32_t)c));
+        ql_text_write(t, lower, size, at, at + n);
     }
     ql_text_swap(t);
     return ql_ok();
 }
 
+/* What replaces several characters counts as stemming from the last of them; what is put where nothing was, from the
+ * character before it. */
+static void put_replacement(const ql_part *part, ql_text *t, const ql_search *s) {
+    const char *text = t->data;
+    size_t last = s->end ? (size_t)(ql_utf8_back(text, text + s->end) - text) : 0;
+    ql_text_write(t, part->content.data, part->content.size, last, s->end);
+    uint32_t c;
+    if (s->start > 0 || s->end == 0) return;
+    if (!part->content.size || ql_utf8_get(text, &c) < s->end) t->at_origin = false;
+}
+
 static ql_err replace(const ql_part *part, ql_matcher *m, ql_text *t) {
-    bool first;
-    QL_TRY(ql_replace_all(part, m, t->data, t->size, ql_text_other(t), &first));
+    ql_search s = ql_search_begin(part->pattern, m, t->data, t->size);
+    size_t done = 0;
+    bool found;
+    ql_text_other(t);
+    while (t->size > 0) { /* an empty text has no matches, not even empty ones */
+        QL_TRY(ql_search_next(part->pattern, m, &s, &found));
+        if (!found) break;
+        ql_text_keep(t, done, s.start);
+        put_replacement(part, t, &s);
+        done = s.end;
+    }
+    ql_text_keep(t, done, t->size);
     ql_text_swap(t);
-    t->at_origin = t->at_origin && first;
     return ql_ok();
 }
 
@@ -113,12 +168,14 @@ static ql_err prepend_load(ql_part *part, const ql_json *json, const char *where
     return ql_get_text(json, "prepend", where, &part->content);
 }
 
+/* What is put in front belongs to the first character. */
 static ql_err prepend(const ql_part *part, ql_matcher *m, ql_text *t) {
     (void)m;
     if (!t->size) return ql_ok();
-    ql_str *out = ql_text_other(t);
-    ql_str_put(out, part->content.data, part->content.size);
-    ql_str_put(out, t->data, t->size);
+    uint32_t c;
+    ql_text_other(t);
+    ql_text_write(t, part->content.data, part->content.size, 0, ql_utf8_get(t->data, &c));
+    ql_text_keep(t, 0, t->size);
     ql_text_swap(t);
     return ql_ok();
 }
@@ -136,7 +193,6 @@ static ql_err strip(const ql_part *part, ql_matcher *m, ql_text *t) {
         size_t n = ql_utf8_get(begin, &c);
         if (!ql_is_space(c)) break;
         begin += n;
-        t->at_origin = false;
     }
     while (part->right && begin < end) {
         const char *last = ql_utf8_back(begin, end);
@@ -144,21 +200,20 @@ static ql_err strip(const ql_part *part, ql_matcher *m, ql_text *t) {
         if (!ql_is_space(c)) break;
         end = last;
     }
-    t->data = begin;
-    t->size = (size_t)(end - begin);
+    ql_text_narrow(t, (size_t)(begin - t->data), (size_t)(end - t->data));
     return ql_ok();
 }
 
 static ql_err strip_accents(const ql_part *part, ql_matcher *m, ql_text *t) {
     (void)part, (void)m;
-    ql_str *out = ql_text_other(t);
+    ql_text_other(t);
     for (size_t at = 0, n; at < t->size; at += n) {
         uint32_t c;
         n = ql_utf8_get(t->data + at, &c);
         utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
         bool mark = k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_MC || k == UTF8PROC_CATEGORY_ME;
         if (!mark)
-            ql_str_put(out, t->data + at, n);
+            ql_text_keep(t, at, at + n);
         else if (at == 0)
             t->at_origin = false;
     }
@@ -168,7 +223,8 @@ static ql_err strip_accents(const ql_part *part, ql_matcher *m, ql_text *t) {
 
 static ql_err byte_level(const ql_part *part, ql_matcher *m, ql_text *t) {
     (void)part, (void)m;
-    ql_byte_map(ql_text_other(t), t->data, t->size);
+    ql_text_other(t);
+    ql_text_map_bytes(t, 0, t->size);
     ql_text_swap(t);
     return ql_ok();
 }

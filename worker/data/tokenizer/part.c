@@ -5,26 +5,8 @@
 
 #include "worker/data/tokenizer/text.h"
 
-ql_str *ql_text_other(ql_text *t) {
-    ql_str *s = &t->store[!t->current];
-    s->size = 0;
-    return s;
-}
-
-void ql_text_swap(ql_text *t) {
-    t->current = !t->current;
-    t->data = t->store[t->current].data ? t->store[t->current].data : "";
-    t->size = t->store[t->current].size;
-}
-
-static void text_free(ql_text *t) {
-    ql_str_free(&t->store[0]);
-    ql_str_free(&t->store[1]);
-    ql_str_free(&t->wide);
-}
-
 void ql_pieces_free(ql_pieces *p) {
-    text_free(&p->text);
+    ql_text_free(&p->text);
     free(p->piece);
     free(p->next);
     free(p->span);
@@ -145,27 +127,6 @@ ql_err ql_metaspace_load(ql_part *part, const ql_json *json, const char *where) 
         return ql_ok();
     }
     return wrong_type(v, "prepend_scheme", where, "always, first or never");
-}
-
-ql_err ql_replace_all(const ql_part *part, ql_matcher *m, const char *text, size_t n, ql_str *out, bool *first) {
-    ql_search s = ql_search_begin(part->pattern, m, text, n);
-    size_t done = 0;
-    bool found;
-    if (first) *first = true;
-    while (n > 0) { /* an empty text has no matches, not even empty ones */
-        QL_TRY(ql_search_next(part->pattern, m, &s, &found));
-        if (!found) break;
-        ql_str_put(out, text + done, s.start - done);
-        ql_str_put(out, part->content.data, part->content.size);
-        done = s.end;
-        uint32_t c;
-        /* What replaces several characters counts as stemming from the last of them. */
-        if (first && s.start == 0 && s.end > 0 && (!part->content.size || ql_utf8_get(text, &c) < s.end)) {
-            *first = false;
-        }
-    }
-    ql_str_put(out, text + done, n - done);
-    return ql_ok();
 }
 
 /* ---- reading a pipeline ---------------------------------------------------------------------- */

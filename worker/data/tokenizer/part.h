@@ -4,6 +4,7 @@
 #pragma once
 #include "base/json.h"
 #include "worker/data/tokenizer/regex.h"
+#include "worker/data/tokenizer/rewrite.h"
 
 typedef enum { QL_REMOVED, QL_ISOLATED, QL_MERGED_WITH_PREVIOUS, QL_MERGED_WITH_NEXT, QL_CONTIGUOUS } ql_behavior;
 typedef enum { QL_PREFIX_ALWAYS, QL_PREFIX_FIRST, QL_PREFIX_NEVER } ql_prefix;
@@ -22,19 +23,6 @@ typedef struct {
     int64_t start, stop, length;
 } ql_part;
 
-/* One text under normalisation. `data` points to the input or into a store. */
-typedef struct {
-    const char *data;
-    size_t size;
-    bool at_origin; /* the first byte stems from the first byte of the whole text */
-    ql_str store[2];
-    int current;
-    ql_str wide; /* code points, for normal forms */
-} ql_text;
-/* The store that `data` does not use, emptied; after filling it, ql_text_swap. */
-ql_str *ql_text_other(ql_text *t);
-void ql_text_swap(ql_text *t);
-
 /* One text cut into pieces. */
 typedef struct {
     uint32_t start, end;
@@ -43,12 +31,12 @@ typedef struct {
 typedef struct {
     uint32_t start, end;
     bool match;
-} ql_span;
+} ql_cut;
 typedef struct {
     ql_text text;
     ql_piece *piece, *next; /* what a part reads, and what it writes */
     size_t n_piece, n_next, piece_capacity, next_capacity;
-    ql_span *span; /* matches and gaps of one piece */
+    ql_cut *span; /* matches and gaps of one piece */
     size_t n_span, span_capacity;
 } ql_pieces;
 void ql_pieces_free(ql_pieces *p);
@@ -99,6 +87,3 @@ QL_RESULT ql_get_behavior(const ql_json *o, ql_behavior otherwise, bool required
 /* Replace and Metaspace appear in more than one table. */
 QL_RESULT ql_replace_load(ql_part *part, const ql_json *json, const char *where);
 QL_RESULT ql_metaspace_load(ql_part *part, const ql_json *json, const char *where);
-/* Appends n bytes with all matches replaced by part->content; `*first` (may be NULL) tells whether
- * the first byte of the result stems from the first byte of the text. */
-QL_RESULT ql_replace_all(const ql_part *part, ql_matcher *m, const char *text, size_t n, ql_str *out, bool *first);

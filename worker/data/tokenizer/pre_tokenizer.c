@@ -7,7 +7,7 @@
 /* ---- from matches to pieces ------------------------------------------------------------------ */
 
 static void span(ql_pieces *p, size_t start, size_t end, bool match) {
-    ql_span s = {(uint32_t)start, (uint32_t)end, match};
+    ql_cut s = {(uint32_t)start, (uint32_t)end, match};
     QL_PUSH(p->span, p->n_span, p->span_capacity, s);
 }
 
@@ -105,15 +105,20 @@ static bool begins_with(const char *text, size_t n, const char *with, size_t n_w
     return n >= n_with && memcmp(text, with, n_with) == 0;
 }
 
+/* What is put in front of a piece belongs to its first character. */
+static void put_in_front(ql_pieces *p, const char *text, size_t n, size_t from, size_t to) {
+    uint32_t c;
+    ql_text_write(&p->text, text, n, from, from < to ? from + ql_utf8_get(p->text.data + from, &c) : to);
+}
+
 static void add_prefix_space(ql_pieces *p) {
     ql_str *out = ql_text_other(&p->text);
     for (size_t i = 0; i < p->n_piece; i++) {
         ql_piece *piece = &p->piece[i];
-        const char *text = p->text.data + piece->start;
-        size_t n = piece->end - piece->start;
+        size_t from = piece->start, to = piece->end;
         piece->start = (uint32_t)out->size;
-        if (!begins_with(text, n, " ", 1)) ql_str_puts(out, " ");
-        ql_str_put(out, text, n);
+        if (!begins_with(p->text.data + from, to - from, " ", 1)) put_in_front(p, " ", 1, from, to);
+        ql_text_keep(&p->text, from, to);
         piece->end = (uint32_t)out->size;
     }
     ql_text_swap(&p->text);
@@ -124,7 +129,7 @@ static void map_bytes(ql_pieces *p) {
     for (size_t i = 0; i < p->n_piece; i++) {
         ql_piece *piece = &p->piece[i];
         size_t start = out->size;
-        ql_byte_map(out, p->text.data + piece->start, piece->end - piece->start);
+        ql_text_map_bytes(&p->text, piece->start, piece->end);
         piece->start = (uint32_t)start;
         piece->end = (uint32_t)out->size;
     }
@@ -159,6 +164,17 @@ static ql_err split(const ql_part *part, ql_matcher *m, ql_pieces *p) {
     return cut_by_pattern(p, part->pattern, m, part->behavior, part->invert);
 }
 
+/* Bytes [from, to) with markers for spaces. */
+static void put_spaces(const ql_part *part, ql_text *t, size_t from, size_t to) {
+    while (from < to) {
+        const char *space = memchr(t->data + from, ' ', to - from);
+        size_t end = space ? (size_t)(space - t->data) : to;
+        ql_text_keep(t, from, end);
+        if (space) ql_text_write(t, part->content.data, part->content.size, end, end + 1);
+        from = end + (space != NULL);
+    }
+}
+
 static ql_err metaspace(const ql_part *part, ql_matcher *m, ql_pieces *p) {
     (void)m;
     ql_str *out = ql_text_other(&p->text);
@@ -168,15 +184,10 @@ static ql_err metaspace(const ql_part *part, ql_matcher *m, ql_pieces *p) {
         size_t n = piece->end - piece->start;
         bool wanted = part->prefix == QL_PREFIX_ALWAYS || (part->prefix == QL_PREFIX_FIRST && piece->first);
         bool there = text[0] == ' ' || begins_with(text, n, part->content.data, part->content.size);
+        size_t from = piece->start, to = piece->end;
         piece->start = (uint32_t)out->size;
-        if (wanted && !there) ql_str_put(out, part->content.data, part->content.size);
-        for (size_t at = 0; at < n;) {
-            const char *space = memchr(text + at, ' ', n - at);
-            size_t run = space ? (size_t)(space - text) - at : n - at;
-            ql_str_put(out, text + at, run);
-            if (space) ql_str_put(out, part->content.data, part->content.size);
-            at += run + (space != NULL);
-        }
+        if (wanted && !there) put_in_front(p, part->content.data, part->content.size, from, to);
+        put_spaces(part, &p->text, from, to);
         piece->end = (uint32_t)out->size;
     }
     ql_text_swap(&p->text);

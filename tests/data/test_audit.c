@@ -1,0 +1,317 @@
+/* The audit: each fault is planted, and exactly that is found, in as many records and at the places where it is; with the real tokenizer. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "tests/data/fixture.h"
+#include "worker/data/audit_record.h"
+
+#define TOKENIZER QL_TEST_DATA "/data/sentencepiece/tokenizer.json"
+#define CHAT_TOKENS "\"bos_token\": \"<s>\", \"additional_special_tokens\": [\"<|im_start|>\", \"<|im_end|>\"]"
+
+/* A model's folder: what is in tokenizer_config.json and generation_config.json. */
+typedef struct {
+    const char *tokenizer, *generation;
+} folder_texts;
+static const folder_texts usual = {"{" CHAT_TOKENS ", \"eos_token\": \"</s>\"}", "{\"eos_token_id\": 2}"};
+static const folder_texts chat = {"{" CHAT_TOKENS ", \"eos_token\": \"<|im_end|>\"}", "{\"eos_token_id\": [2, 461]}"};
+static const folder_texts endless = {"{" CHAT_TOKENS "}", "{}"};
+
+static ql_tokenizer *tokenizer_of(const folder_texts *f, ql_audit_facts *facts) {
+    ql_str        text;
+    ql_tokenizer *t;
+    assert_false(ql_bad(ql_file_read(TOKENIZER, 1 << 20, &text)));
+    named_file("tokenizer.json", text.data, text.size);
+    named_text("tokenizer_config.json", f->tokenizer);
+    named_text("generation_config.json", f->generation);
+    ql_str_free(&text);
+    if (ql_bad(ql_tokenizer_open(scratch(), &t)) || ql_bad(ql_audit_facts_open(scratch(), t, facts))) fail_msg("%s", ql_err_text());
+    return t;
+}
+
+/* "two-bos 2 (<s>): 1 3; ...": checks, records, example, lines. */
+static char *found(const ql_audit *a) {
+    ql_str out = {0};
+    for (int c = 0; c < QL_AUDIT_CHECKS; c++) {
+        const ql_finding *f = &a->of[c];
+        if (f->count == 0) continue;
+        ql_str_printf(&out, "%s%s %lld", out.size ? "; " : "", ql_audit_rule_of((ql_audit_check)c)->name, (long long)f->count);
+        if (f->example) ql_str_printf(&out, " (%s)", f->example);
+        for (size_t i = 0; i < QL_LEN(f->place) && f->place[i]; i++) ql_str_printf(&out, "%s%s", i ? " " : ": ", strrchr(f->place[i], ':') + 1);
+    }
+    ql_str_puts(&out, "");
+    return out.data;
+}
+
+static void expect_found(const ql_audit *a, const char *wanted) {
+    char *got = found(a);
+    assert_string_equal(got, wanted);
+    free(got);
+}
+
+static reading read_as(const char *text, const folder_texts *f, int64_t max_length, const char *strategy) {
+    reading        r = reading_of(file_of_text(0, text));
+    ql_audit_facts facts;
+    ql_tokenizer  *t = tokenizer_of(f, &facts);
+    r.config.max_length = max_length;
+    r.config.excess_length_strategy = (char *)(uintptr_t)strategy;
+    r.options = (ql_corpus_options){.config = &r.config, .tokenizer = t, .facts = &facts, .training = true};
+    r.files.item = r.spec;
+    if (ql_bad(ql_corpus_read(&r.files, &r.options, &r.corpus))) fail_msg("%s", ql_err_text());
+    ql_audit_facts_close(&facts);
+    ql_tokenizer_close(t);
+    return r;
+}
+
+static void expect(const char *wanted, const folder_texts *f, const char *text) {
+    reading r = read_as(text, f, 64, "drop");
+    expect_found(&r.corpus.audit, wanted);
+    done_with(&r);
+}
+
+#define QA "{\"question\": \"one and one\", \"answer\": \"two\"}\n"
+
+static void test_clean(void **state) {
+    (void)state;
+    expect("", &usual, QA QA "{\"question\": \"what is </s>\", \"answer\": \"an end</s>\"}\n");
+    expect("", &chat, QA QA);
+    expect("", &usual, "{\"text\": \"plain words\"}\n{\"text\": \"more of them</s>\"}\n{\"text\": \"\"}\n");
+    expect("", &usual, "{\"prompt\": \"a b \", \"completion\": \"c d\"}\n");
+    expect("", &endless, "{\"text\": \"nothing here can end\"}\n");
+}
+
+static void test_texts(void **state) {
+    (void)state;
+    expect("empty-prompt 2: 2 4; empty-completion 1: 3", &usual,
+           "{\"prompt\": \"a\\n\", \"completion\": \"b\"}\n{\"prompt\": \"\", \"completion\": \"b\"}\n{\"prompt\": \"a\\n\", \"completion\": \"\"}\n"
+           "{\"prompt\": \"\", \"completion\": \"b\"}\n");
+    expect("two-bos 2 (<s>): 1 3", &usual, "{\"text\": \"<s>one\"}\n{\"text\": \"two<s><s>\"}\n{\"text\": \"<s>\"}\n");
+    expect("empty-completion 2: 1 2; no-targets 2: 1 2", &endless,
+           "{\"prompt\": \"a\", \"completion\": \"\"}\n{\"prompt\": \"a\", \"completion\": \"\"}\n{\"prompt\": \"a \", \"completion\": \"b c\"}\n");
+    expect("prompt-changed 1: 2", &usual, "{\"prompt\": \"the\\n\", \"completion\": \"b\"}\n{\"prompt\": \"the ca\", \"completion\": \"t is\"}\n");
+}
+
+static void test_lengths(void **state) {
+    (void)state;
+    static const char text[] = "{\"text\": \"a\"}\n{\"text\": \"0 1 2 3 4 5 6 7 8 9 0 1 2\"}\n{\"text\": \"a\"}\n";
+    for (int truncate = 0; truncate < 2; truncate++) {
+        reading r = read_as(text, &usual, 8, truncate ? "truncate" : "drop");
+        expect_found(&r.corpus.audit, "lost 1: 2");
+        assert_int_equal(r.corpus.audit.records, 3);
+        assert_int_equal(ql_audit_length(&r.corpus.audit, 0.6), 3);
+        int64_t all = ql_audit_length(&r.corpus.audit, 0.99);
+        done_with(&r);
+        r = read_as(text, &usual, all, "error"); /* that length is enough, */
+        expect_found(&r.corpus.audit, "");
+        assert_int_equal(r.corpus.document[1].length, all); /* and no less would be */
+        done_with(&r);
+    }
+}
+
+/* More than are read at a time, by several threads: still the first places. */
+static void test_order(void **state) {
+    (void)state;
+    ql_str text = {0};
+    for (int i = 1; i <= 3000; i++) ql_str_printf(&text, "{\"text\": \"%s%d\"}\n", i > 900 && i % 2 == 0 ? "<s>" : "", i);
+    expect("two-bos 1050 (<s>): 902 904 906", &usual, text.data);
+    ql_str_free(&text);
+}
+
+/* ---- ends ---- */
+
+/* "{" and "}" are around what is trained on. */
+static ql_tokens tokens_of(const ql_tokenizer *t, const char *text) {
+    ql_tokens   tokens = {0};
+    ql_encoder *e = ql_encoder_open(t);
+    bool        target = false;
+    while (*text) {
+        size_t n = strcspn(text, "{}"), before = tokens.ids.count;
+        assert_false(ql_bad(ql_encode(e, text, n, false, &tokens.ids)));
+        tokens.is_target = ql_realloc(tokens.is_target, tokens.ids.count + 1);
+        memset(tokens.is_target + before, target, tokens.ids.count - before);
+        text += n;
+        if (*text) target = *text++ == '{';
+    }
+    ql_encoder_close(e);
+    return tokens;
+}
+
+static void test_ends(void **state) {
+    (void)state;
+    static const struct {
+        const folder_texts *folder;
+        const char         *text, *wanted;
+    } row[] = {
+        {&chat, "<|im_start|>ask<|im_end|>\n<|im_start|>{say<|im_end|>}\n", ""},
+        {&chat, "<|im_start|>ask<|im_end|>\n<|im_start|>{say<|im_end|>\n}", ""},
+        {&chat, "<s>{say<|im_end|>}ask{say</s>}", ""},
+        {&chat, "{say}<|im_end|>ask{say<|im_end|>}", "end-untrained (<|im_end|>)"},
+        {&chat, "{say}\n<|im_end|>", "end-untrained (<|im_end|>)"},
+        {&chat, "ask{say}", "end-missing"},
+        {&chat, "ask{say}\n", "end-missing"},
+        {&chat, "{one}two{three<|im_end|>}", ""}, /* parts of a turn */
+        {&chat, "ask<|im_end|>", ""},
+        {&usual, "<|im_start|>ask<|im_end|>\n<|im_start|>{say<|im_end|>}\n", "end-not-stop (<|im_end|>)"},
+        {&usual, "{say<|im_end|>}ask{say</s>}", ""},
+        {&usual, "{say<|im_end|></s>}", ""},
+        {&endless, "ask{say}", ""},
+    };
+    for (size_t i = 0; i < QL_LEN(row); i++) {
+        ql_audit_facts facts;
+        ql_tokenizer  *t = tokenizer_of(row[i].folder, &facts);
+        ql_tokens      tokens = tokens_of(t, row[i].text);
+        ql_findings    f = {0};
+        ql_audit       a = {0};
+        ql_audit_tokens(&facts, &tokens, &f);
+        ql_audit_record(&a, &f, 1, "x", 1);
+        char *got = found(&a), *wanted = row[i].wanted[0] ? ql_format("%.*s 1%s: 1", (int)strcspn(row[i].wanted, " "), row[i].wanted, strchr(row[i].wanted, ' ') ? strchr(row[i].wanted, ' ') : "") : ql_strdup("");
+        if (strcmp(got, wanted) != 0) fail_msg("%s: \"%s\", not \"%s\"", row[i].text, got, wanted);
+        free(got), free(wanted);
+        ql_audit_free(&a);
+        ql_findings_free(&f);
+        ql_tokens_free(&tokens);
+        ql_audit_facts_close(&facts);
+        ql_tokenizer_close(t);
+    }
+}
+
+/* ---- judging ---- */
+
+static ql_audit made(int64_t records, ql_audit_check c, int64_t bad) {
+    ql_audit    a = {0};
+    ql_findings none = {0};
+    for (int64_t i = 1; i <= records; i++) ql_audit_record(&a, &none, (size_t)i, "data.jsonl", (size_t)i);
+    for (int64_t i = 1; i <= bad; i++) ql_audit_place(&a, c, "data.jsonl", (size_t)(10 * i));
+    return a;
+}
+
+static ql_severity severity_of(int64_t records, ql_audit_check c, int64_t bad) {
+    ql_config   config = {.audit_max_untargeted = 0.01, .audit_max_lost = 0.1};
+    ql_audit    a = made(records, c, bad);
+    ql_severity s = ql_audit_severity(&a, c, &config);
+    ql_audit_free(&a);
+    return s;
+}
+
+static void test_limits(void **state) {
+    (void)state;
+    assert_int_equal(severity_of(200, QL_AUDIT_NO_TARGETS, 0), QL_AUDIT_NOTHING);
+    assert_int_equal(severity_of(200, QL_AUDIT_NO_TARGETS, 2), QL_AUDIT_WARNING);
+    assert_int_equal(severity_of(200, QL_AUDIT_NO_TARGETS, 3), QL_AUDIT_ERROR);
+    assert_int_equal(severity_of(200, QL_AUDIT_LOST, 20), QL_AUDIT_NOTE);
+    assert_int_equal(severity_of(200, QL_AUDIT_LOST, 21), QL_AUDIT_ERROR);
+    assert_int_equal(severity_of(200, QL_AUDIT_EMPTY_PROMPT, 200), QL_AUDIT_NOTE);
+}
+
+static void test_verdict(void **state) {
+    (void)state;
+    ql_config  config = {.audit_max_untargeted = 0.01, .audit_max_lost = 0.1};
+    ql_audit   train = made(200, QL_AUDIT_LOST, 50), job = {0};
+    ql_audited set[] = {{"", &job}, {"", &train}};
+    ql_str     table = {0}, report = {0};
+    ql_audit_fact(&job, QL_AUDIT_NO_EOS, NULL, NULL);
+    ql_audit_table(set, 2, &config, &table);
+    assert_string_equal(table.data,
+                        "audit    1 error, 1 warning in 200 records\n"
+                        "         error    lost             50 of 200 records (25 %) are longer than max_length, and dropped or truncated\n"
+                        "                                   data.jsonl:10, data.jsonl:20, data.jsonl:30 ...: raise max_length to 198, which 99 % of the records fit into\n"
+                        "         warning  no-eos           the tokenizer has no eos_token, so nothing teaches the model to stop\n"
+                        "                                   name one in tokenizer_config.json\n");
+    ql_err e = ql_audit_verdict(set, 2, &config);
+    assert_int_equal(e.code, QL_DATA);
+    assert_string_equal(ql_err_text(), "data.jsonl:10: 50 of 200 records (25 %) are longer than max_length, and dropped or truncated, this one first; "
+                                       "raise max_length to 198, which 99 % of the records fit into; audit: warn goes on all the same");
+    config.audit = (char *)(uintptr_t) "warn";
+    assert_false(ql_bad(ql_audit_verdict(set, 2, &config)));
+    ql_audit_report(set, 2, &config, &report);
+    ql_json *json;
+    assert_false(ql_bad(ql_json_parse(report.data, report.size, "report", 1, &json)));
+    assert_int_equal(ql_json_int(ql_json_get(json, "errors"), -1), 1);
+    assert_int_equal(ql_json_size(ql_json_get(json, "findings")), 2);
+    ql_json_free(json);
+    ql_str_free(&table);
+    ql_str_free(&report);
+    ql_audit_free(&train);
+    ql_audit_free(&job);
+}
+
+static void test_nothing(void **state) {
+    (void)state;
+    ql_config  config = {.audit_max_untargeted = 0, .audit_max_lost = 0};
+    ql_audit   train = made(7473, QL_AUDIT_LOST, 0);
+    ql_audited set[] = {{"", &train}};
+    ql_str     table = {0};
+    ql_audit_table(set, 1, &config, &table);
+    assert_string_equal(table.data, "audit    nothing found in 7473 records\n");
+    assert_false(ql_bad(ql_audit_verdict(set, 1, &config)));
+    ql_str_free(&table);
+    ql_audit_free(&train);
+}
+
+/* ---- keeping ---- */
+
+static void expect_same(const ql_audit *a, const ql_audit *b) {
+    ql_str x = {0}, y = {0};
+    ql_audit_put_json(a, &x);
+    ql_audit_put_json(b, &y);
+    assert_string_equal(x.data, y.data);
+    ql_str_free(&x);
+    ql_str_free(&y);
+}
+
+static bool read_back(const char *text, ql_audit *out) {
+    ql_json *json;
+    if (ql_bad(ql_json_parse(text, strlen(text), "audit", 1, &json))) fail_msg("%s", ql_err_text());
+    ql_err e = ql_audit_read_json(json, out);
+    ql_json_free(json);
+    return !ql_bad(e);
+}
+
+static void test_json(void **state) {
+    (void)state;
+    reading  r = read_as("{\"text\": \"<s>\\u00e4\"}\n{\"text\": \"0 1 2 3 4 5 6 7 8 9 0 1 2\"}\n", &usual, 8, "drop");
+    ql_str   text = {0};
+    ql_audit again;
+    ql_audit_put_json(&r.corpus.audit, &text);
+    assert_true(read_back(text.data, &again));
+    expect_same(&r.corpus.audit, &again);
+    expect_found(&again, "two-bos 1 (<s>): 1; lost 1: 2");
+    ql_audit_free(&again);
+    ql_str_free(&text);
+    done_with(&r);
+    static const char *const broken[] = {
+        "{}", "[]", "{\"records\": -1, \"findings\": [], \"lengths\": []}", "{\"records\": 1, \"findings\": {}, \"lengths\": []}",
+        "{\"records\": 1, \"findings\": [{\"check\": \"other\", \"count\": 1}], \"lengths\": []}",
+        "{\"records\": 1, \"findings\": [{\"check\": \"lost\", \"count\": 0}], \"lengths\": []}",
+        "{\"records\": 1, \"findings\": [{\"check\": \"lost\", \"count\": 1, \"places\": [7]}], \"lengths\": []}",
+        "{\"records\": 1, \"findings\": [], \"lengths\": [[9000000, 1]]}", "{\"records\": 1, \"findings\": [], \"lengths\": [[5, 1], [3, 1]]}",
+        "{\"records\": 1, \"findings\": [], \"lengths\": [[3, -1]]}",
+    };
+    for (size_t i = 0; i < QL_LEN(broken); i++)
+        if (read_back(broken[i], &again)) fail_msg("accepted: %s", broken[i]);
+}
+
+static void test_adding(void **state) {
+    (void)state;
+    ql_audit a = made(20, QL_AUDIT_LOST, 2), b = made(30, QL_AUDIT_LOST, 2), none = {0};
+    ql_audit_add(&a, &b);
+    expect_found(&a, "lost 4: 10 20 10");
+    assert_int_equal(a.records, 50);
+    assert_int_equal(ql_audit_length(&a, 1), 30);
+    assert_int_equal(ql_audit_length(&a, 0.4), 10);
+    ql_audit_add(&none, &a);
+    expect_same(&a, &none);
+    ql_audit_free(&a);
+    ql_audit_free(&b);
+    ql_audit_free(&none);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_clean),   cmocka_unit_test(test_texts),  cmocka_unit_test(test_lengths), cmocka_unit_test(test_order),
+        cmocka_unit_test(test_ends),    cmocka_unit_test(test_limits), cmocka_unit_test(test_verdict), cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_json),    cmocka_unit_test(test_adding),
+    };
+    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
+}

@@ -1,0 +1,237 @@
+/* Which format a file is read by, and what preference pairs come to. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/data/fixture.h"
+
+static char *writable(const char *text) {
+    return (char *)(uintptr_t)text;
+}
+
+static void expect_documents(const reading *r, const char *want) {
+    ql_str all = {0};
+    if (ql_bad(r->verdict)) fail_msg("%s", ql_err_text());
+    for (size_t i = 0; i < r->corpus.documents; i++) {
+        char *one = shown(&r->corpus, i);
+        ql_str_printf(&all, "%s%s", i ? "|" : "", one);
+        free(one);
+    }
+    assert_string_equal(all.data, want);
+    ql_str_free(&all);
+}
+
+static void expect_refused(const reading *r, const char *sentence) {
+    if (r->verdict.code != QL_DATA) fail_msg("accepted (code %d); expected: %s", r->verdict.code, sentence);
+    if (!strstr(ql_err_text(), sentence)) fail_msg("\"%s\" lacks \"%s\"", ql_err_text(), sentence);
+}
+
+/* ---- which format ---- */
+
+#define EVERYTHING                                                                                                     \
+    "{\"text\": \"t\", \"prompt\": \"p\", \"completion\": \"c\", \"question\": \"q\", \"answer\": \"a\", \"instruction\": \"i\", " \
+    "\"output\": \"o\", \"chosen\": \"pg\", \"rejected\": \"pb\"}\n"
+
+static void test_named_format(void **state) {
+    (void)state;
+    static const struct {
+        const char *format, *name, *documents;
+    } way[] = {{"text", "text", "<s>{t</s>}"}, {"prompt", "prompt+completion", "<s>p{c</s>}"}, {"question", "question+answer", "<s>q\n{a</s>}"},
+               {"preference", "chosen+rejected", "<s>p{pg</s>}|<s>p{pb</s>}"}, {"auto", "chosen+rejected", "<s>p{pg</s>}|<s>p{pb</s>}"}};
+    for (size_t i = 0; i < QL_LEN(way); i++)
+        for (int own = 0; own < 2; own++) { /* the data set's own format wins */
+            reading r = reading_of(file_of_text(0, EVERYTHING));
+            r.config.format = writable(own ? "alpaca" : way[i].format);
+            if (own) r.spec[0].format = writable(way[i].format);
+            read_with(&r, "");
+            expect_documents(&r, way[i].documents);
+            assert_string_equal(r.corpus.format, way[i].name);
+            done_with(&r);
+        }
+}
+
+static void test_named_format_missing_field(void **state) {
+    (void)state;
+    reading r = reading_of(file_of_text(0, "{\"text\": \"t\"}\n"));
+    r.config.format = writable("question");
+    read_with(&r, "");
+    expect_refused(&r, ".jsonl:1: the field \"question\" is absent; every record of this file must be of format question+answer");
+    done_with(&r);
+}
+
+static void expect_mixed(int line_of_other, bool refused) {
+    ql_str s = {0};
+    for (int line = 1; line <= 12; line++)
+        ql_str_puts(&s, line == line_of_other ? "{\"question\": \"q\", \"answer\": \"a\", \"text\": \"t\"}\n" : "{\"text\": \"t\"}\n");
+    reading r = reading_of(file_of(0, s.data, s.size));
+    read_with(&r, "");
+    char *sentence = ql_format(".jsonl:%d: the record is of format question+answer by its fields, that of line 1 is text", line_of_other);
+    if (refused) expect_refused(&r, sentence);
+    else assert_int_equal(r.corpus.documents, 12);
+    done_with(&r);
+    r.config.format = writable("text");
+    read_with(&r, "");
+    assert_int_equal(r.corpus.documents, 12);
+    done_with(&r);
+    free(sentence);
+    ql_str_free(&s);
+}
+
+static void test_first_records_agree(void **state) {
+    (void)state;
+    expect_mixed(2, true);
+    expect_mixed(10, true);
+    expect_mixed(11, false);
+    /* What is broken is said where it is. */
+    expect_refusal("{\"text\": \"t\"}\n{\"text\": \n{\"question\": \"q\", \"answer\": \"a\"}\n", ".jsonl:2: is not valid JSON", NULL);
+}
+
+/* ---- the wording of prompts ---- */
+
+static void expect_wording(const char *record, const char *template, const char *want) {
+    reading r = reading_of(file_of_text(0, record));
+    r.config.instruction_template = writable(template);
+    read_with(&r, "");
+    expect_documents(&r, want);
+    done_with(&r);
+}
+
+#define ALPACA "{\"instruction\": \"do\", \"input\": \"it\", \"output\": \"done\", \"system\": \"s\"}\n"
+
+static void test_wording(void **state) {
+    (void)state;
+    expect_wording(ALPACA, "{{ system }}: {{ instruction | upper }}{% if input %} {{ input }}{% endif %}? ", "<s>s: DO it? {done</s>}");
+    expect_wording("{\"question\": \"q\", \"answer\": \"a\"}", "Q: {{ question }} A:", "<s>Q: q A:{a</s>}");
+    const char *path = named_text("wording.jinja", "[{{ instruction }}]\n");
+    expect_wording(ALPACA, path, "<s>[do]{done</s>}"); /* Jinja drops the last line break */
+    expect_wording("{\"question\": \"q\", \"answer\": \"a\"}", "auto", "<s>q\n{a</s>}");
+}
+
+static void expect_bad_wording(const char *record, const char *template, ql_code code, const char *sentence) {
+    reading r = reading_of(file_of_text(0, record));
+    r.spec[0].instruction_template = writable(template);
+    read_with(&r, "");
+    assert_int_equal(r.verdict.code, code);
+    if (!strstr(ql_err_text(), sentence)) fail_msg("\"%s\" lacks \"%s\"", ql_err_text(), sentence);
+    done_with(&r);
+}
+
+static void test_bad_wording(void **state) {
+    (void)state;
+    expect_bad_wording(ALPACA, "{{ instuction }} {{ input }}", QL_USAGE, ".jsonl:1: the prompt does not depend on the field \"instruction\"");
+    expect_bad_wording(ALPACA, "{{ instruction", QL_USAGE, "instruction_template:1: ");
+    expect_bad_wording(ALPACA, "no/such/file", QL_USAGE, "instruction_template is 'no/such/file'; expected auto, Jinja text");
+    expect_bad_wording("{\"text\": \"t\"}", "{{ text }}", QL_USAGE, ".jsonl:1: instruction_template makes prompts from records of");
+    expect_bad_wording(ALPACA "{\"instruction\": \"x\", \"output\": \"y\"}", "{{ instruction }}{{ raise_exception('no input') if not input }}", QL_DATA,
+                       ".jsonl:2: ");
+    expect_bad_wording(ALPACA "{\"instruction\": 1, \"output\": \"y\"}", "{{ instruction }}", QL_DATA, ".jsonl:2: the field \"instruction\" is an integer");
+    expect_refusal(ALPACA, ".jsonl:1: the field \"system\" is set", "alpaca_chat", NULL);
+    expect_refusal("{\"instruction\": \"x\", \"output\": \"y\", \"history\": [[\"a\", \"b\"]]}", ".jsonl:1: the field \"history\" is set", NULL);
+    expect_file(file_of_text(0, "{\"question\": \"x\", \"answer\": \"y\", \"history\": []}"), "<s>x\n{y</s>}");
+}
+
+/* ---- preference pairs ---- */
+
+static void expect_pair(const char *record, const char *want) {
+    reading r = reading_of(file_of_text(0, record));
+    read_with(&r, "");
+    expect_documents(&r, want);
+    assert_true(r.corpus.pairs);
+    assert_int_equal(r.corpus.records, 1);
+    done_with(&r);
+}
+
+static void test_shared_prompt(void **state) {
+    (void)state;
+    expect_pair("{\"prompt\": \"p \", \"chosen\": \"good\", \"rejected\": \"bad\"}", "<s>p {good</s>}|<s>p {bad</s>}");
+    expect_pair("{\"prompt\": \"\", \"chosen\": \"good\", \"rejected\": \"bad\"}", "<s>{good</s>}|<s>{bad</s>}");
+    expect_pair("{\"chosen\": \"Q? x1\", \"rejected\": \"Q? x2\"}", "<s>Q? x{1</s>}|<s>Q? x{2</s>}");
+    expect_pair("{\"chosen\": \"Q? yes\", \"rejected\": \"Q? no\"}", "<s>Q?{ yes</s>}|<s>Q?{ no</s>}"); /* the space goes along */
+    expect_pair("{\"chosen\": \"Qxy\", \"rejected\": \"Qxyz\"}", "<s>Qx{y</s>}|<s>Qx{yz</s>}");           /* the beginning of the other */
+    expect_pair("{\"chosen\": \"Q \\u00e9\", \"rejected\": \"Q \\u00e8\"}", "<s>Q{ \xc3\xa9</s>}|<s>Q{ \xc3\xa8</s>}"); /* the first byte is the same */
+}
+
+static void test_names_of_fields(void **state) {
+    (void)state;
+    reading r = reading_of(file_of_text(0, "{\"x\": \"p\", \"y\": \"g\", \"z\": \"b\"}"));
+    r.spec[0].field_prompt = writable("x");
+    r.spec[0].field_chosen = writable("y");
+    r.config.field_rejected = writable("z");
+    read_with(&r, "");
+    expect_documents(&r, "<s>p{g</s>}|<s>p{b</s>}");
+    done_with(&r);
+}
+
+static void test_bad_pairs(void **state) {
+    (void)state;
+    expect_refusal("{\"prompt\": \"p\", \"chosen\": \"x\", \"rejected\": \"x\"}", ".jsonl:1: \"chosen\" and \"rejected\" are the same", NULL);
+    expect_refusal("{\"prompt\": \"p\", \"chosen\": \"x\", \"rejected\": \"\"}", ".jsonl:1: the field \"rejected\" is empty", NULL);
+    expect_refusal("{\"prompt\": \"p\", \"chosen\": 1, \"rejected\": \"\"}", ".jsonl:1: the field \"chosen\" is an integer", NULL);
+    expect_refusal("{\"chosen\": \"a\", \"rejected\": \"b\"}\n{\"chosen\": \"a\"}", "do not begin alike", "add the prompt", NULL);
+    expect_refusal("{\"chosen\": \"ab\", \"rejected\": \"ac\"}\n{\"chosen\": \"a\"}", ".jsonl:2: the field \"rejected\" is absent", NULL);
+}
+
+#define PAIR(n) "{\"prompt\": \"" #n "\", \"chosen\": \"good\", \"rejected\": \"bad\"}\n"
+
+static void test_pairs_stay_together(void **state) {
+    (void)state;
+    ql_str s = {0};
+    for (int i = 0; i < 100; i++) ql_str_printf(&s, "{\"prompt\": \"%d\", \"chosen\": \"good\", \"rejected\": \"bad\"}\n", i % 50);
+    reading r = reading_of(file_of(0, s.data, s.size));
+    r.config.deduplicate = r.options.training = true;
+    r.spec[0].weight = writable("1.5");
+    read_with(&r, "");
+    assert_int_equal(r.corpus.duplicates, 50);
+    assert_int_equal(r.corpus.documents, 2 * 75);
+    ql_corpus eval;
+    ql_corpus_split(&r.corpus, 10, 42, &eval);
+    assert_int_equal(eval.documents % 2, 0);
+    assert_true(eval.documents >= 2 * 9 && eval.pairs);
+    for (size_t i = 0; i < eval.documents; i += 2) {
+        assert_int_equal(eval.document[i].record, eval.document[i + 1].record);
+        assert_int_equal(eval.document[i].length, eval.document[i + 1].length + 1); /* good, bad */
+    }
+    ql_corpus_free(&eval);
+    done_with(&r);
+    ql_str_free(&s);
+}
+
+static void test_length_of_pairs(void **state) {
+    (void)state;
+    reading r = reading_of(file_of_text(0, "{\"prompt\": \"p\", \"chosen\": \"good\", \"rejected\": \"very long\"}\n" PAIR(q)));
+    r.config.max_length = 8;
+    read_with(&r, "");
+    expect_documents(&r, "<s>q{good</s>}|<s>q{bad</s>}");
+    assert_int_equal(r.corpus.dropped_long, 1);
+    done_with(&r);
+    r.config.excess_length_strategy = writable("truncate");
+    read_with(&r, "");
+    expect_documents(&r, "<s>p{good</s>}|<s>p{very l}|<s>q{good</s>}|<s>q{bad</s>}");
+    assert_int_equal(r.corpus.truncated, 1);
+    done_with(&r);
+}
+
+static void test_pairs_are_not_mixed(void **state) {
+    (void)state;
+    reading r = reading_of(file_of_text(0, PAIR(1)));
+    r.spec[1].path = writable(file_of_text(1, "{\"text\": \"t\"}\n"));
+    r.files.count = 2;
+    read_with(&r, "");
+    expect_refused(&r, "records-1.jsonl:1: the records are of format text, those of another data set are chosen+rejected");
+    done_with(&r);
+    r = reading_of(scratch()); /* the same files as one set */
+    read_with(&r, "");
+    expect_refused(&r, "records-1.jsonl:1: the record is of format text, those of another file of this data set are chosen+rejected");
+    done_with(&r);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_named_format),    cmocka_unit_test(test_named_format_missing_field),
+        cmocka_unit_test(test_first_records_agree), cmocka_unit_test(test_wording),
+        cmocka_unit_test(test_bad_wording),     cmocka_unit_test(test_shared_prompt),
+        cmocka_unit_test(test_names_of_fields), cmocka_unit_test(test_bad_pairs),
+        cmocka_unit_test(test_pairs_stay_together), cmocka_unit_test(test_length_of_pairs),
+        cmocka_unit_test(test_pairs_are_not_mixed),
+    };
+    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
+}

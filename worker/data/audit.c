@@ -1,0 +1,135 @@
+/* The table of checks, and counting. */
+#include "worker/data/audit.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AS_COMMON QL_AUDIT_WARNING, QL_AUDIT_ERROR, QL_LIMIT_UNTARGETED /* a record in a hundred may be odd */
+#define ALWAYS(severity) severity, severity, QL_LIMIT_UNTARGETED
+
+static const ql_audit_rule rule[QL_AUDIT_CHECKS] = {
+    [QL_AUDIT_NO_TARGETS] = {"no-targets", "have no token to train on and are left out",
+                             "give answers that are not empty; raise max_length where only the prompt fits; see train_on", AS_COMMON},
+    [QL_AUDIT_LOST] = {"lost", "are longer than max_length, and dropped or truncated", "raise max_length", QL_AUDIT_NOTE, QL_AUDIT_ERROR,
+                       QL_LIMIT_LOST},
+    [QL_AUDIT_END_UNTRAINED] = {"end-untrained", "have an answer whose end token is not trained on, so that the model does not learn to stop",
+                                "put the end token into the template's generation block, or into the completion", AS_COMMON},
+    [QL_AUDIT_END_MISSING] = {"end-missing", "end in no end token, so that the model does not learn to stop",
+                              "let the template end answers with the eos token, or correct eos_token in tokenizer_config.json", AS_COMMON},
+    [QL_AUDIT_END_NOT_STOP] = {"end-not-stop", "end in a token that the model does not stop at",
+                               "add its id to eos_token_id in the model's generation_config.json, or use the model's own template", AS_COMMON},
+    [QL_AUDIT_TWO_BOS] = {"two-bos", "begin with two bos tokens",
+                          "take the bos out of the texts or the template, or set add_bos_token: false in tokenizer_config.json", AS_COMMON},
+    [QL_AUDIT_PROMPT_CHANGED] = {"prompt-changed", "have a prompt whose last token changes when the completion follows",
+                                 "end prompts where a word or a line ends; else the model is used with another context than it learns",
+                                 ALWAYS(QL_AUDIT_WARNING)},
+    [QL_AUDIT_EMPTY_PROMPT] = {"empty-prompt", "have an empty prompt", "see whether a field is missing", ALWAYS(QL_AUDIT_NOTE)},
+    [QL_AUDIT_EMPTY_COMPLETION] = {"empty-completion", "have an empty completion: the model learns to say nothing",
+                                   "remove them, or see whether a field is missing", ALWAYS(QL_AUDIT_WARNING)},
+    [QL_AUDIT_NO_EOS] = {"no-eos", "the tokenizer has no eos_token, so nothing teaches the model to stop",
+                         "name one in tokenizer_config.json", ALWAYS(QL_AUDIT_WARNING)},
+};
+
+const ql_audit_rule *ql_audit_rule_of(ql_audit_check c) { return &rule[c]; }
+
+ql_severity ql_audit_severity(const ql_audit *a, ql_audit_check c, const ql_config *config) {
+    int64_t count = a->of[c].count;
+    if (count == 0) return QL_AUDIT_NOTHING;
+    double share = rule[c].limit == QL_LIMIT_LOST ? config->audit_max_lost : config->audit_max_untargeted;
+    return (double)count > share * (double)a->records ? rule[c].common : rule[c].rare;
+}
+
+/* ---- of a record ---- */
+
+enum { EXAMPLE_BYTES = 60 };
+
+/* Not within a character. */
+static size_t shorter(const char *text, size_t n) {
+    if (n <= EXAMPLE_BYTES) return n;
+    for (n = EXAMPLE_BYTES; n > 0 && ((unsigned char)text[n] & 0xC0) == 0x80;) n--;
+    return n;
+}
+
+void ql_findings_add(ql_findings *f, ql_audit_check c, const char *example, size_t n) {
+    if (f->bits >> c & 1) return;
+    f->bits |= 1u << c;
+    if (!example) return;
+    f->example[c] = ql_strndup(example, shorter(example, n));
+    ql_hide_controls(f->example[c], true);
+}
+
+void ql_findings_free(ql_findings *f) {
+    for (size_t i = 0; i < QL_LEN(f->example); i++) free(f->example[i]);
+    *f = (ql_findings){0};
+}
+
+/* ---- of a set ---- */
+
+static void free_finding(ql_finding *f) {
+    for (size_t i = 0; i < QL_LEN(f->place); i++) free(f->place[i]);
+    free(f->example);
+}
+
+void ql_audit_free(ql_audit *a) {
+    for (size_t i = 0; i < QL_LEN(a->of); i++) free_finding(&a->of[i]);
+    free(a->of_length);
+    *a = (ql_audit){0};
+}
+
+static void count_length(ql_audit *a, size_t tokens, int64_t records) {
+    if (tokens > QL_AUDIT_LONGEST) tokens = QL_AUDIT_LONGEST;
+    if (tokens >= a->lengths) {
+        size_t now = tokens + 1;
+        a->of_length = ql_realloc(a->of_length, now * sizeof *a->of_length);
+        memset(a->of_length + a->lengths, 0, (now - a->lengths) * sizeof *a->of_length);
+        a->lengths = now;
+    }
+    a->of_length[tokens] += records;
+}
+
+void ql_audit_place(ql_audit *a, ql_audit_check c, const char *path, size_t line) {
+    ql_finding *f = &a->of[c];
+    if (f->count < QL_AUDIT_PLACES) f->place[f->count] = ql_format("%s:%zu", path, line);
+    f->count++;
+}
+
+void ql_audit_record(ql_audit *a, const ql_findings *f, size_t tokens, const char *path, size_t line) {
+    a->records++;
+    count_length(a, tokens, 1);
+    for (int c = 0; c < QL_AUDIT_RECORD_CHECKS; c++) {
+        if (!(f->bits >> c & 1)) continue;
+        if (a->of[c].count == 0 && f->example[c]) a->of[c].example = ql_strdup(f->example[c]);
+        ql_audit_place(a, (ql_audit_check)c, path, line);
+    }
+}
+
+void ql_audit_fact(ql_audit *a, ql_audit_check c, const char *where, const char *example) {
+    ql_finding *f = &a->of[c];
+    if (f->count++ > 0) return;
+    f->place[0] = where ? ql_strdup(where) : NULL;
+    f->example = example ? ql_strdup(example) : NULL;
+}
+
+static void add_finding(ql_finding *f, const ql_finding *later) {
+    for (int64_t i = f->count, k = 0; i < QL_AUDIT_PLACES && k < QL_AUDIT_PLACES && later->place[k]; i++, k++)
+        f->place[i] = ql_strdup(later->place[k]);
+    if (f->count == 0 && later->example) f->example = ql_strdup(later->example);
+    f->count += later->count;
+}
+
+void ql_audit_add(ql_audit *a, const ql_audit *later) {
+    a->records += later->records;
+    for (size_t i = 0; i < QL_AUDIT_CHECKS; i++) add_finding(&a->of[i], &later->of[i]);
+    for (size_t i = later->lengths; i-- > 0;)
+        if (later->of_length[i] > 0) count_length(a, i, later->of_length[i]);
+}
+
+int64_t ql_audit_length(const ql_audit *a, double share) {
+    int64_t wanted = (int64_t)ceil(share * (double)a->records), sum = 0;
+    for (size_t i = 0; i < a->lengths; i++) {
+        sum += a->of_length[i];
+        if (sum >= wanted) return (int64_t)i;
+    }
+    return 0;
+}

@@ -1,0 +1,10 @@
+/* The audit gate of a job: what data/audit.h found in all that a run reads, shown, kept, and judged. */
+#pragma once
+#include "worker/job.h"
+
+/* Local. The table; rank 0 prints. */
+void ql_gate_show(const ql_job *j);
+/* Local, rank 0. Writes run/audit.txt and run/audit.json in output_dir. */
+QL_RESULT ql_gate_keep(const ql_job *j);
+/* Local; the same on all ranks. QL_DATA: an error was found, and the configuration does not say audit: warn. */
+QL_RESULT ql_gate_judge(const ql_job *j);
