@@ -153,6 +153,12 @@ const ql_json *ql_json_value(void *iterator) {
     return json_object_iter_value(iterator);
 }
 
+void ql_json_put(ql_str *out, const ql_json *v) {
+    char *text = json_dumps(v, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
+    ql_str_puts(out, text ? text : "null");
+    free(text);
+}
+
 void ql_json_put_string(ql_str *out, const char *text, size_t n) {
     ql_str_put(out, "\"", 1);
     for (size_t i = 0; i < n; i++) {

@@ -40,6 +40,7 @@ const char    *ql_json_key(void *iterator);
 const ql_json *ql_json_value(void *iterator);
 
 /* Writing, straight into text. */
+void ql_json_put(ql_str *out, const ql_json *v); /* any value, on one line; reads back as the same */
 void ql_json_put_string(ql_str *out, const char *text, size_t n); /* with quotes, UTF-8 kept */
 /* A short decimal that reads back as the same double ("float": as the same float); NaN and
  * infinities as null. */

@@ -9,17 +9,12 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "worker/ballot.h"
+#include "worker/data/chat_of.h"
 #include "worker/data/files.h"
+#include "worker/data/overlap.h"
 #include "worker/model/shadow.h"
 
 /* ---- data ---- */
-
-static ql_err check_vocabulary(const ql_job *j, int64_t vocab) {
-    if (ql_tokenizer_size(j->tokenizer) > vocab)
-        ql_info("note: the tokenizer has %lld ids, the model %lld: ids beyond are refused where they occur",
-                (long long)ql_tokenizer_size(j->tokenizer), (long long)vocab);
-    return ql_ok();
-}
 
 static ql_err read_eval(ql_job *j, ql_job_purpose purpose, const ql_corpus_options *o) {
     const ql_config *c = &j->config;
@@ -27,14 +22,16 @@ static ql_err read_eval(ql_job *j, ql_job_purpose purpose, const ql_corpus_optio
         const ql_datasets *files = c->eval_dataset.count ? &c->eval_dataset : &c->dataset;
         return ql_corpus_read(files, o, &j->eval);
     }
-    if (c->eval_dataset.count) return ql_corpus_read(&c->eval_dataset, o, &j->eval);
-    if (c->val_set_size > 0) ql_corpus_split(&j->train, c->val_set_size, c->seed, &j->eval);
+    if (c->eval_dataset.count) {
+        QL_TRY(ql_corpus_read(&c->eval_dataset, o, &j->eval));
+        ql_overlap_find(&j->train, &c->eval_dataset, c, &j->eval);
+    } else if (c->val_set_size > 0) ql_corpus_split(&j->train, c->val_set_size, c->seed, &j->eval);
     return ql_ok();
 }
 
 static ql_err read_corpora(ql_job *j, ql_job_purpose purpose, const ql_audit_facts *facts) {
     const ql_config  *c = &j->config;
-    ql_corpus_options o = {.config = c, .tokenizer = j->tokenizer, .vocab_size = j->model.config.vocab_size, .training = true, .facts = facts};
+    ql_corpus_options o = {.config = c, .tokenizer = j->tokenizer, .vocab_size = j->model.config.vocab_size, .training = true, .facts = facts, .chat = &j->chat};
     if (purpose == QL_JOB_TRAIN) QL_TRY(ql_corpus_read(&c->dataset, &o, &j->train));
     o.keep_untargeted = purpose == QL_JOB_EVAL;
     o.training = false;
@@ -57,8 +54,9 @@ static void resolve_steps(ql_job *j) {
 
 static ql_err read_audited(ql_job *j, ql_job_purpose purpose) {
     ql_audit_facts facts;
-    QL_TRY(ql_audit_facts_open(j->config.model_name_or_path, j->tokenizer, &facts));
-    if (!ql_tokenizer_eos(j->tokenizer)) ql_audit_fact(&j->audit, QL_AUDIT_NO_EOS, NULL, NULL);
+    const ql_model_config *model = &j->model.config;
+    QL_TRY(ql_audit_facts_open(j->config.model_name_or_path, j->tokenizer, model->vocab_size, model->max_positions, &facts));
+    ql_audit_model(&facts, &j->audit);
     ql_err e = read_corpora(j, purpose, &facts);
     ql_audit_facts_close(&facts);
     return e;
@@ -66,7 +64,7 @@ static ql_err read_audited(ql_job *j, ql_job_purpose purpose) {
 
 ql_err ql_job_read_data(ql_job *j, ql_job_purpose purpose) {
     QL_TRY(ql_tokenizer_open(j->config.model_name_or_path, &j->tokenizer));
-    QL_TRY(check_vocabulary(j, j->model.config.vocab_size));
+    QL_TRY(ql_chat_of(&j->config, &j->chat));
     QL_TRY(read_audited(j, purpose));
     j->global_batch = ql_config_rows_per_step(&j->config, j->place.size);
     if (purpose == QL_JOB_TRAIN) resolve_steps(j);
@@ -150,8 +148,9 @@ static ql_err memory_limits(const ql_job *j, uint64_t *limit, uint64_t *on_host)
     return host_limit(j, on_host);
 }
 
+/* Of a plan; where there are data the audit looks at each record. */
 static void warn_of_length(const ql_job *j) {
-    if (longest_row(j) > j->model.config.max_positions)
+    if (j->train.records + j->eval.records == 0 && longest_row(j) > j->model.config.max_positions)
         ql_info("note: rows of up to %lld tokens, the model was made for %lld (max_position_embeddings)",
                 (long long)longest_row(j), (long long)j->model.config.max_positions);
 }
@@ -313,6 +312,7 @@ void ql_job_close(ql_job *j) {
     ql_corpus_free(&j->eval);
     ql_audit_free(&j->audit);
     ql_tokenizer_close(j->tokenizer);
+    ql_chat_close(&j->chat);
     ql_device_close(j->device);
     ql_claim_close(&j->claim);
     ql_machines_free(&j->machines);

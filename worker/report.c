@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "worker/data/target.h"
 #include "worker/job.h"
 
 static void report_model(const ql_job *j) {
@@ -30,6 +31,18 @@ static void report_corpus(const char *name, const ql_corpus *c, const ql_row_set
     if (c->duplicates > 0) ql_info("         left out as like another: %" PRId64, c->duplicates);
 }
 
+/* What is trained on, and what conversations were rendered with. */
+static void report_targets(const ql_job *j) {
+    static const char *const what[] = {[QL_TRAIN_AUTO] = "answers, and all of plain texts",
+                                       [QL_TRAIN_ASSISTANT] = "all turns of the assistant, and completions",
+                                       [QL_TRAIN_LAST] = "the last turn of the assistant, and completions",
+                                       [QL_TRAIN_COMPLETION] = "completions, and all turns of the assistant",
+                                       [QL_TRAIN_ALL] = "every token"};
+    bool              conversations = j->train.conversations || j->eval.conversations;
+    ql_info("targets  %s, each with the token that ends it", what[ql_train_on_of(&j->config)]);
+    if (conversations) ql_info("template %s%s%s", j->chat.name, j->config.chat_template_kwargs ? " with " : "", j->config.chat_template_kwargs ? j->config.chat_template_kwargs : "");
+}
+
 static void report_device(const ql_job *j) {
     ql_device_info info;
     if (ql_bad(ql_device_describe(j->device, &info))) return;
@@ -52,6 +65,7 @@ void ql_job_report(const ql_job *j, ql_job_purpose purpose) {
     report_model(j);
     report_corpus("data    ", &j->train, &j->train_rows);
     report_corpus("eval    ", &j->eval, &j->eval_rows);
+    report_targets(j);
     report_device(j);
     report_plan(j);
     if (purpose != QL_JOB_TRAIN) return;

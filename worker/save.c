@@ -20,7 +20,7 @@ static void remember(ql_job_identity *id, const char *key, char *value) {
 /* Keys whose wording may differ while the run is the same; what they came to is compared instead. Whether a step that goes
  * wrong stops the run decides nothing about the steps that went well. */
 static bool is_resolved(const char *key) {
-    static const char *const keys[] = {"dataset", "sample_by", "deduplicate", "bnb_4bit_compute_dtype", "on_nonfinite"};
+    static const char *const keys[] = {"dataset", "sample_by", "deduplicate", "train_on", "chat_template", "chat_template_kwargs", "bnb_4bit_compute_dtype", "on_nonfinite"};
     for (size_t i = 0; i < QL_LEN(keys); i++)
         if (!strcmp(keys[i], key)) return true;
     return false;

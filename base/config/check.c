@@ -66,6 +66,15 @@ static void check_validation(ql_reader *r) {
         ql_reader_mistake(r, place(r, "eval_strategy"), "eval_strategy is %s, but there are no evaluation data; add eval_dataset or val_set_size", c->eval_strategy);
 }
 
+/* Two keys that both say what is trained on. */
+static void check_train_on(ql_reader *r) {
+    const ql_config *c = r->config;
+    if (!is_sound(r, "train_on") || !is_sound(r, "completion_only_loss") || c->completion_only_loss == QL_AUTO) return;
+    bool all = !strcmp(c->train_on, "all"), only = c->completion_only_loss == QL_TRUE;
+    if (strcmp(c->train_on, "auto") != 0 && all == only)
+        ql_reader_mistake(r, place(r, "train_on"), "train_on is %s, but completion_only_loss is %s; keep train_on", c->train_on, only ? "true" : "false");
+}
+
 static void fill_eval_steps(ql_reader *r) {
     ql_config *c = r->config;
     if (!is_sound(r, "eval_strategy")) return;
@@ -160,6 +169,7 @@ void ql_reader_check(ql_reader *r, bool need_required) {
     check_steps(r);
     check_warmup(r);
     check_validation(r);
+    check_train_on(r);
     fill_eval_steps(r);
     note_save_steps(r);
     check_batch(r);

@@ -49,6 +49,9 @@ typedef struct {
     char       *packing_strategy; /* bfd, bfd_split, wrapped */
     bool        group_by_length;
     ql_tristate completion_only_loss;
+    char       *train_on;             /* auto, assistant, last, completion, all               */
+    char       *chat_template;        /* auto, a file, or a name                              */
+    char       *chat_template_kwargs; /* the text of a JSON object; NULL: none                */
     char       *excess_length_strategy; /* drop, truncate, error */
     char       *sample_by;              /* line, paragraph, document */
     char       *audit;                  /* error, warn */

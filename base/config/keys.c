@@ -65,6 +65,14 @@ const ql_key ql_keys[] = {
     {"data", "completion_only_loss", QL_KEY_TRISTATE, AT(completion_only_loss), .none = QL_AUTO, .automatic = true,
      .decides = true,
      .meaning = "Train on answers only; auto: wherever prompt and answer can be told apart."},
+    {"data", "train_on", QL_KEY_CHOICE, AT(train_on), .initial = "auto", .choices = "auto assistant last completion all", .decides = true, .quiet = true,
+     .meaning = "What is trained on. assistant: all turns of the assistant in conversations; last: its last one; completion: completions; all: every token. "
+                "auto: answers wherever they can be told apart. With the token that ends each."},
+    {"data", "chat_template", QL_KEY_TEXT, AT(chat_template), .initial = "auto", .choices = "auto|tokenizer_default", .decides = true, .quiet = true,
+     .meaning = "What renders conversations. auto: the model's own; or a file (with a / or ending in .jinja), a named template of the model, or one that is "
+                "built in: chatml, llama-2, llama-3, mistral, zephyr, gemma, alpaca."},
+    {"data", "chat_template_kwargs", QL_KEY_MAPPING, AT(chat_template_kwargs), .decides = true, .quiet = true,
+     .meaning = "Further variables of the chat template, such as {enable_thinking: false}; those of a record, in a field of this name, win."},
     {"data", "excess_length_strategy", QL_KEY_CHOICE, AT(excess_length_strategy), .initial = "drop", .decides = true,
      .choices = "drop truncate error|raise", .meaning = "What happens to records longer than max_length."},
     {"data", "sample_by", QL_KEY_CHOICE, AT(sample_by), .initial = "line", .decides = true, .choices = "line paragraph document",
@@ -273,6 +281,7 @@ void ql_key_expects(const ql_key *key, ql_str *out) {
         case QL_KEY_SIZE: ql_str_puts(out, "a size such as 15GiB or 500MiB, or auto"); break;
         case QL_KEY_TEXT: ql_str_puts(out, "a text"); break;
         case QL_KEY_TEXTS: ql_str_puts(out, "a text or a list of texts"); break;
+        case QL_KEY_MAPPING: ql_str_puts(out, "a mapping, or the text of a JSON object"); break;
         case QL_KEY_DATASETS: ql_str_puts(out, "a path, or a list of paths or of mappings with path"); break;
         case QL_KEY_CHOICE:
             if (strchr(key->choices, ' ')) choices_expected(key->choices, out);

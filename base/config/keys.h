@@ -14,6 +14,7 @@ typedef enum {
     QL_KEY_TEXT,     /* char *, any; `choices` only gives some texts another name */
     QL_KEY_CHOICE,   /* char *, one of `choices`                                  */
     QL_KEY_TEXTS,    /* ql_texts, with a bool at `list_flag`                      */
+    QL_KEY_MAPPING,  /* char *, the text of a JSON object; written as a mapping   */
     QL_KEY_DATASETS, /* ql_datasets                                               */
 } ql_key_kind;
 

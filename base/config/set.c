@@ -5,6 +5,7 @@
 
 #include "base/config/reader.h"
 #include "base/config/value.h"
+#include "base/json.h"
 
 static bool wrong(ql_reader *r, const ql_key *key, const ql_yaml *node, const char *hint) {
     ql_str expected = {0};
@@ -154,6 +155,48 @@ static bool set_texts(ql_reader *r, const ql_key *key, const ql_yaml *node) {
     return true;
 }
 
+/* A value without quotes is what YAML takes it for. */
+static void put_scalar(ql_str *out, const ql_yaml *node) {
+    bool   truth;
+    double number;
+    if (node->plain && ql_yaml_is_null(node)) ql_str_puts(out, "null");
+    else if (node->plain && ql_value_bool(node->text, &truth)) ql_str_puts(out, truth ? "true" : "false");
+    else if (node->plain && ql_value_number(node->text, &number)) ql_json_put_double(out, number);
+    else ql_json_put_string(out, node->text, strlen(node->text));
+}
+
+static void put_json(ql_str *out, const ql_yaml *node) {
+    bool mapping = node->kind == QL_YAML_MAPPING;
+    if (node->kind == QL_YAML_SCALAR) {
+        put_scalar(out, node);
+        return;
+    }
+    ql_str_puts(out, mapping ? "{" : "[");
+    for (size_t i = 0; i < node->count; i++) {
+        if (i) ql_str_puts(out, ", ");
+        if (mapping) ql_json_put_string(out, node->item[i].key, strlen(node->item[i].key));
+        if (mapping) ql_str_puts(out, ": ");
+        put_json(out, &node->item[i]);
+    }
+    ql_str_puts(out, mapping ? "}" : "]");
+}
+
+/* A mapping, or the text of one in JSON. */
+static bool set_mapping(ql_reader *r, const ql_key *key, const ql_yaml *node) {
+    ql_str   text = {0};
+    ql_json *json = NULL;
+    bool     written = node->kind == QL_YAML_SCALAR;
+    if (written) ql_str_puts(&text, node->text);
+    else put_json(&text, node);
+    bool good = !ql_bad(ql_json_parse(text.data, text.size, key->name, 1, &json)) && ql_json_is(json, QL_JSON_OBJECT);
+    text.size = 0;
+    if (good) ql_json_put(&text, json);
+    if (good) replace_text(ql_key_at(key, r->config), ql_json_size(json) ? ql_strdup(text.data) : NULL);
+    ql_json_free(json);
+    ql_str_free(&text);
+    return good || wrong(r, key, node, "");
+}
+
 static bool set_datasets(ql_reader *r, const ql_key *key, const ql_yaml *node) {
     ql_datasets  new = {0};
     ql_datasets *field = ql_key_at(key, r->config);
@@ -173,6 +216,7 @@ bool ql_reader_set(ql_reader *r, const ql_key *key, const ql_yaml *node) {
         case QL_KEY_TEXT: return set_text(r, key, node);
         case QL_KEY_CHOICE: return set_choice(r, key, node);
         case QL_KEY_TEXTS: return set_texts(r, key, node);
+        case QL_KEY_MAPPING: return set_mapping(r, key, node);
         case QL_KEY_DATASETS: return set_datasets(r, key, node);
     }
     return false;
@@ -188,7 +232,8 @@ void ql_key_free(const ql_key *key, ql_config *c) {
     void *field = ql_key_at(key, c);
     switch (key->kind) {
         case QL_KEY_TEXT:
-        case QL_KEY_CHOICE: replace_text(field, NULL); break;
+        case QL_KEY_CHOICE:
+        case QL_KEY_MAPPING: replace_text(field, NULL); break;
         case QL_KEY_TEXTS: ql_texts_free(field); break;
         case QL_KEY_DATASETS: ql_datasets_free(field); break;
         default: break;

@@ -124,6 +124,11 @@ void ql_key_write(const ql_key *key, const ql_config *c, ql_str *out) {
             if (!put_none(out, key, text == NULL)) ql_yaml_put_text(out, text);
             break;
         }
+        case QL_KEY_MAPPING: { /* JSON is YAML, too */
+            const char *text = *(char *const *)field;
+            ql_str_puts(out, text ? text : "null");
+            break;
+        }
         case QL_KEY_TEXTS: put_texts(out, field, *(const bool *)((const char *)c + key->list_flag)); break;
         case QL_KEY_DATASETS: put_datasets(out, field); break;
     }
@@ -163,7 +168,7 @@ size_t ql_config_facts(const ql_config *c, ql_config_fact **out) {
         ql_str value = {0};
         if (key->kind == QL_KEY_DATASETS) put_dataset_fact(&value, ql_key_in(key, c));
         else ql_key_write(key, c, &value);
-        if (key->quiet && !strcmp(value.data, key->initial)) {
+        if (key->quiet && !strcmp(value.data, key->initial ? key->initial : "null")) {
             ql_str_free(&value);
             continue;
         }

@@ -93,6 +93,7 @@ static void fill(const ql_key *key, ql_config *c) {
         case QL_KEY_REAL: *(double *)field = random_real(key); break;
         case QL_KEY_TEXT: *(char **)field = key->choices ? random_choice(key->choices) : random_text(); break;
         case QL_KEY_CHOICE: *(char **)field = random_choice(key->choices); break;
+        case QL_KEY_MAPPING: *(char **)field = ql_strdup("{\"a\": true, \"b\": \"ä \\\" x\", \"c\": 1.5, \"d\": [null, \"no\"]}"); break;
         case QL_KEY_TEXTS: random_texts(field, (bool *)((char *)c + key->list_flag)); break;
         case QL_KEY_DATASETS: random_datasets(field); break;
     }
@@ -125,7 +126,8 @@ static bool same(const ql_key *key, const ql_config *a, const ql_config *b) {
         case QL_KEY_SIZE:
         case QL_KEY_REAL: return !memcmp(x, y, 8);
         case QL_KEY_TEXT:
-        case QL_KEY_CHOICE: return same_text(*(char *const *)x, *(char *const *)y);
+        case QL_KEY_CHOICE:
+        case QL_KEY_MAPPING: return same_text(*(char *const *)x, *(char *const *)y);
         case QL_KEY_TEXTS:
             return same_texts(x, y) && *((const char *)a + key->list_flag) == *((const char *)b + key->list_flag);
         case QL_KEY_DATASETS: return same_datasets(x, y);

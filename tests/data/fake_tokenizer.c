@@ -55,6 +55,16 @@ const char *ql_tokenizer_piece(const ql_tokenizer *t, int32_t id, size_t *size) 
     return text;
 }
 
+int32_t ql_tokenizer_find(const ql_tokenizer *t, const char *text, size_t n) {
+    (void)t;
+    for (int32_t id = 0; id < SIZE; id++) {
+        size_t size;
+        const char *piece = ql_tokenizer_piece(t, id, &size);
+        if (size == n && !memcmp(piece, text, n)) return id;
+    }
+    return -1;
+}
+
 bool ql_tokenizer_is_special(const ql_tokenizer *t, int32_t id) {
     (void)t;
     return id == BOS || id == EOS;

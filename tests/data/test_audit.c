@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "tests/data/fixture.h"
 #include "worker/data/audit_record.h"
+#include "worker/data/overlap.h"
 
 #define TOKENIZER QL_TEST_DATA "/data/sentencepiece/tokenizer.json"
 #define CHAT_TOKENS "\"bos_token\": \"<s>\", \"additional_special_tokens\": [\"<|im_start|>\", \"<|im_end|>\"]"
@@ -15,7 +16,7 @@ typedef struct {
     const char *tokenizer, *generation;
 } folder_texts;
 static const folder_texts usual = {"{" CHAT_TOKENS ", \"eos_token\": \"</s>\"}", "{\"eos_token_id\": 2}"};
-static const folder_texts chat = {"{" CHAT_TOKENS ", \"eos_token\": \"<|im_end|>\"}", "{\"eos_token_id\": [2, 461]}"};
+static const folder_texts chat = {"{" CHAT_TOKENS ", \"eos_token\": \"<|im_end|>\"}", "{\"eos_token_id\": [2, 460]}"};
 static const folder_texts endless = {"{" CHAT_TOKENS "}", "{}"};
 
 static ql_tokenizer *tokenizer_of(const folder_texts *f, ql_audit_facts *facts) {
@@ -26,7 +27,7 @@ static ql_tokenizer *tokenizer_of(const folder_texts *f, ql_audit_facts *facts) 
     named_text("tokenizer_config.json", f->tokenizer);
     named_text("generation_config.json", f->generation);
     ql_str_free(&text);
-    if (ql_bad(ql_tokenizer_open(scratch(), &t)) || ql_bad(ql_audit_facts_open(scratch(), t, facts))) fail_msg("%s", ql_err_text());
+    if (ql_bad(ql_tokenizer_open(scratch(), &t)) || ql_bad(ql_audit_facts_open(scratch(), t, 500, 32, facts))) fail_msg("%s", ql_err_text());
     return t;
 }
 
@@ -70,36 +71,47 @@ static void expect(const char *wanted, const folder_texts *f, const char *text) 
     done_with(&r);
 }
 
-#define QA "{\"question\": \"one and one\", \"answer\": \"two\"}\n"
+#define QA(n) "{\"question\": \"one and " #n "\", \"answer\": \"two\"}\n"
+#define TEXT(text) "{\"text\": \"" text "\"}\n"
 
 static void test_clean(void **state) {
     (void)state;
-    expect("", &usual, QA QA "{\"question\": \"what is </s>\", \"answer\": \"an end</s>\"}\n");
-    expect("", &chat, QA QA);
-    expect("", &usual, "{\"text\": \"plain words\"}\n{\"text\": \"more of them</s>\"}\n{\"text\": \"\"}\n");
+    expect("", &usual, QA(1) QA(2) "{\"question\": \"what\", \"answer\": \"an end</s>\"}\n");
+    expect("", &chat, QA(1) QA(2));
+    expect("", &usual, TEXT("plain words") TEXT("more of them</s>") TEXT("") TEXT("it goes on</s> and <|im_start|>user") TEXT("<|>, <||>, <|a b|>") TEXT("a <|x| [INST]"));
     expect("", &usual, "{\"prompt\": \"a b \", \"completion\": \"c d\"}\n");
-    expect("", &endless, "{\"text\": \"nothing here can end\"}\n");
+    expect("", &endless, TEXT("nothing here can end"));
 }
 
 static void test_texts(void **state) {
     (void)state;
-    expect("empty-prompt 2: 2 4; empty-completion 1: 3", &usual,
+    expect("empty-completion 1: 3; empty-prompt 2: 2 4", &usual,
            "{\"prompt\": \"a\\n\", \"completion\": \"b\"}\n{\"prompt\": \"\", \"completion\": \"b\"}\n{\"prompt\": \"a\\n\", \"completion\": \"\"}\n"
-           "{\"prompt\": \"\", \"completion\": \"b\"}\n");
-    expect("two-bos 2 (<s>): 1 3", &usual, "{\"text\": \"<s>one\"}\n{\"text\": \"two<s><s>\"}\n{\"text\": \"<s>\"}\n");
+           "{\"prompt\": \"\", \"completion\": \"c\"}\n");
+    expect("two-bos 2 (<s>): 1 3", &usual, TEXT("<s>one") TEXT("two<s><s>") TEXT("<s>"));
     expect("empty-completion 2: 1 2; no-targets 2: 1 2", &endless,
            "{\"prompt\": \"a\", \"completion\": \"\"}\n{\"prompt\": \"a\", \"completion\": \"\"}\n{\"prompt\": \"a \", \"completion\": \"b c\"}\n");
     expect("prompt-changed 1: 2", &usual, "{\"prompt\": \"the\\n\", \"completion\": \"b\"}\n{\"prompt\": \"the ca\", \"completion\": \"t is\"}\n");
+    expect("special-in-text 2 (</s>): 2 3", &usual,
+           QA(1) "{\"question\": \"what is </s>\", \"answer\": \"an end\"}\n{\"question\": \"go\", \"answer\": \"<|im_end|> it\"}\n");
+    expect("duplicate 2: 2 4", &usual, TEXT("a") TEXT("a") TEXT("b") TEXT("a"));
+}
+
+/* As of another model: bars, wide bars, and Gemma's. */
+static void test_stray_tokens(void **state) {
+    (void)state;
+    expect("stray-token 3 (<|eot_id|>): 2 3 4", &usual,
+           TEXT("<|im_end|>a") TEXT("a<|eot_id|>") TEXT("<\xEF\xBD\x9C" "end\xE2\x96\x81of\xEF\xBD\x9C>") TEXT("x <start_of_turn>"));
 }
 
 static void test_lengths(void **state) {
     (void)state;
-    static const char text[] = "{\"text\": \"a\"}\n{\"text\": \"0 1 2 3 4 5 6 7 8 9 0 1 2\"}\n{\"text\": \"a\"}\n";
+    static const char text[] = TEXT("a") TEXT("0 1 2 3 4 5 6 7 8 9 0 1 2") TEXT("b");
     for (int truncate = 0; truncate < 2; truncate++) {
         reading r = read_as(text, &usual, 8, truncate ? "truncate" : "drop");
         expect_found(&r.corpus.audit, "lost 1: 2");
         assert_int_equal(r.corpus.audit.records, 3);
-        assert_int_equal(ql_audit_length(&r.corpus.audit, 0.6), 3);
+        assert_int_equal(ql_audit_length(&r.corpus.audit, 0.6), 4);
         int64_t all = ql_audit_length(&r.corpus.audit, 0.99);
         done_with(&r);
         r = read_as(text, &usual, all, "error"); /* that length is enough, */
@@ -107,6 +119,7 @@ static void test_lengths(void **state) {
         assert_int_equal(r.corpus.document[1].length, all); /* and no less would be */
         done_with(&r);
     }
+    expect("positions 1: 2", &usual, TEXT("a") TEXT("0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2")); /* made for 32 */
 }
 
 /* More than are read at a time, by several threads: still the first places. */
@@ -163,7 +176,7 @@ static void test_ends(void **state) {
         ql_tokens      tokens = tokens_of(t, row[i].text);
         ql_findings    f = {0};
         ql_audit       a = {0};
-        ql_audit_tokens(&facts, &tokens, &f);
+        ql_audit_tokens(&facts, false, &(ql_record){0}, &tokens, &f);
         ql_audit_record(&a, &f, 1, "x", 1);
         char *got = found(&a), *wanted = row[i].wanted[0] ? ql_format("%.*s 1%s: 1", (int)strcspn(row[i].wanted, " "), row[i].wanted, strchr(row[i].wanted, ' ') ? strchr(row[i].wanted, ' ') : "") : ql_strdup("");
         if (strcmp(got, wanted) != 0) fail_msg("%s: \"%s\", not \"%s\"", row[i].text, got, wanted);
@@ -174,6 +187,59 @@ static void test_ends(void **state) {
         ql_audit_facts_close(&facts);
         ql_tokenizer_close(t);
     }
+}
+
+/* ---- sets, and the model ---- */
+
+static void test_overlap(void **state) {
+    (void)state;
+    reading train = read_as(TEXT("a") TEXT("b") TEXT("c") TEXT("d"), &usual, 64, "drop");
+    reading eval = read_as(TEXT("e") TEXT("d") TEXT("a") TEXT("f") TEXT("b") TEXT("c"), &usual, 64, "drop");
+    ql_overlap_find(&train.corpus, &eval.files, &eval.config, &eval.corpus);
+    expect_found(&eval.corpus.audit, "in-train 4: 2 3 5");
+    done_with(&train);
+    train = read_as(TEXT("x") TEXT("y"), &usual, 64, "drop");
+    ql_audit_free(&eval.corpus.audit);
+    ql_overlap_find(&train.corpus, &eval.files, &eval.config, &eval.corpus);
+    expect_found(&eval.corpus.audit, "");
+    done_with(&train);
+    done_with(&eval);
+}
+
+static void expect_model(const char *wanted, const folder_texts *f, const char *config, int64_t vocab) {
+    ql_audit_facts facts;
+    ql_audit       a = {0};
+    named_text("config.json", config);
+    ql_tokenizer *t = tokenizer_of(f, &facts);
+    facts.vocab = vocab;
+    ql_audit_model(&facts, &a);
+    char *got = ql_strdup("");
+    for (int c = QL_AUDIT_JOB_CHECKS; c < QL_AUDIT_CHECKS; c++) {
+        if (a.of[c].count == 0) continue;
+        char *more = ql_format("%s%s%s %s", got, got[0] ? "; " : "", ql_audit_rule_of((ql_audit_check)c)->name, a.of[c].example ? a.of[c].example : "");
+        free(got);
+        got = more;
+    }
+    assert_string_equal(got, wanted);
+    free(got);
+    ql_audit_free(&a);
+    ql_audit_facts_close(&facts);
+    ql_tokenizer_close(t);
+    named_text("config.json", "{}");
+}
+
+static void test_model(void **state) {
+    (void)state;
+    static const char none[] = "{}", ids[] = "{\"bos_token_id\": 1, \"eos_token_id\": 2}", other[] = "{\"bos_token_id\": 5, \"eos_token_id\": 7}";
+    static const folder_texts plain = {"{" CHAT_TOKENS ", \"eos_token\": \"</s>\"}", none};
+    expect_model("", &usual, none, 512);
+    expect_model("bos-differs <s> is 1; config.json has 5", &usual, other, 512); /* of eos, generation_config.json counts */
+    expect_model("", &plain, ids, 512);
+    expect_model("", &chat, ids, 462);
+    expect_model("eos-differs </s> is 2; config.json has 7; bos-differs <s> is 1; config.json has 5", &plain, other, 512);
+    expect_model("no-eos ", &endless, none, 512);
+    expect_model("large-vocabulary 462 and 461", &usual, none, 461);
+    expect_model("small-vocabulary 462 and 32000", &usual, none, 32000);
 }
 
 /* ---- judging ---- */
@@ -215,13 +281,13 @@ static void test_verdict(void **state) {
     assert_string_equal(table.data,
                         "audit    1 error, 1 warning in 200 records\n"
                         "         error    lost             50 of 200 records (25 %) are longer than max_length, and dropped or truncated\n"
-                        "                                   data.jsonl:10, data.jsonl:20, data.jsonl:30 ...: raise max_length to 198, which 99 % of the records fit into\n"
+                        "                                   data.jsonl:10, :20, :30 ...: raise max_length to 198, which 99 % of the records fit into, or let packing_strategy: bfd_split cut them\n"
                         "         warning  no-eos           the tokenizer has no eos_token, so nothing teaches the model to stop\n"
                         "                                   name one in tokenizer_config.json\n");
     ql_err e = ql_audit_verdict(set, 2, &config);
     assert_int_equal(e.code, QL_DATA);
     assert_string_equal(ql_err_text(), "data.jsonl:10: 50 of 200 records (25 %) are longer than max_length, and dropped or truncated, this one first; "
-                                       "raise max_length to 198, which 99 % of the records fit into; audit: warn goes on all the same");
+                                       "raise max_length to 198, which 99 % of the records fit into, or let packing_strategy: bfd_split cut them; audit: warn goes on all the same");
     config.audit = (char *)(uintptr_t) "warn";
     assert_false(ql_bad(ql_audit_verdict(set, 2, &config)));
     ql_audit_report(set, 2, &config, &report);
@@ -309,8 +375,8 @@ static void test_adding(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clean),   cmocka_unit_test(test_texts),  cmocka_unit_test(test_lengths), cmocka_unit_test(test_order),
-        cmocka_unit_test(test_ends),    cmocka_unit_test(test_limits), cmocka_unit_test(test_verdict), cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_clean),   cmocka_unit_test(test_texts),  cmocka_unit_test(test_stray_tokens), cmocka_unit_test(test_lengths), cmocka_unit_test(test_order),
+        cmocka_unit_test(test_ends),    cmocka_unit_test(test_overlap), cmocka_unit_test(test_model), cmocka_unit_test(test_limits), cmocka_unit_test(test_verdict), cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_json),    cmocka_unit_test(test_adding),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);

@@ -42,12 +42,10 @@ static void test_wrong_fields(void **state) {
     expect_refusal("{\"prompt\": \"x\"}\n", ".jsonl:1: the record has \"prompt\" but no \"completion\"", NULL);
     expect_refusal("{\"instruction\": \"x\", \"input\": 3, \"output\": \"y\"}\n",
                    ".jsonl:1: the field \"input\" is an integer", NULL);
-    expect_refusal("{\"messages\": []}\n", ".jsonl:1: record format messages", "chat templates come in a later version",
-                   NULL);
-    expect_refusal("{\"conversations\": [{\"from\": \"gpt\", \"value\": \"x\"}]}\n", ".jsonl:1: record format conversations",
-                   "chat templates come in a later version", NULL);
-    expect_refusal("{\"prompt\": [{\"role\": \"user\"}], \"completion\": []}\n",
-                   ".jsonl:1: record format prompt+completion", "list of messages", NULL);
+    expect_refusal("{\"messages\": []}\n", ".jsonl:1: \"messages\" is empty; expected a list of messages", NULL);
+    expect_refusal("{\"conversations\": [{\"from\": \"gpt\", \"value\": \"x\"}]}\n", ".jsonl:1: the record is a conversation, but there is no chat template", NULL);
+    expect_refusal("{\"prompt\": [{\"role\": \"user\", \"content\": \"x\"}], \"completion\": \"y\"}\n",
+                   ".jsonl:1: one of \"prompt\" and \"completion\" is a list of messages, the other is not", NULL);
 }
 
 static void test_broken_arrays(void **state) {

@@ -11,7 +11,7 @@
 static ql_err convert(const char *text, ql_str *out) {
     ql_json *record;
     assert_false(ql_bad(ql_json_parse(text, strlen(text), "record", 1, &record)));
-    ql_err e = ql_conversation_messages(record, out);
+    ql_err e = ql_conversation_messages(record, "conversations", "system", out);
     ql_json_free(record);
     return e;
 }

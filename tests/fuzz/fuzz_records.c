@@ -62,7 +62,7 @@ static bool read_conversation(const uint8_t *bytes, size_t n) {
     ql_json *record, *list;
     ql_str messages = {0};
     if (ql_bad(ql_json_parse((const char *)bytes, n, "record", 1, &record))) return false;
-    bool good = !ql_bad(ql_conversation_messages(record, &messages));
+    bool good = !ql_bad(ql_conversation_messages(record, "conversations", "system", &messages));
     if (good) {
         insist(!ql_bad(ql_json_parse(messages.data, messages.size, "messages", 1, &list)), "messages that are not JSON");
         insist(ql_json_is(list, QL_JSON_ARRAY) && ql_json_size(list) > 0, "no messages");

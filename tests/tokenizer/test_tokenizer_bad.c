@@ -128,7 +128,7 @@ static void an_absent_file_is_named(void **state) {
     mkdir(path, 0700);
     put_file("only/tokenizer.model", "x", 1);
     assert_int_equal(ql_tokenizer_open(path, &t).code, QL_DATA);
-    assert_non_null(strstr(ql_err_text(), "save_pretrained"));
+    assert_non_null(strstr(ql_err_text(), "only/tokenizer.model: is damaged, or not a sentencepiece model"));
     free(path);
 }
 

@@ -5,28 +5,46 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AS_COMMON QL_AUDIT_WARNING, QL_AUDIT_ERROR, QL_LIMIT_UNTARGETED /* a record in a hundred may be odd */
-#define ALWAYS(severity) severity, severity, QL_LIMIT_UNTARGETED
+#define BY_SHARE QL_AUDIT_WARNING, QL_AUDIT_ERROR, QL_LIMIT_UNTARGETED
+#define IF_COMMON(severity) QL_AUDIT_NOTHING, severity, QL_LIMIT_HUNDREDTH
+#define ALWAYS(severity) severity, severity, QL_LIMIT_HUNDREDTH
 
 static const ql_audit_rule rule[QL_AUDIT_CHECKS] = {
     [QL_AUDIT_NO_TARGETS] = {"no-targets", "have no token to train on and are left out",
-                             "give answers that are not empty; raise max_length where only the prompt fits; see train_on", AS_COMMON},
+                             "give answers that are not empty; raise max_length where only the prompt fits; see train_on", BY_SHARE},
     [QL_AUDIT_LOST] = {"lost", "are longer than max_length, and dropped or truncated", "raise max_length", QL_AUDIT_NOTE, QL_AUDIT_ERROR,
                        QL_LIMIT_LOST},
     [QL_AUDIT_END_UNTRAINED] = {"end-untrained", "have an answer whose end token is not trained on, so that the model does not learn to stop",
-                                "put the end token into the template's generation block, or into the completion", AS_COMMON},
+                                "put the end token into the template's generation block, or into the completion", BY_SHARE},
     [QL_AUDIT_END_MISSING] = {"end-missing", "end in no end token, so that the model does not learn to stop",
-                              "let the template end answers with the eos token, or correct eos_token in tokenizer_config.json", AS_COMMON},
+                              "let the template end answers with the eos token, or correct eos_token in tokenizer_config.json", BY_SHARE},
     [QL_AUDIT_END_NOT_STOP] = {"end-not-stop", "end in a token that the model does not stop at",
-                               "add its id to eos_token_id in the model's generation_config.json, or use the model's own template", AS_COMMON},
+                               "add its id to eos_token_id in the model's generation_config.json, or use the model's own template", BY_SHARE},
     [QL_AUDIT_TWO_BOS] = {"two-bos", "begin with two bos tokens",
-                          "take the bos out of the texts or the template, or set add_bos_token: false in tokenizer_config.json", AS_COMMON},
+                          "take the bos out of the texts or the template, or set add_bos_token: false in tokenizer_config.json", BY_SHARE},
     [QL_AUDIT_PROMPT_CHANGED] = {"prompt-changed", "have a prompt whose last token changes when the completion follows",
                                  "end prompts where a word or a line ends; else the model is used with another context than it learns",
                                  ALWAYS(QL_AUDIT_WARNING)},
     [QL_AUDIT_EMPTY_PROMPT] = {"empty-prompt", "have an empty prompt", "see whether a field is missing", ALWAYS(QL_AUDIT_NOTE)},
     [QL_AUDIT_EMPTY_COMPLETION] = {"empty-completion", "have an empty completion: the model learns to say nothing",
                                    "remove them, or see whether a field is missing", ALWAYS(QL_AUDIT_WARNING)},
+    [QL_AUDIT_STRAY] = {"stray-token", "hold what looks like a special token, which the tokenizer does not have",
+                          "use the template and the tokenizer of one model, or add the token to both", IF_COMMON(QL_AUDIT_WARNING)},
+    [QL_AUDIT_SPECIAL_IN_TEXT] = {"special-in-text", "have a special token in a text that people wrote",
+                                  "take it out: the model takes it for the end or the beginning of a turn", ALWAYS(QL_AUDIT_WARNING)},
+    [QL_AUDIT_IN_TRAIN] = {"in-train", "are trained on, too, so that their loss says little",
+                           "take them out of one of the two, or use val_set_size, which keeps copies on one side", ALWAYS(QL_AUDIT_WARNING)},
+    [QL_AUDIT_DUPLICATE] = {"duplicate", "are exact copies of others before them", "set deduplicate: true, unless it is meant", IF_COMMON(QL_AUDIT_NOTE)},
+    [QL_AUDIT_POSITIONS] = {"positions", "are longer than the model was made for (max_position_embeddings)", "lower max_length",
+                            ALWAYS(QL_AUDIT_NOTE)},
+    [QL_AUDIT_EOS_DIFFERS] = {"eos-differs", "the tokenizer's eos is none that the model stops at",
+                              "let eos_token in tokenizer_config.json and eos_token_id there name the same", ALWAYS(QL_AUDIT_WARNING)},
+    [QL_AUDIT_BOS_DIFFERS] = {"bos-differs", "the tokenizer begins texts with another bos than the model knows",
+                              "let bos_token in tokenizer_config.json and bos_token_id there name the same", ALWAYS(QL_AUDIT_WARNING)},
+    [QL_AUDIT_VOCAB_SMALL] = {"small-vocabulary", "the tokenizer knows less than half of the model's tokens",
+                              "see whether it belongs to this model", ALWAYS(QL_AUDIT_WARNING)},
+    [QL_AUDIT_VOCAB_LARGE] = {"large-vocabulary", "the tokenizer knows tokens that the model does not", "records with such tokens are refused",
+                              ALWAYS(QL_AUDIT_NOTE)},
     [QL_AUDIT_NO_EOS] = {"no-eos", "the tokenizer has no eos_token, so nothing teaches the model to stop",
                          "name one in tokenizer_config.json", ALWAYS(QL_AUDIT_WARNING)},
 };
@@ -34,10 +52,11 @@ static const ql_audit_rule rule[QL_AUDIT_CHECKS] = {
 const ql_audit_rule *ql_audit_rule_of(ql_audit_check c) { return &rule[c]; }
 
 ql_severity ql_audit_severity(const ql_audit *a, ql_audit_check c, const ql_config *config) {
+    const double share[] = {
+        [QL_LIMIT_HUNDREDTH] = 0.01, [QL_LIMIT_UNTARGETED] = config->audit_max_untargeted, [QL_LIMIT_LOST] = config->audit_max_lost};
     int64_t count = a->of[c].count;
-    if (count == 0) return QL_AUDIT_NOTHING;
-    double share = rule[c].limit == QL_LIMIT_LOST ? config->audit_max_lost : config->audit_max_untargeted;
-    return (double)count > share * (double)a->records ? rule[c].common : rule[c].rare;
+    if (count == 0 || (c == QL_AUDIT_DUPLICATE && config->deduplicate)) return QL_AUDIT_NOTHING;
+    return (double)count > share[rule[c].limit] * (double)a->records ? rule[c].common : rule[c].rare;
 }
 
 /* ---- of a record ---- */
@@ -91,6 +110,16 @@ static void count_length(ql_audit *a, size_t tokens, int64_t records) {
 void ql_audit_place(ql_audit *a, ql_audit_check c, const char *path, size_t line) {
     ql_finding *f = &a->of[c];
     if (f->count < QL_AUDIT_PLACES) f->place[f->count] = ql_format("%s:%zu", path, line);
+    f->count++;
+}
+
+void ql_audit_place_text(ql_audit *a, ql_audit_check c, const char *place) {
+    ql_finding *f = &a->of[c];
+    for (size_t i = 0; place && i < QL_LEN(f->place); i++) {
+        if (f->place[i]) continue;
+        f->place[i] = ql_strdup(place);
+        break;
+    }
     f->count++;
 }
 

@@ -14,16 +14,25 @@ typedef enum {
     QL_AUDIT_END_MISSING,
     QL_AUDIT_END_NOT_STOP,
     QL_AUDIT_TWO_BOS,
+    QL_AUDIT_STRAY,
+    QL_AUDIT_SPECIAL_IN_TEXT,
     QL_AUDIT_PROMPT_CHANGED,
-    QL_AUDIT_EMPTY_PROMPT,
     QL_AUDIT_EMPTY_COMPLETION,
+    QL_AUDIT_EMPTY_PROMPT,
     QL_AUDIT_RECORD_CHECKS,
     /* of what became of a record */
     QL_AUDIT_NO_TARGETS = QL_AUDIT_RECORD_CHECKS,
     QL_AUDIT_LOST,
+    QL_AUDIT_IN_TRAIN,
+    QL_AUDIT_DUPLICATE,
+    QL_AUDIT_POSITIONS,
     QL_AUDIT_JOB_CHECKS,
     /* of the job */
     QL_AUDIT_NO_EOS = QL_AUDIT_JOB_CHECKS,
+    QL_AUDIT_EOS_DIFFERS,
+    QL_AUDIT_BOS_DIFFERS,
+    QL_AUDIT_VOCAB_SMALL,
+    QL_AUDIT_VOCAB_LARGE,
     QL_AUDIT_CHECKS
 } ql_audit_check;
 
@@ -58,6 +67,8 @@ void ql_audit_free(ql_audit *a);
 void ql_audit_record(ql_audit *a, const ql_findings *f, size_t tokens, const char *path, size_t line);
 /* One more record of check `c`, which was counted by ql_audit_record. */
 void ql_audit_place(ql_audit *a, ql_audit_check c, const char *path, size_t line);
+/* The same where the place is known already; it is copied, and may be NULL. */
+void ql_audit_place_text(ql_audit *a, ql_audit_check c, const char *place);
 /* A finding that no record has: `where` is a file, `example` what is in it; either may be NULL. */
 void ql_audit_fact(ql_audit *a, ql_audit_check c, const char *where, const char *example);
 /* Adds what was found later in the input. */
@@ -77,7 +88,7 @@ typedef struct {
     const char *what; /* follows a number of records: "have no token to train on" */
     const char *cure;
     ql_severity rare, common; /* up to, and above, the share that `limit` says */
-    enum { QL_LIMIT_UNTARGETED, QL_LIMIT_LOST } limit;
+    enum { QL_LIMIT_HUNDREDTH, QL_LIMIT_UNTARGETED, QL_LIMIT_LOST } limit;
 } ql_audit_rule;
 const ql_audit_rule *ql_audit_rule_of(ql_audit_check c);
 /* QL_AUDIT_NOTHING: nothing was found. */

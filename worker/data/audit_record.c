@@ -2,7 +2,9 @@
 
 #include <string.h>
 
-/* ---- ends ---- */
+#include "worker/data/stray.h"
+
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 static bool is_blank_text(const char *text, size_t n) {
     for (size_t i = 0; i < n; i++)
@@ -50,7 +52,7 @@ static void look_at_ends(const ql_audit_facts *f, const ql_tokens *t, ql_finding
     }
 }
 
-/* ---- all ---- */
+/* ---- beginnings and texts -------------------------------------------------------------------- */
 
 static void look_at_beginning(const ql_audit_facts *f, const ql_ids *ids, ql_findings *out) {
     int32_t bos = ql_tokenizer_bos_id(f->tokenizer), eos = ql_tokenizer_eos_id(f->tokenizer);
@@ -59,14 +61,35 @@ static void look_at_beginning(const ql_audit_facts *f, const ql_ids *ids, ql_fin
 }
 
 void ql_audit_texts(const ql_record *r, ql_findings *f) {
-    if (!r->has_prompt) return;
+    if (!r->has_prompt || r->messages > 0) return;
     if (r->prompt.size == 0) ql_findings_add(f, QL_AUDIT_EMPTY_PROMPT, NULL, 0);
     if (r->completion.size == 0) ql_findings_add(f, QL_AUDIT_EMPTY_COMPLETION, NULL, 0);
 }
 
-void ql_audit_tokens(const ql_audit_facts *facts, const ql_tokens *t, ql_findings *f) {
+/* ---- special tokens in texts ----------------------------------------------------------------- */
+
+/* Bos and eos at the ends are no part of what was written. */
+static void look_for_special(const ql_audit_facts *f, const ql_ids *ids, ql_findings *out) {
+    size_t from = 0, to = ids->count;
+    while (to > 0 && ids->id[to - 1] == ql_tokenizer_eos_id(f->tokenizer)) to--;
+    while (from < to && ids->id[from] == ql_tokenizer_bos_id(f->tokenizer)) from++;
+    for (size_t i = from; i < to; i++)
+        if (ql_tokenizer_is_special(f->tokenizer, ids->id[i])) add_token(f, QL_AUDIT_SPECIAL_IN_TEXT, ids->id[i], out);
+}
+
+static void look_for_stray(const ql_audit_facts *f, const ql_str *text, ql_findings *out) {
+    ql_range at;
+    if (text->size > 0 && ql_stray_token(f->tokenizer, text->data, text->size, &at))
+        ql_findings_add(out, QL_AUDIT_STRAY, text->data + at.from, at.to - at.from);
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
+void ql_audit_tokens(const ql_audit_facts *facts, bool plain_words, const ql_record *r, const ql_tokens *t, ql_findings *f) {
     if (t->prompt_changed) ql_findings_add(f, QL_AUDIT_PROMPT_CHANGED, NULL, 0);
     if (!facts) return;
     look_at_beginning(facts, &t->ids, f);
     if (facts->stops > 0) look_at_ends(facts, t, f);
+    if (plain_words) look_for_special(facts, &t->ids, f);
+    look_for_stray(facts, &r->prompt, f);
 }

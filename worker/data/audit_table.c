@@ -46,11 +46,19 @@ static void put_what(const ql_audited *set, ql_audit_check c, ql_str *out) {
 
 static void put_cure(const ql_audited *set, ql_audit_check c, ql_str *out) {
     ql_str_puts(out, ql_audit_rule_of(c)->cure);
-    if (c == QL_AUDIT_LOST) ql_str_printf(out, " to %lld, which 99 %% of the records fit into", (long long)ql_audit_length(set->audit, 0.99));
+    if (c == QL_AUDIT_LOST) ql_str_printf(out, " to %lld, which 99 %% of the records fit into, or let packing_strategy: bfd_split cut them", (long long)ql_audit_length(set->audit, 0.99));
 }
 
-static void put_places(const ql_finding *f, const char *between, ql_str *out) {
-    for (size_t i = 0; i < QL_LEN(f->place) && f->place[i]; i++) ql_str_printf(out, "%s%s", i ? between : "", f->place[i]);
+/* "data.jsonl:12, :16, other.jsonl:3 ..." */
+static void put_places(const ql_finding *f, ql_str *out) {
+    size_t before = 0; /* bytes of the last file's name */
+    for (size_t i = 0; i < QL_LEN(f->place) && f->place[i]; i++) {
+        const char *place = f->place[i], *colon = strrchr(place, ':');
+        size_t      n = colon ? (size_t)(colon - place) : 0;
+        bool        same = i > 0 && n > 0 && n == before && !strncmp(place, f->place[i - 1], n);
+        ql_str_printf(out, "%s%s", i ? ", " : "", same ? colon : place);
+        before = n;
+    }
     if (f->count > QL_AUDIT_PLACES && f->place[0]) ql_str_puts(out, " ...");
 }
 
@@ -62,7 +70,7 @@ static void show_lines(view *v, const ql_audited *set, ql_audit_check c, ql_seve
     if (set->name[0]) ql_str_printf(v->out, "%s: ", set->name);
     put_what(set, c, v->out);
     ql_str_printf(v->out, "\n         %-25s ", "");
-    put_places(f, ", ", v->out);
+    put_places(f, v->out);
     if (f->place[0]) ql_str_puts(v->out, ": ");
     put_cure(set, c, v->out);
     ql_str_puts(v->out, "\n");

@@ -40,6 +40,7 @@ static void add_facts(ql_corpus *c, const ql_set_facts *f) {
     c->truncated += f->truncated;
     c->without_targets += f->without_targets;
     c->completion_only |= f->completion_only;
+    c->conversations |= f->conversations;
     c->pairs |= f->pairs;
     if (!c->format[0]) memcpy(c->format, f->format, sizeof c->format);
     else if (f->format[0] && strcmp(c->format, f->format) != 0) snprintf(c->format, sizeof c->format, "several formats");
@@ -136,7 +137,7 @@ void ql_corpus_weigh(ql_corpus *c, size_t first, double weight, int64_t seed) {
 }
 
 void ql_corpus_split(ql_corpus *train, double val_set_size, int64_t seed, ql_corpus *eval) {
-    *eval = (ql_corpus){.completion_only = train->completion_only, .pairs = train->pairs};
+    *eval = (ql_corpus){.completion_only = train->completion_only, .conversations = train->conversations, .pairs = train->pairs};
     memcpy(eval->format, train->format, sizeof eval->format);
     if (val_set_size <= 0) return;
     int      sides = train->pairs ? 2 : 1;

@@ -42,8 +42,10 @@ typedef enum { TOO_LONG_DROP, TOO_LONG_TRUNCATE, TOO_LONG_ERROR } too_long;
 
 typedef struct {
     const ql_corpus_options *o;
+    ql_target_rules rules;
     ql_corpus *corpus;
     ql_store *store; /* of the current set */
+    ql_unique seen;  /* in the current set */
     too_long strategy;
     bench *bench; /* [threads] */
     int threads;
@@ -56,8 +58,20 @@ typedef struct {
     const char *path;
     ql_field_names names;
     const ql_record_format *format; /* NULL before its first record */
-    bool completion_only;
 } builder;
+
+/* Whether of texts without a prompt only a part is asked for, which there is not. */
+static ql_err check_wish(const builder *b, size_t line) {
+    ql_train_on on = b->rules.train_on;
+    QL_CHECK(b->format->has_prompt || b->o->config->completion_only_loss != QL_TRUE, QL_USAGE,
+             "%s:%zu: completion_only_loss is true, but text records have no completion; set it to auto, or give "
+             "records with a prompt",
+             b->path, line);
+    QL_CHECK(b->format->has_prompt || on == QL_TRAIN_AUTO || on == QL_TRAIN_ALL, QL_USAGE,
+             "%s:%zu: train_on is %s, but text records have no answers; set it to auto or all, or give records with answers", b->path, line,
+             b->o->config->train_on);
+    return ql_ok();
+}
 
 /* The first records of a file decide its format, before the threads look at them. */
 static ql_err choose_format(builder *b) {
@@ -66,12 +80,7 @@ static ql_err choose_format(builder *b) {
     for (size_t i = 0; i < n; i++) first[i] = b->batch[i].span;
     QL_TRY(ql_record_format_detect(first, n, b->path, &b->names, &b->format));
     if (b->wording) QL_TRY(ql_wording_check(first, b->path, &b->names, b->format));
-    ql_tristate wish = b->o->config->completion_only_loss;
-    QL_CHECK(b->format->has_prompt || wish != QL_TRUE, QL_USAGE,
-             "%s:%zu: completion_only_loss is true, but text records have no completion; set it to auto, or give "
-             "records with a prompt",
-             b->path, first->line);
-    b->completion_only = b->format->has_prompt && wish != QL_FALSE;
+    QL_TRY(check_wish(b, first->line));
     ql_set_facts *facts = &b->store->facts;
     bool pairs = b->format->read_rejected != NULL;
     QL_CHECK(!facts->format[0] || facts->pairs == pairs, QL_DATA,
@@ -79,7 +88,7 @@ static ql_err choose_format(builder *b) {
              "together: name one kind",
              b->path, first->line, b->format->name, facts->format);
     facts->pairs = pairs;
-    facts->completion_only |= b->completion_only;
+    facts->completion_only |= b->format->has_prompt && b->rules.train_on != QL_TRAIN_ALL;
     bool another = facts->format[0] && strcmp(facts->format, b->format->name) != 0;
     snprintf(facts->format, sizeof facts->format, "%s", another ? "several formats" : b->format->name);
     return ql_ok();
@@ -100,16 +109,20 @@ static ql_err check_vocabulary(const builder *b, const ql_ids *ids, const ql_spa
     return ql_ok();
 }
 
+/* Where the wording is ours, fields hold nothing but words. */
+static bool are_plain_words(const builder *b) {
+    return (b->format == &ql_format_alpaca || b->format == &ql_format_question) && !b->wording;
+}
+
 typedef ql_err reader_of_side(const ql_json *record, const ql_field_names *f, ql_record *out);
 
 static ql_err tokenise_side(const builder *b, bench *own, reader_of_side *read, const ql_json *record, outcome *x, ql_tokens *out) {
-    const ql_tokenizer *t = b->o->tokenizer;
     ql_record_clear(&own->record);
     QL_TRY(ql_err_prefix(read(record, &b->names, &own->record), "%s:%zu", b->path, x->span.line));
     ql_audit_texts(&own->record, &x->findings);
-    ql_err e = ql_tokens_make(own->encoder, ql_tokenizer_eos(t), ql_tokenizer_eos_id(t), &own->record, b->completion_only, out);
+    ql_err e = ql_tokens_make(own->encoder, &b->rules, &own->record, out);
     QL_TRY(ql_err_prefix(e, "%s:%zu", b->path, x->span.line));
-    ql_audit_tokens(b->o->facts, out, &x->findings);
+    ql_audit_tokens(b->o->facts, are_plain_words(b), &own->record, out, &x->findings);
     return check_vocabulary(b, &out->ids, &x->span);
 }
 
@@ -181,6 +194,13 @@ static bool has_targets(const outcome *x) {
     return true;
 }
 
+static void audit_kept(builder *b, const outcome *x) {
+    ql_store *s = b->store;
+    int64_t longest = ql_min((int64_t)longest_side(x), b->o->config->max_length);
+    if (b->o->facts && longest > b->o->facts->positions) ql_audit_place(&s->facts.audit, QL_AUDIT_POSITIONS, b->path, x->span.line);
+    if (ql_unique_seen(&b->seen, s->document[s->documents - 1].content)) ql_audit_place(&s->facts.audit, QL_AUDIT_DUPLICATE, b->path, x->span.line);
+}
+
 /* `whole` says how long the sides were before they were truncated. */
 static void keep_record(builder *b, int64_t record, const outcome *x, const size_t whole[2]) {
     for (int i = 0; i < x->sides; i++) {
@@ -189,11 +209,13 @@ static void keep_record(builder *b, int64_t record, const outcome *x, const size
         b->store->document[b->store->documents - 1].after = (int32_t)(whole[i] - n);
     }
     if (x->sides == 2) ql_store_pair(b->store);
+    audit_kept(b, x);
 }
 
 static ql_err append(builder *b, outcome *x) {
     ql_set_facts *facts = &b->store->facts;
     int64_t record = facts->records++;
+    facts->conversations |= x->tokens[0].conversation;
     size_t whole[2] = {x->tokens[0].ids.count, x->tokens[1].ids.count}, longest = longest_side(x);
     ql_audit_record(&facts->audit, &x->findings, longest, b->path, x->span.line);
     bool keep;
@@ -302,6 +324,7 @@ static ql_err read_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) 
     QL_TRY(ql_files_of(d->path, &files));
     ql_err e = ql_wording_open(d, b->o->config, &b->wording);
     b->store = ql_store_new();
+    ql_unique_free(&b->seen);
     b->left = ql_dataset_max_records(d);
     for (size_t i = 0; i < files.count && b->left > 0 && !ql_bad(e); i++) e = read_file(b, d, files.path[i]);
     if (!ql_bad(e)) e = check_kind(b);
@@ -363,6 +386,7 @@ static void free_builder(builder *b) {
         if (b->bench[i].encoder) ql_encoder_close(b->bench[i].encoder);
         ql_record_free(&b->bench[i].record);
     }
+    ql_unique_free(&b->seen);
     free(b->bench);
     free(b->batch);
 }
@@ -371,6 +395,7 @@ ql_err ql_corpus_read(const ql_datasets *files, const ql_corpus_options *o, ql_c
     *out = (ql_corpus){0};
     int threads = omp_get_max_threads();
     builder b = {.o = o,
+                 .rules = {o->tokenizer, o->chat, ql_train_on_of(o->config)},
                  .corpus = out,
                  .bench = QL_NEW_ARRAY(bench, (size_t)threads),
                  .threads = threads,

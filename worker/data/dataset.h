@@ -9,6 +9,7 @@
 #include "base/config/config.h"
 #include "worker/data/audit_facts.h"
 #include "worker/data/store.h"
+#include "worker/data/template/folder.h"
 #include "worker/data/tokenizer/tokenizer.h"
 
 typedef struct {
@@ -20,6 +21,7 @@ typedef struct {
     /* What happened to the records. */
     int64_t records, dropped_long, truncated, without_targets, duplicates;
     bool    completion_only; /* what "auto" came to      */
+    bool    conversations;   /* there are some           */
     bool    pairs;           /* preference pairs: documents come in twos, of one record: the better answer, then the worse one */
     char    format[32];      /* "question+answer", ...   */
     uint64_t fingerprint;    /* of ids, targets, borders and records */
@@ -32,6 +34,7 @@ typedef struct {
     int64_t             vocab_size;     /* of the model: ids must be below                       */
     bool                keep_untargeted; /* evaluation per record: a record without targets stays */
     bool                training;        /* weights of data sets and `deduplicate` count          */
+    const ql_chat      *chat;            /* for conversations; NULL: they are refused             */
     const ql_audit_facts *facts;         /* NULL: the audit leaves out what needs them            */
 } ql_corpus_options;
 

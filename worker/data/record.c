@@ -1,5 +1,6 @@
 #include "worker/data/record.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Tried in this order; pairs come first, since they bring their prompt in the fields of the others. */
@@ -9,13 +10,19 @@ static const ql_record_format *const format[] = {
 };
 
 void ql_record_clear(ql_record *r) {
+    for (size_t i = 0; i < r->owned_count; i++) ql_json_free(r->owned[i]);
     r->prompt.size = r->completion.size = 0;
     r->has_prompt = false;
+    r->messages = r->prompt_messages = r->owned_count = 0;
+    r->tools = r->kwargs = NULL;
 }
 
 void ql_record_free(ql_record *r) {
+    ql_record_clear(r);
     ql_str_free(&r->prompt);
     ql_str_free(&r->completion);
+    free(r->message);
+    free(r->owned);
 }
 
 static const char *name_of(const char *own, const char *global, const char *otherwise) {

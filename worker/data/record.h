@@ -1,9 +1,11 @@
-/* What people call a record, and what it comes to: a prompt and a completion, or one text.
+/* What people call a record, and what it comes to: a prompt and a completion, one text, or a conversation.
  *
  * A format is one file format_*.c and one row of the table in record.c. How each is rendered
  * (this decides ids, so it is part of the interface):
  *
- *   prompt+completion    prompt and completion as they are
+ *   messages             a conversation, rendered by the chat template
+ *   conversations        the same in ShareGPT's words (conversation.h)
+ *   prompt+completion    prompt and completion as they are; or both as lists of messages: a conversation
  *   instruction+output   Stanford Alpaca's wording with or without input, ending in
  *                        "### Response:\n"; the completion is the output
  *   question+answer      prompt: question and one "\n"; completion: the answer
@@ -20,6 +22,13 @@ typedef struct {
     ql_str prompt;     /* empty unless has_prompt   */
     ql_str completion; /* or the whole text         */
     bool   has_prompt;
+    /* A conversation, where there are messages. The values belong to the JSON that was read, or to `owned`. */
+    const ql_json **message; /* checked (conversation.h) */
+    size_t          messages, messages_capacity;
+    size_t          prompt_messages; /* the first of them are the prompt; 0: it is not set apart */
+    const ql_json  *tools, *kwargs;  /* of the template; NULL: none */
+    ql_json       **owned;
+    size_t          owned_count, owned_capacity;
 } ql_record;
 void ql_record_clear(ql_record *r);
 void ql_record_free(ql_record *r);

@@ -24,6 +24,7 @@ typedef struct {
 typedef struct {
     int64_t records, dropped_long, truncated, without_targets;
     bool    completion_only;                  /* what "auto" came to */
+    bool    conversations;                    /* there are some      */
     bool    pairs;                            /* documents come in twos: the better answer, then the worse one */
     char    format[32];                       /* "question+answer", ... */
     char   *first_long, *first_untargeted;    /* "FILE:LINE"; NULL: none */

@@ -123,6 +123,7 @@ static jj_value strftime_now(jj_run *r, jj_value self, const jj_arguments *a) {
     (void)self;
     const jj_text *f = jj_want_text(r, a->at[0]);
     time_t now = (time_t)r->now;
+    r->asked_clock = true;
     struct tm t = {0};
     localtime_r(&now, &t);
     jj_buffer b = {0};

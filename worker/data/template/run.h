@@ -24,6 +24,7 @@ typedef struct {
     bool in_generation;
     ql_ranges *spans; /* or NULL */
     int64_t now;
+    bool asked_clock;
     const jj_text *loop; /* the name */
 } jj_run;
 

@@ -66,27 +66,54 @@ static void add_variables(jj_run *r, const ql_json *object) {
     }
 }
 
-static void render(const ql_template *t, const ql_json *common, const ql_json *variables, jj_run *r) {
-    r->variables = jj_dict_new(r->h);
-    if (common) add_variables(r, common);
-    add_variables(r, variables);
-    r->scope = jj_scope_new(r, NULL);
-    if (jj_execute(r, t->body) != JJ_GO_ON) jj_fail(r->h, "break or continue stands outside a loop");
+/* Where the variables come from, and what to look for beside the text. */
+typedef struct {
+    const ql_template *template;
+    const ql_json *common, *variables;
+    const ql_template_chat *chat; /* in place of these two, unless NULL */
+} order;
+
+static void add_chat(jj_run *r, const ql_template_chat *c) {
+    jj_list *messages = jj_list_new(r->h, JJ_PLAIN_LIST);
+    for (size_t i = 0; i < QL_LEN(c->layer); i++)
+        if (c->layer[i]) add_variables(r, c->layer[i]);
+    if (c->tools) jj_dict_put(r->h, r->variables, jj_value_of(r->h, "tools"), jj_from_json(r->h, c->tools));
+    for (size_t i = 0; i < c->messages; i++) jj_push(r->h, messages, jj_from_json(r->h, c->message[i]));
+    jj_dict_put(r->h, r->variables, jj_value_of(r->h, "messages"), jj_usual_messages(r->h, jj_of_list(messages)));
+    jj_dict_put(r->h, r->variables, jj_value_of(r->h, "add_generation_prompt"), (jj_value){.kind = JJ_BOOL, .truth = c->asks});
 }
 
-static ql_err guarded_render(const ql_template *t, const ql_json *common, const ql_json *variables, jj_run *r) {
-    if (setjmp(r->h->escape) == 0) render(t, common, variables, r);
+static void render(const order *o, jj_run *r) {
+    r->variables = jj_dict_new(r->h);
+    if (o->common) add_variables(r, o->common);
+    if (o->variables) add_variables(r, o->variables);
+    if (o->chat) add_chat(r, o->chat);
+    r->scope = jj_scope_new(r, NULL);
+    if (jj_execute(r, o->template->body) != JJ_GO_ON) jj_fail(r->h, "break or continue stands outside a loop");
+}
+
+static ql_err guarded_render(const order *o, jj_run *r) {
+    if (setjmp(r->h->escape) == 0) render(o, r);
     return r->h->verdict;
 }
 
-ql_err ql_template_render(const ql_template *t, const ql_json *common, const ql_json *variables, int64_t now, ql_str *text, ql_ranges *spans) {
-    jj_heap heap = {.name = t->name, .line = 1, .limit = QL_TEMPLATE_MEMORY};
+static ql_err carry_out(const order *o, int64_t now, ql_str *text, ql_ranges *spans) {
+    jj_heap heap = {.name = o->template->name, .line = 1, .limit = QL_TEMPLATE_MEMORY};
     jj_buffer page = {0};
-    jj_run r = {.h = &heap, .out = &page, .page = &page, .spans = spans, .now = now, .loop = t->loop};
+    jj_run r = {.h = &heap, .out = &page, .page = &page, .spans = spans, .now = now, .loop = o->template->loop};
     if (spans) spans->n = 0;
-    ql_err e = guarded_render(t, common, variables, &r);
+    ql_err e = guarded_render(o, &r);
+    if (o->chat && o->chat->clock) *o->chat->clock |= r.asked_clock;
     text->size = 0;
     if (!ql_bad(e)) ql_str_put(text, page.data ? page.data : "", page.size);
     jj_heap_free(&heap);
     return e;
+}
+
+ql_err ql_template_render(const ql_template *t, const ql_json *common, const ql_json *variables, int64_t now, ql_str *text, ql_ranges *spans) {
+    return carry_out(&(order){.template = t, .common = common, .variables = variables}, now, text, spans);
+}
+
+ql_err ql_template_render_chat(const ql_template *t, const ql_template_chat *c, ql_str *text, ql_ranges *spans) {
+    return carry_out(&(order){.template = t, .chat = c}, c->now, text, spans);
 }

@@ -31,3 +31,16 @@ bool ql_template_has_generation(const ql_template *t);
  * a macro or a block that is not written at once cannot be placed and is then refused. A template may be rendered by
  * several threads at once. QL_DATA: the template failed, passed a bound or raised an exception, whose text is the message. */
 QL_RESULT ql_template_render(const ql_template *t, const ql_json *common, const ql_json *variables, int64_t now, ql_str *text, ql_ranges *spans);
+
+/* What a conversation's template is given; all borrowed. */
+typedef struct {
+    const ql_json *layer[4];        /* objects whose members are variables; later ones win, NULL: none */
+    const ql_json *tools;           /* the variable `tools`; NULL: as the layers have it             */
+    const ql_json *const *message;  /* `messages` is a list of the first `messages` of these        */
+    size_t messages;
+    bool asks;     /* add_generation_prompt */
+    int64_t now;
+    bool *clock;   /* set to true where strftime_now was called; may be NULL */
+} ql_template_chat;
+/* As above. */
+QL_RESULT ql_template_render_chat(const ql_template *t, const ql_template_chat *c, ql_str *text, ql_ranges *spans);

@@ -74,51 +74,7 @@ ql_err ql_added_put(ql_added *a, const ql_bpe *model, ql_added_token token, cons
     return ql_ok();
 }
 
-/* ---- tries ----------------------------------------------------------------------------------- */
-
-static int32_t new_node(ql_trie *t, uint8_t byte, int32_t sibling) {
-    ql_trie_node node = {-1, sibling, -1, byte};
-    QL_PUSH(t->node, t->n, t->capacity, node);
-    return (int32_t)t->n - 1;
-}
-
-static int32_t child_of(const ql_trie *t, int32_t node, uint8_t byte) {
-    int32_t i = t->node[node].first_child;
-    while (i >= 0 && t->node[i].byte != byte) i = t->node[i].sibling;
-    return i;
-}
-
-static void trie_add(ql_trie *t, const char *text, size_t n, int32_t token) {
-    uint8_t first = (uint8_t)text[0];
-    if (t->root[first] < 0) {
-        t->root[first] = new_node(t, first, -1);
-        t->only = t->only == -2 ? first : -1;
-    }
-    int32_t at = t->root[first];
-    for (size_t i = 1; i < n; i++) {
-        int32_t child = child_of(t, at, (uint8_t)text[i]);
-        if (child < 0) {
-            child = new_node(t, (uint8_t)text[i], t->node[at].first_child);
-            t->node[at].first_child = child;
-        }
-        at = child;
-    }
-    t->node[at].token = token;
-}
-
-/* The longest token that begins at text[at]; `*end` is where it ends. */
-static int32_t trie_longest(const ql_trie *t, const char *text, size_t size, size_t at, size_t *end) {
-    int32_t best = -1, node = t->root[(uint8_t)text[at]];
-    while (node >= 0) {
-        at++;
-        if (t->node[node].token >= 0) {
-            best = t->node[node].token;
-            *end = at;
-        }
-        node = at < size ? child_of(t, node, (uint8_t)text[at]) : -1;
-    }
-    return best;
-}
+/* ---- looking for them ------------------------------------------------------------------------- */
 
 /* The leftmost, then longest token at or behind w->scan. */
 static int32_t find_token(ql_added_walk *w, size_t *start, size_t *end) {
@@ -130,7 +86,7 @@ static int32_t find_token(ql_added_walk *w, size_t *start, size_t *end) {
             if (!hit) return -1;
             at = (size_t)(hit - w->text);
         }
-        int32_t token = trie_longest(t, w->text, w->size, at, end);
+        int32_t token = ql_trie_longest(t, w->text, w->size, at, end);
         if (token < 0) continue;
         *start = at;
         return token;
@@ -143,7 +99,7 @@ static void seal_token(ql_added *a, int32_t index) {
     if (t->shadowed) return;
     const char *text = t->normal ? t->normal : t->content;
     size_t n = t->normal ? t->normal_size : t->size;
-    if (n) trie_add(t->normalized ? &a->normal : &a->raw, text, n, index);
+    if (n) ql_trie_add(t->normalized ? &a->normal : &a->raw, text, n, index);
 }
 
 ql_err ql_normalize(const ql_pipeline *normalizer, ql_matcher *m, ql_text *t) {
@@ -155,14 +111,9 @@ ql_err ql_normalize(const ql_pipeline *normalizer, ql_matcher *m, ql_text *t) {
     return ql_ok();
 }
 
-static void trie_open(ql_trie *t) {
-    memset(t->root, 0xFF, sizeof t->root);
-    t->only = -2;
-}
-
 ql_err ql_added_seal(ql_added *a, const ql_pipeline *normalizer) {
-    trie_open(&a->raw);
-    trie_open(&a->normal);
+    ql_trie_open(&a->raw);
+    ql_trie_open(&a->normal);
     ql_matcher *m = ql_matcher_open();
     ql_pieces scratch = {0};
     ql_err e = ql_ok();
@@ -191,8 +142,8 @@ void ql_added_free(ql_added *a) {
     free(a->token);
     free(a->by_id);
     free(a->slot);
-    free(a->raw.node);
-    free(a->normal.node);
+    ql_trie_free(&a->raw);
+    ql_trie_free(&a->normal);
 }
 
 /* ---- walking --------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "worker/data/tokenizer/bpe.h"
 #include "worker/data/tokenizer/part.h"
+#include "worker/data/tokenizer/trie.h"
 
 typedef struct {
     char *content; /* owned */
@@ -15,17 +16,6 @@ typedef struct {
     bool listed;   /* named by the list of added tokens that decides flags */
     bool shadowed; /* another token has taken its id */
 } ql_added_token;
-
-typedef struct {
-    int32_t first_child, sibling, token; /* -1: none */
-    uint8_t byte;
-} ql_trie_node;
-typedef struct {
-    ql_trie_node *node;
-    size_t n, capacity;
-    int32_t root[256]; /* node of each first byte, -1: none */
-    int only;          /* the one first byte there is; -1: several; -2: the trie is empty */
-} ql_trie;
 
 typedef struct {
     ql_added_token *token;

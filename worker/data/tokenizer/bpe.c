@@ -1,11 +1,20 @@
 #include "worker/data/tokenizer/bpe.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "worker/data/tokenizer/text.h"
 
 void ql_ids_push(ql_ids *ids, int32_t id) {
     QL_PUSH(ids->id, ids->count, ids->capacity, id);
+}
+
+void ql_ids_put(ql_ids *ids, const int32_t *id, size_t n) {
+    while (ids->capacity - ids->count < n) {
+        ids->id = ql_grow(ids->id, ids->capacity, &ids->capacity, sizeof *ids->id);
+    }
+    if (n) memcpy(ids->id + ids->count, id, n * sizeof *id);
+    ids->count += n;
 }
 
 void ql_bpe_scratch_free(ql_bpe_scratch *s) {
@@ -16,52 +25,53 @@ void ql_bpe_scratch_free(ql_bpe_scratch *s) {
 
 /* ---- characters to symbols ------------------------------------------------------------------- */
 
-static void add_symbol(ql_bpe_scratch *s, int32_t id, size_t size) {
+void ql_bpe_add_symbol(ql_bpe_scratch *s, int32_t id, size_t start, size_t size) {
     int32_t last = (int32_t)s->n_symbols - 1;
-    ql_symbol symbol = {id, last, -1, (uint32_t)(s->skipped + size)};
-    s->skipped = 0;
+    ql_symbol symbol = {id, last, -1, (uint32_t)start, (uint32_t)size};
     if (last >= 0) s->symbol[last].next = last + 1;
     QL_PUSH(s->symbol, s->n_symbols, s->symbol_capacity, symbol);
 }
 
+/* A character of the word, and its text as the vocabulary would spell it. */
+typedef struct {
+    size_t start, size;
+    const char *text;
+    size_t n;
+} character;
+
 /* A character without a token that waits for the next known one (fuse_unk joins several). */
 typedef struct {
     bool any;
-    size_t size;
+    size_t start, end;
 } pending_unk;
 
 static void flush_unk(const ql_bpe *b, ql_bpe_scratch *s, pending_unk *u) {
-    if (u->any) add_symbol(s, b->unk_id, u->size);
+    if (u->any) ql_bpe_add_symbol(s, b->unk_id, u->start, u->end - u->start);
     u->any = false;
 }
 
-/* `n` bytes of text for `size` bytes of the word: the same unless the text is decorated. */
-static bool add_bytes(const ql_bpe *b, ql_bpe_scratch *s, const char *text, size_t n, size_t size) {
-    for (size_t i = 0; i < n; i++) {
-        if (b->byte_id[(uint8_t)text[i]] < 0) return false;
+static bool add_bytes(const ql_bpe *b, ql_bpe_scratch *s, const character *c) {
+    for (size_t i = 0; i < c->n; i++) {
+        if (b->byte_id[(uint8_t)c->text[i]] < 0) return false;
     }
-    for (size_t i = 0; i < n; i++) add_symbol(s, b->byte_id[(uint8_t)text[i]], i < size);
+    for (size_t i = 0; i < c->n; i++) ql_bpe_add_symbol(s, b->byte_id[(uint8_t)c->text[i]], c->start, c->size);
     return true;
 }
 
 /* A pending unknown is flushed by the next known character, not by byte tokens: Hugging Face's
  * order, which puts the unknown behind them. */
-static ql_err add_unknown(const ql_bpe *b, ql_bpe_scratch *s, pending_unk *u, const char *text, size_t n, size_t size) {
-    if (b->byte_fallback && add_bytes(b, s, text, n, size)) return ql_ok();
-    if (!b->unk_token) {
-        s->skipped += size;
-        return ql_ok();
-    }
+static ql_err add_unknown(const ql_bpe *b, ql_bpe_scratch *s, pending_unk *u, const character *c) {
+    if (b->byte_fallback && add_bytes(b, s, c)) return ql_ok();
+    if (!b->unk_token) return ql_ok();
     QL_CHECK(
         b->unk_id >= 0, QL_DATA,
         "the text has a character that the tokenizer does not know, and its unk_token '%s' is not in its vocabulary",
         b->unk_token);
-    if (u->any && b->fuse_unk) {
-        u->size += size;
-        return ql_ok();
+    if (!u->any || !b->fuse_unk) {
+        flush_unk(b, s, u);
+        *u = (pending_unk){.any = true, .start = c->start};
     }
-    flush_unk(b, s, u);
-    *u = (pending_unk){true, size};
+    u->end = c->start + c->size;
     return ql_ok();
 }
 
@@ -76,27 +86,26 @@ static const char *decorate(const ql_bpe *b, ql_bpe_scratch *s, const char *text
     return s->text.data;
 }
 
-static ql_err read_symbols(const ql_bpe *b, ql_bpe_scratch *s, const char *word, size_t size, bool bytes) {
+static ql_err read_symbols(const ql_bpe *b, ql_bpe_scratch *s, bool bytes) {
     bool plain = !b->prefix.size && !b->suffix.size;
     pending_unk unk = {0};
-    s->n_symbols = s->skipped = 0;
-    for (size_t at = 0, length; at < size; at += length) {
+    s->n_symbols = 0;
+    for (size_t at = 0, size; at < s->word_size; at += size) {
         uint32_t c;
         char stand_in[4];
-        const char *text = bytes ? stand_in : word + at;
-        size_t n = length = bytes ? 1 : ql_utf8_get(text, &c);
-        if (bytes) n = ql_utf8_put(stand_in, c = ql_byte_to_char((uint8_t)word[at]));
-        if (!plain) text = decorate(b, s, text, &n, at == 0, at + length == size);
+        const char *text = bytes ? stand_in : s->word + at;
+        size_t n = size = bytes ? 1 : ql_utf8_get(text, &c);
+        if (bytes) n = ql_utf8_put(stand_in, c = ql_byte_to_char((uint8_t)s->word[at]));
+        if (!plain) text = decorate(b, s, text, &n, at == 0, at + size == s->word_size);
         int32_t id = plain && c < QL_DIRECT_CHARS ? b->char_id[c] : ql_vocab_find(&b->vocab, text, n);
         if (id < 0) {
-            QL_TRY(add_unknown(b, s, &unk, text, n, length));
+            QL_TRY(add_unknown(b, s, &unk, &(character){at, size, text, n}));
             continue;
         }
         flush_unk(b, s, &unk);
-        add_symbol(s, id, length);
+        ql_bpe_add_symbol(s, id, at, size);
     }
     flush_unk(b, s, &unk);
-    if (s->n_symbols) s->symbol[s->n_symbols - 1].size += (uint32_t)s->skipped;
     return ql_ok();
 }
 
@@ -127,11 +136,18 @@ static ql_candidate heap_pop(ql_bpe_scratch *s) {
     return top;
 }
 
+/* What symbol `at` and the one behind it become; false: nothing. */
+static bool find_merge(const ql_bpe *b, const ql_bpe_scratch *s, int32_t at, ql_merge *out) {
+    if (b->scores) return ql_scores_join(b, s, at, out);
+    const ql_merge *m = ql_merges_find(&b->merges, s->symbol[at].id, s->symbol[s->symbol[at].next].id);
+    if (m) *out = *m;
+    return m;
+}
+
 static void consider(const ql_bpe *b, ql_bpe_scratch *s, int32_t at) {
-    int32_t next = s->symbol[at].next;
-    if (next < 0) return;
-    const ql_merge *m = ql_merges_find(&b->merges, s->symbol[at].id, s->symbol[next].id);
-    if (m) heap_push(s, (ql_candidate){(uint64_t)m->rank << 32 | (uint32_t)at, m->id});
+    ql_merge m;
+    if (s->symbol[at].next < 0 || !find_merge(b, s, at, &m)) return;
+    heap_push(s, (ql_candidate){(uint64_t)m.rank << 32 | (uint32_t)at, m.id});
 }
 
 static void merge_all(const ql_bpe *b, ql_bpe_scratch *s) {
@@ -145,10 +161,10 @@ static void merge_all(const ql_bpe *b, ql_bpe_scratch *s) {
         ql_symbol *right = &s->symbol[left->next];
         /* An entry is stale unless the pair that stands here now becomes the same token; its rank
          * may be another one. Hugging Face's check, kept to the letter. */
-        const ql_merge *m = ql_merges_find(&b->merges, left->id, right->id);
-        if (!m || m->id != top.id) continue;
+        ql_merge m;
+        if (!find_merge(b, s, at, &m) || m.id != top.id) continue;
         left->id = top.id;
-        left->size += right->size;
+        left->size = right->start + right->size - left->start;
         left->next = right->next;
         right->id = -1;
         if (left->next >= 0) s->symbol[left->next].previous = at;
@@ -174,14 +190,20 @@ static void drop_merged(ql_bpe_scratch *s) {
 }
 
 ql_err ql_bpe_encode(const ql_bpe *b, ql_bpe_scratch *s, const char *word, size_t n, bool bytes) {
+    s->word = word;
+    s->word_size = n;
     int32_t whole = b->ignore_merges ? find_whole(b, s, word, n, bytes) : -1;
     if (whole >= 0) {
-        s->n_symbols = s->skipped = 0;
-        add_symbol(s, whole, n);
+        s->n_symbols = 0;
+        ql_bpe_add_symbol(s, whole, 0, n);
         return ql_ok();
     }
-    QL_TRY(read_symbols(b, s, word, n, bytes));
+    if (b->scores)
+        ql_scores_read(b, s);
+    else
+        QL_TRY(read_symbols(b, s, bytes));
     merge_all(b, s);
     drop_merged(s);
+    if (b->scores) ql_scores_finish(b, s);
     return ql_ok();
 }

@@ -177,6 +177,7 @@ ql_err ql_bpe_load(const ql_json *document, const char *file, size_t file_size, 
 void ql_bpe_free(ql_bpe *b) {
     ql_vocab_free(&b->vocab);
     ql_merges_free(&b->merges);
+    ql_scores_free(b->scores);
     free(b->unk_token);
     ql_str_free(&b->prefix);
     ql_str_free(&b->suffix);

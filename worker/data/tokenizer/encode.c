@@ -32,7 +32,7 @@ struct ql_encoder {
     ql_bpe_scratch merge;
     cache_slot *slot;
     size_t n_words;
-    ql_str keys, sizes; /* `sizes`: of each of `ids`, in bytes of its word */
+    ql_str keys, places; /* `places`: start and size of each of `ids` in its word, a byte each */
     ql_ids ids;
     /* the text in work, and what receives its tokens */
     const char *input;
@@ -57,7 +57,7 @@ void ql_encoder_close(ql_encoder *e) {
     ql_bpe_scratch_free(&e->merge);
     free(e->slot);
     ql_str_free(&e->keys);
-    ql_str_free(&e->sizes);
+    ql_str_free(&e->places);
     free(e->ids.id);
     free(e);
 }
@@ -79,7 +79,7 @@ static void put_range(ql_encoder *e, size_t from, size_t to) {
 static void put_token(ql_encoder *e, int32_t id, const ql_text *text, size_t at, size_t size) {
     ql_ids_push(e->out, id);
     if (!e->ranges) return;
-    ql_origin origin = ql_text_origin(text, size || !at ? at : at - 1, at + size);
+    ql_origin origin = ql_text_origin(text, at, at + size);
     put_range(e, origin.from, origin.to);
 }
 
@@ -101,7 +101,7 @@ static cache_slot *find_slot(ql_encoder *e, const char *word, size_t n, uint64_t
 
 static void forget_words(ql_encoder *e) {
     memset(e->slot, 0, CACHE_SLOTS * sizeof *e->slot);
-    e->n_words = e->keys.size = e->ids.count = e->sizes.size = 0;
+    e->n_words = e->keys.size = e->ids.count = e->places.size = 0;
 }
 
 /* Keeps what e->merge holds for a word, in the free slot *s. */
@@ -115,17 +115,20 @@ static void remember(ql_encoder *e, cache_slot *s, const char *word, size_t n, u
     e->n_words++;
     ql_str_put(&e->keys, word, n);
     for (size_t i = 0; i < count; i++) {
-        char size = (char)e->merge.symbol[i].size;
+        char place[2] = {(char)e->merge.symbol[i].start, (char)e->merge.symbol[i].size};
         ql_ids_push(&e->ids, e->merge.symbol[i].id);
-        ql_str_put(&e->sizes, &size, 1);
+        ql_str_put(&e->places, place, sizeof place);
     }
 }
 
 static void put_cached(ql_encoder *e, const cache_slot *s, size_t at) {
+    if (!e->ranges) {
+        ql_ids_put(e->out, e->ids.id + s->ids, s->n_ids);
+        return;
+    }
     for (size_t i = s->ids, end = s->ids + s->n_ids; i < end; i++) {
-        size_t size = (uint8_t)e->sizes.data[i];
-        put_token(e, e->ids.id[i], &e->pieces.text, at, size);
-        at += size;
+        const uint8_t *place = (const uint8_t *)e->places.data + 2 * i;
+        put_token(e, e->ids.id[i], &e->pieces.text, at + place[0], place[1]);
     }
 }
 
@@ -143,8 +146,8 @@ static ql_err encode_word(ql_encoder *e, size_t at, size_t n) {
     }
     QL_TRY(ql_bpe_encode(&e->t->model, &e->merge, word, n, e->t->map_bytes));
     for (size_t i = 0; i < e->merge.n_symbols; i++) {
-        put_token(e, e->merge.symbol[i].id, &e->pieces.text, at, e->merge.symbol[i].size);
-        at += e->merge.symbol[i].size;
+        const ql_symbol *symbol = &e->merge.symbol[i];
+        put_token(e, symbol->id, &e->pieces.text, at + symbol->start, symbol->size);
     }
     if (s) remember(e, s, word, n, hash);
     return ql_ok();

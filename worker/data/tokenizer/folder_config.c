@@ -138,12 +138,13 @@ static void find_bos_and_eos(ql_tokenizer *t, const config_file *special, const 
     if (eos) t->eos = ql_strndup(eos, n);
 }
 
-/* Given explicitly, add_bos_token and add_eos_token replace what tokenizer.json adds. */
+/* Given explicitly, add_bos_token and add_eos_token replace what tokenizer.json adds. A sentencepiece model adds nothing by
+ * itself, and its bos_token comes first unless told otherwise. */
 static ql_err override_template(ql_tokenizer *t, const config_file *f) {
-    bool given = ql_json_is(ql_json_get(f->json, "add_bos_token"), QL_JSON_BOOL) ||
+    bool given = t->model.scores || ql_json_is(ql_json_get(f->json, "add_bos_token"), QL_JSON_BOOL) ||
                  ql_json_is(ql_json_get(f->json, "add_eos_token"), QL_JSON_BOOL);
     bool bos, eos;
-    QL_TRY(ql_get_bool(f->json, "add_bos_token", false, f->path, &bos));
+    QL_TRY(ql_get_bool(f->json, "add_bos_token", t->model.scores && t->bos_id >= 0, f->path, &bos));
     QL_TRY(ql_get_bool(f->json, "add_eos_token", false, f->path, &eos));
     if (!given) return ql_ok();
     QL_CHECK(!bos || t->bos_id >= 0, QL_DATA, "%s: add_bos_token is true, but there is no bos_token", f->path);
@@ -152,6 +153,21 @@ static ql_err override_template(ql_tokenizer *t, const config_file *f) {
     if (bos) ql_ids_push(&t->template, t->bos_id);
     ql_ids_push(&t->template, QL_TEXT);
     if (eos) ql_ids_push(&t->template, t->eos_id);
+    return ql_ok();
+}
+
+/* Where a sentencepiece model gets its additional space: as transformers' LlamaTokenizer has it, at the beginning of the
+ * text; `legacy` also behind every special token. */
+static ql_err place_first_space(ql_tokenizer *t, const config_file *f) {
+    bool wanted, legacy;
+    if (!t->model.scores) return ql_ok();
+    QL_TRY(ql_get_bool(f->json, "add_prefix_space", true, f->path, &wanted));
+    QL_TRY(ql_get_bool(f->json, "legacy", false, f->path, &legacy));
+    for (size_t i = 0; i < t->normalizer.n; i++) {
+        ql_part *part = &t->normalizer.part[i];
+        if (!part->rules || part->prefix == QL_PREFIX_NEVER) continue;
+        part->prefix = !wanted ? QL_PREFIX_NEVER : legacy ? QL_PREFIX_ALWAYS : QL_PREFIX_FIRST;
+    }
     return ql_ok();
 }
 
@@ -181,7 +197,8 @@ static ql_err apply_files(ql_tokenizer *t, config_file f[N_FILES]) {
     if (f[SPECIAL].json) QL_TRY(put_specials(t, &f[SPECIAL]));
     if (f[CONFIG].json) QL_TRY(put_specials(t, &f[CONFIG]));
     find_bos_and_eos(t, &f[SPECIAL], &f[CONFIG], &f[GENERATION], &f[MODEL]);
-    return f[CONFIG].json ? override_template(t, &f[CONFIG]) : ql_ok();
+    QL_TRY(place_first_space(t, &f[CONFIG]));
+    return override_template(t, &f[CONFIG]);
 }
 
 ql_err ql_config_load(const char *folder, ql_tokenizer *t) {

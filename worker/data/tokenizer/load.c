@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "worker/data/tokenizer/sentencepiece.h"
 #include "worker/data/tokenizer/state.h"
 #include "worker/data/tokenizer/text.h"
 
@@ -100,22 +101,54 @@ static ql_err finish(ql_tokenizer *t, const char *file) {
     return ql_ok();
 }
 
+/* ---- folders without tokenizer.json ---------------------------------------------------------- */
+
+static bool has_file(const char *folder, const char *name) {
+    char *path = ql_path_join(folder, name);
+    bool has = ql_file_exists(path);
+    free(path);
+    return has;
+}
+
 static ql_err no_tokenizer_json(const char *folder, const char *file) {
-    char *model = ql_path_join(folder, "tokenizer.model");
-    bool sentencepiece = ql_file_exists(model);
-    free(model);
-    return ql_fail(QL_DATA, "%s: does not exist; %s", file,
-                   sentencepiece ? "the folder has only tokenizer.model, so write one with transformers: "
-                                   "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
-                                 : "a model folder needs it");
+    static const struct {
+        const char *name, *what;
+    } others[] = {
+        {"tiktoken.model", "tiktoken.model, which is tiktoken's list of tokens and does not say how words are cut"},
+        {"tekken.json", "tekken.json, which is mistral-common's form"},
+        {"merges.txt", "vocab.json and merges.txt, which do not say how words are cut"},
+        {"vocab.txt", "vocab.txt, a WordPiece vocabulary, which is not supported"},
+        {"spiece.model", "spiece.model, which models of other kinds have"},
+    };
+    for (size_t i = 0; i < QL_LEN(others); i++) {
+        if (!has_file(folder, others[i].name)) continue;
+        return ql_fail(QL_DATA, "%s: does not exist; the folder has %s: " QL_WRITE_TOKENIZER_JSON, file, others[i].what);
+    }
+    return ql_fail(QL_DATA, "%s: does not exist; a model folder needs it, or a sentencepiece model of type BPE as tokenizer.model", file);
+}
+
+/* Tokens are looked for in the text as it is: there is no normalised text before a piece of it is cut. */
+static ql_err open_pieces(ql_tokenizer *t, const char *folder, const char *file) {
+    QL_TRY(ql_sentencepiece_load(file, t));
+    QL_TRY(ql_config_load(folder, t));
+    for (size_t i = 0; i < t->added.n; i++) t->added.token[i].normalized = false;
+    int32_t prefix = t->normalizer.part[0].prefix;
+    t->fingerprint = ql_hash64(&prefix, sizeof prefix, t->fingerprint);
+    return ql_ok();
 }
 
 static ql_err open_folder(ql_tokenizer *t, const char *folder, const char *file) {
-    if (!ql_file_exists(file)) return no_tokenizer_json(folder, file);
-    QL_TRY(load_file(t, file));
-    QL_TRY(ql_config_load(folder, t));
-    QL_TRY(ql_err_prefix(ql_added_seal(&t->added, &t->normalizer), "%s: added_tokens", file));
-    return finish(t, file);
+    char *pieces = ql_path_join(folder, "tokenizer.model");
+    bool json = ql_file_exists(file), sentencepiece = !json && ql_file_exists(pieces);
+    ql_err e = ql_ok();
+    if (!json && !sentencepiece) e = no_tokenizer_json(folder, file);
+    if (json) e = load_file(t, file);
+    if (json && !ql_bad(e)) e = ql_config_load(folder, t);
+    if (sentencepiece) e = open_pieces(t, folder, pieces);
+    if (!ql_bad(e)) e = ql_err_prefix(ql_added_seal(&t->added, &t->normalizer), "%s: added_tokens", file);
+    if (!ql_bad(e)) e = finish(t, sentencepiece ? pieces : file);
+    free(pieces);
+    return e;
 }
 
 ql_err ql_tokenizer_open(const char *folder, ql_tokenizer **out) {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/data/tokenizer/sentencepiece_rules.h"
 #include "worker/data/tokenizer/text.h"
 
 void ql_pieces_free(ql_pieces *p) {
@@ -188,6 +189,7 @@ void ql_pipeline_free(ql_pipeline *p) {
     for (size_t i = 0; i < p->n; i++) {
         ql_pattern_free(p->part[i].pattern);
         ql_str_free(&p->part[i].content);
+        ql_sentencepiece_rules_free(p->part[i].rules);
     }
     free(p->part);
 }

@@ -10,10 +10,12 @@ typedef enum { QL_REMOVED, QL_ISOLATED, QL_MERGED_WITH_PREVIOUS, QL_MERGED_WITH_
 typedef enum { QL_PREFIX_ALWAYS, QL_PREFIX_FIRST, QL_PREFIX_NEVER } ql_prefix;
 
 struct ql_part_kind;
+struct ql_sentencepiece_rules;
 /* Parameters of one part; a type uses those that it has. */
 typedef struct {
     const struct ql_part_kind *kind;
     ql_pattern *pattern;
+    struct ql_sentencepiece_rules *rules; /* of a sentencepiece model */
     ql_str content;     /* Replace, Prepend, the marker of Metaspace */
     uint32_t character; /* Strip, Metaspace, CharDelimiterSplit      */
     ql_behavior behavior;

@@ -3,6 +3,9 @@
 #include "worker/data/tokenizer/added.h"
 #include "worker/data/tokenizer/post_processor.h"
 
+/* The way out for a folder that has something else. */
+#define QL_WRITE_TOKENIZER_JSON "write a tokenizer.json with transformers: AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
+
 struct ql_tokenizer {
     ql_bpe model;
     ql_added added;
@@ -21,6 +24,5 @@ QL_RESULT ql_config_load(const char *folder, ql_tokenizer *t);
 /* Adds one token given as text or as {"content": ..., flags}. `fallback` holds the flags of a text. */
 QL_RESULT ql_added_put_json(ql_added *a, const ql_bpe *model, const ql_json *json, ql_added_token fallback,
                             const char *where);
-int32_t ql_tokenizer_find(const ql_tokenizer *t, const char *text, size_t n); /* -1: no such token */
 /* The text that decoders see; NULL: no token has this id. */
 const char *ql_tokenizer_spelling(const ql_tokenizer *t, int32_t id, size_t *n);

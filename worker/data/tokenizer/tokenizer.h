@@ -27,6 +27,8 @@ int32_t     ql_tokenizer_eos_id(const ql_tokenizer *t); /* -1: none             
 int32_t     ql_tokenizer_bos_id(const ql_tokenizer *t); /* -1: none                          */
 /* The text of one token as the vocabulary has it; NULL when the id is unknown. Borrowed. */
 const char *ql_tokenizer_piece(const ql_tokenizer *t, int32_t id, size_t *size);
+/* The token with this text; -1: none. */
+int32_t ql_tokenizer_find(const ql_tokenizer *t, const char *text, size_t n);
 /* Whether the id is that of a special token, such as "</s>" or "<|im_end|>". */
 bool ql_tokenizer_is_special(const ql_tokenizer *t, int32_t id);
 /* Digest of everything that decides ids. */

@@ -1,0 +1,231 @@
+/* Conversations: rendered, tokenised, and the assistant's turns marked. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/data/conversation.h"
+#include "worker/data/lost.h"
+#include "worker/data/target_parts.h"
+#include "worker/data/turns.h"
+
+/* One conversation under way. */
+typedef struct {
+    const ql_target_rules *rules;
+    ql_encoder            *encoder;
+    ql_record             *record;
+    ql_dialogue            dialogue;
+    ql_str                 text;   /* the whole, rendered */
+    ql_ranges              blocks; /* of generation       */
+    ql_ranges              ranges; /* of the tokens        */
+    ql_tokens             *out;
+} work;
+
+/* ---- tokens and places ----------------------------------------------------------------------- */
+
+static bool is_blank(const work *w, size_t token) {
+    static const char blanks[] = " \t\r\n\v\f";
+    ql_range          r = w->ranges.at[token];
+    for (size_t i = r.from; i < r.to; i++)
+        if (!w->text.data[i] || !strchr(blanks, w->text.data[i])) return false;
+    return true;
+}
+
+/* The first token that ends behind a place. */
+static size_t token_at(const work *w, size_t place) {
+    size_t low = 0, high = w->ranges.n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (w->ranges.at[middle].to > place) high = middle;
+        else low = middle + 1;
+    }
+    return low;
+}
+
+static bool ends(const work *w, size_t token) {
+    return token < w->out->ids.count && ql_token_ends(w->rules->tokenizer, w->out->ids.id[token]);
+}
+
+/* The special token that ends what stands in `at`: the last of it but blanks; or, beyond it, the next but blanks. False: none. */
+static bool find_end_token(const work *w, ql_range at, bool beyond, size_t *token) {
+    size_t k = token_at(w, at.to);
+    if (!beyond)
+        for (; k > 0 && w->ranges.at[k - 1].from >= at.from; k--)
+            if (!is_blank(w, k - 1)) break;
+    if (beyond)
+        while (k < w->ranges.n && is_blank(w, k)) k++;
+    if (!beyond && k == 0) return false;
+    *token = beyond ? k : k - 1;
+    return ends(w, *token) && w->ranges.at[*token].from >= at.from;
+}
+
+static void mark(work *w, ql_range at) {
+    for (size_t k = token_at(w, at.from); k < w->ranges.n && w->ranges.at[k].from < at.to; k++)
+        if (k > 0 && w->ranges.at[k].from < w->ranges.at[k].to) w->out->is_target[k] = 1;
+}
+
+static void note_end(work *w, bool found, size_t token) {
+    bool good = found && w->out->is_target[token];
+    w->out->turns_without_end += !good;
+    if (found) w->out->end_id = w->out->ids.id[token];
+}
+
+/* ---- by the template's own blocks ------------------------------------------------------------ */
+
+/* How many blocks the first n messages have. */
+static ql_err count_blocks(work *w, size_t n, size_t *count) {
+    ql_str    text = {0};
+    ql_ranges blocks = {0};
+    ql_err    e = n == 0 ? ql_ok() : ql_dialogue_render(&w->dialogue, n, false, &text, &blocks);
+    *count = blocks.n;
+    ql_str_free(&text);
+    ql_ranges_free(&blocks);
+    return ql_err_prefix(e, "the messages before the last turn cannot be rendered alone, which train_on: last needs");
+}
+
+static void mark_block(work *w, size_t b, bool counts) {
+    ql_range at = w->blocks.at[b];
+    size_t   token = 0;
+    mark(w, at);
+    if (!counts) return;
+    bool inside = find_end_token(w, at, false, &token), found = inside || find_end_token(w, at, true, &token);
+    note_end(w, found, token);
+}
+
+/* Blocks from number `first` on; `turns` is how many turns they are of. */
+static void mark_blocks(work *w, size_t first, size_t turns) {
+    bool one_each = w->blocks.n - first == turns;
+    w->out->turns = (int32_t)turns;
+    for (size_t b = first; b < w->blocks.n; b++) mark_block(w, b, one_each || b + 1 == w->blocks.n);
+}
+
+/* ---- which turns ----------------------------------------------------------------------------- */
+
+static bool is_turn(const work *w, size_t i) {
+    return ql_message_is(w->record->message[i], "assistant");
+}
+
+static size_t last_turn(const work *w) {
+    size_t i = w->record->messages;
+    while (i > 0 && !is_turn(w, i - 1)) i--;
+    return i - 1;
+}
+
+static ql_err mark_turn(work *w, size_t i) {
+    ql_turn turn;
+    size_t  token = 0;
+    QL_TRY(ql_turn_find(&w->dialogue, &w->text, i, &turn));
+    bool found = find_end_token(w, turn.at, turn.open, &token);
+    if (found) turn.at.to = w->ranges.at[token].to;
+    mark(w, turn.at);
+    w->out->turns++;
+    note_end(w, found, token);
+    return ql_ok();
+}
+
+static size_t count_turns(const work *w, size_t from) {
+    size_t sum = 0;
+    for (size_t i = from; i < w->record->messages; i++) sum += is_turn(w, i);
+    return sum;
+}
+
+static bool only_last(const work *w) {
+    return w->rules->train_on == QL_TRAIN_LAST;
+}
+
+/* Turns of the prompt are not trained on. */
+static size_t first_turn(const work *w) {
+    return only_last(w) ? last_turn(w) : w->record->prompt_messages;
+}
+
+static ql_err mark_turns(work *w) {
+    size_t first = first_turn(w), blocks = 0;
+    if (ql_template_has_generation(w->dialogue.template)) {
+        if (first > 0) QL_TRY(count_blocks(w, first, &blocks));
+        if (blocks > w->blocks.n) blocks = w->blocks.n;
+        mark_blocks(w, blocks, count_turns(w, first));
+        return ql_ok();
+    }
+    for (size_t i = first; i < w->record->messages; i++)
+        if (is_turn(w, i)) QL_TRY(mark_turn(w, i));
+    return ql_ok();
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+/* TRL's rule for prompt and completion as lists of messages. */
+static ql_err mark_completion(work *w) {
+    ql_str text = {0};
+    ql_ids prompt = {0};
+    ql_err e = ql_dialogue_render(&w->dialogue, w->record->prompt_messages, true, &text, NULL);
+    e = ql_err_prefix(e, "the chat template cannot render the prompt");
+    if (!ql_bad(e)) e = ql_encode(w->encoder, text.data ? text.data : "", text.size, false, &prompt);
+    if (!ql_bad(e)) {
+        size_t token = 0, border = ql_targets_border(&prompt, -1, w->out);
+        ql_targets_mark(w->out, border);
+        w->out->turns = 1;
+        note_end(w, find_end_token(w, (ql_range){0, w->text.size}, false, &token), token);
+    }
+    ql_str_free(&text);
+    free(prompt.id);
+    return e;
+}
+
+static bool wants_all(const work *w) {
+    return w->rules->train_on == QL_TRAIN_ALL;
+}
+
+static bool wants_completion(const work *w) {
+    return w->record->prompt_messages > 0 && (w->rules->train_on == QL_TRAIN_AUTO || w->rules->train_on == QL_TRAIN_COMPLETION);
+}
+
+static ql_err mark_all(work *w) {
+    size_t token = 0;
+    ql_targets_mark(w->out, 0);
+    w->out->turns = (int32_t)count_turns(w, 0);
+    bool found = find_end_token(w, (ql_range){0, w->text.size}, false, &token);
+    if (is_turn(w, w->record->messages - 1)) note_end(w, found, token);
+    return ql_ok();
+}
+
+static ql_err render(work *w) {
+    bool places = ql_template_has_generation(w->dialogue.template) && !wants_all(w) && !wants_completion(w);
+    return ql_dialogue_render(&w->dialogue, w->record->messages, false, &w->text, places ? &w->blocks : NULL);
+}
+
+/* A template that knows no lists of parts drops them, writes them as code, or fails; it gets their texts. */
+static ql_err render_parts(work *w) {
+    ql_err e = render(w);
+    if (!ql_conversation_has_parts(w->record)) return e;
+    bool kept = !ql_bad(e) && !(ql_lost_of(&w->dialogue, &w->text) & (QL_LOST_TEXT | QL_LOST_SYSTEM)) && !memmem(w->text.data, w->text.size, "{'type': 'text'", 15);
+    if (kept) return e;
+    QL_TRY(ql_conversation_join_parts(w->record));
+    w->out->parts_joined = true;
+    return render(w);
+}
+
+static ql_err make(work *w) {
+    QL_TRY(ql_err_prefix(render_parts(w), "the chat template cannot render the conversation"));
+    QL_TRY(ql_encode_ranges(w->encoder, w->text.data ? w->text.data : "", w->text.size, false, &w->out->ids, &w->ranges));
+    ql_targets_begin(w->out);
+    QL_TRY(wants_all(w) ? mark_all(w) : wants_completion(w) ? mark_completion(w) : mark_turns(w));
+    w->out->lost = ql_lost_of(&w->dialogue, &w->text);
+    w->out->conversation = true;
+    w->out->asked_clock = w->dialogue.asked_clock;
+    return ql_ok();
+}
+
+ql_err ql_tokens_of_chat(ql_encoder *encoder, const ql_target_rules *rules, ql_record *r, ql_tokens *out) {
+    const ql_chat *chat = rules->chat;
+    QL_CHECK(chat && chat->template, QL_DATA, "the record is a conversation, but %s", chat && chat->absent ? chat->absent : "there is no chat template");
+    work w = {.rules = rules, .encoder = encoder, .record = r, .out = out};
+    w.dialogue = (ql_dialogue){.chat = chat,
+                               .template = r->tools && chat->with_tools ? chat->with_tools : chat->template,
+                               .message = r->message,
+                               .messages = r->messages,
+                               .tools = r->tools,
+                               .kwargs = r->kwargs};
+    ql_err e = make(&w);
+    ql_str_free(&w.text);
+    ql_ranges_free(&w.blocks);
+    ql_ranges_free(&w.ranges);
+    return e;
+}
