@@ -22,6 +22,8 @@ typedef struct {
  * disk fail, while it is mapped, then reading there ends the process with one line that names it: QL_DATA or QL_IO. (Reading
  * instead of mapping would be told so by the system, but would hold a second copy of what a model's folder may have.) */
 QL_RESULT ql_map_open(const char *path, ql_map *out);
+/* The same for what a program keeps for itself. QL_DENIED: a link, or another user's, or others may write to it. */
+QL_RESULT ql_map_open_own(const char *path, ql_map *out);
 /* Maps folder/name, where the name was found in a file. QL_DENIED unless it is a plain name, and there a symbolic link
  * only as the Hugging Face hub's cache has it ("../../blobs/NAME"). */
 QL_RESULT ql_map_open_named(const char *folder, const char *name, ql_map *out);

@@ -46,6 +46,18 @@ ql_err ql_map_open(const char *path, ql_map *out) {
     return e;
 }
 
+ql_err ql_map_open_own(const char *path, ql_map *out) {
+    struct stat st;
+    *out = (ql_map){0};
+    int fd = open(path, FLAGS | O_NOFOLLOW);
+    if (fd < 0 && errno == ELOOP) return ql_fail(QL_DENIED, "%s: is a symbolic link", path);
+    if (fd < 0) return ql_fail_errno("%s: cannot be opened", path);
+    bool own = fstat(fd, &st) == 0 && st.st_uid == geteuid() && (st.st_mode & 022) == 0;
+    ql_err e = own ? map_file(fd, path, out) : ql_fail(QL_DENIED, "%s: could be written by others", path);
+    close(fd);
+    return e;
+}
+
 /* ---- names that come from files ------------------------------------------------------- */
 
 /* The hub's cache keeps a model's files as snapshots/COMMIT/NAME -> ../../blobs/DIGEST. -1 and errno ELOOP: another

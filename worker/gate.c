@@ -1,18 +1,17 @@
 #include "worker/gate.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "base/log.h"
 
-enum { SETS = 3 };
-
-static size_t sets_of(const ql_job *j, ql_audited set[SETS]) {
-    const ql_audit *audit[SETS] = {&j->audit, &j->train.audit, &j->eval.audit};
-    const char     *name[SETS] = {"", "", "eval"};
-    for (size_t i = 0; i < SETS; i++) set[i] = (ql_audited){name[i], audit[i]};
-    return SETS;
+size_t ql_gate_sets(const ql_job *j, ql_audited set[QL_GATE_SETS]) {
+    const ql_audit *audit[QL_GATE_SETS] = {&j->audit, &j->train.audit, &j->eval.audit};
+    const char     *name[QL_GATE_SETS] = {"", "", "eval"};
+    for (size_t i = 0; i < QL_GATE_SETS; i++) set[i] = (ql_audited){name[i], audit[i]};
+    return QL_GATE_SETS;
 }
 
 /* Line by line: each is one of the log. */
@@ -25,10 +24,20 @@ static void say(char *text) {
 }
 
 void ql_gate_show(const ql_job *j) {
-    ql_audited set[SETS];
+    ql_audited set[QL_GATE_SETS];
     ql_str     text = {0};
-    ql_audit_table(set, sets_of(j, set), &j->config, &text);
+    ql_audit_table(set, ql_gate_sets(j, set), &j->config, &text);
     say(text.data);
+    ql_str_free(&text);
+}
+
+void ql_gate_print(const ql_job *j) {
+    if (j->place.rank != 0) return;
+    ql_audited set[QL_GATE_SETS];
+    ql_str     text = {0};
+    ql_audit_report(set, ql_gate_sets(j, set), &j->config, &text);
+    fwrite(text.data, 1, text.size, stdout);
+    fflush(stdout);
     ql_str_free(&text);
 }
 
@@ -42,8 +51,8 @@ static ql_err keep(const ql_job *j, const char *name, const ql_str *text) {
 
 ql_err ql_gate_keep(const ql_job *j) {
     if (j->place.rank != 0) return ql_ok();
-    ql_audited set[SETS];
-    size_t     n = sets_of(j, set);
+    ql_audited set[QL_GATE_SETS];
+    size_t     n = ql_gate_sets(j, set);
     ql_str     table = {0}, report = {0};
     ql_audit_table(set, n, &j->config, &table);
     ql_audit_report(set, n, &j->config, &report);
@@ -55,6 +64,6 @@ ql_err ql_gate_keep(const ql_job *j) {
 }
 
 ql_err ql_gate_judge(const ql_job *j) {
-    ql_audited set[SETS];
-    return ql_audit_verdict(set, sets_of(j, set), &j->config);
+    ql_audited set[QL_GATE_SETS];
+    return ql_audit_verdict(set, ql_gate_sets(j, set), &j->config);
 }

@@ -24,6 +24,8 @@ static void report_corpus(const char *name, const ql_corpus *c, const ql_row_set
     ql_info("%s %" PRId64 " records (%s): %zu documents in %" PRId64 " rows, %.1f %% full, %" PRId64 " target tokens of %" PRId64, name,
             c->records, c->format, c->documents, r->rows,
             r->rows ? 100.0 * (double)r->tokens / (double)(r->rows * r->max_length) : 0.0, r->targets, r->tokens);
+    for (size_t i = 0; i < c->stores; i++)
+        if (c->store[i]->origin) ql_info("         %s", c->store[i]->origin);
     if (c->dropped_long + c->truncated + c->without_targets > 0)
         ql_info("         dropped for length %" PRId64 ", truncated %" PRId64 ", without targets %" PRId64, c->dropped_long, c->truncated,
                 c->without_targets);
@@ -33,13 +35,8 @@ static void report_corpus(const char *name, const ql_corpus *c, const ql_row_set
 
 /* What is trained on, and what conversations were rendered with. */
 static void report_targets(const ql_job *j) {
-    static const char *const what[] = {[QL_TRAIN_AUTO] = "answers, and all of plain texts",
-                                       [QL_TRAIN_ASSISTANT] = "all turns of the assistant, and completions",
-                                       [QL_TRAIN_LAST] = "the last turn of the assistant, and completions",
-                                       [QL_TRAIN_COMPLETION] = "completions, and all turns of the assistant",
-                                       [QL_TRAIN_ALL] = "every token"};
-    bool              conversations = j->train.conversations || j->eval.conversations;
-    ql_info("targets  %s, each with the token that ends it", what[ql_train_on_of(&j->config)]);
+    bool conversations = j->train.conversations || j->eval.conversations;
+    ql_info("targets  %s, each with the token that ends it", ql_train_on_text(ql_train_on_of(&j->config)));
     if (conversations) ql_info("template %s%s%s", j->chat.name, j->config.chat_template_kwargs ? " with " : "", j->config.chat_template_kwargs ? j->config.chat_template_kwargs : "");
 }
 

@@ -45,6 +45,7 @@ typedef struct {
     ql_datasets dataset, eval_dataset;
     double      val_set_size; /* below 1: a fraction; else a number of records             */
     int64_t     max_length;
+    char       *dataset_cache; /* auto, false, or a folder */
     bool        packing, deduplicate;
     char       *packing_strategy; /* bfd, bfd_split, wrapped */
     bool        group_by_length;
@@ -124,5 +125,8 @@ typedef struct {
     char       *value;
 } ql_config_fact;
 size_t ql_config_facts(const ql_config *c, ql_config_fact **out);
+/* What decides the tokens of one data set, as lines "KEY: VALUE": the keys of the group "data", but for those that are known to decide
+ * nothing of it, and the fields of `spec`, but for path and weight. */
+void ql_config_put_data(const ql_config *c, const ql_dataset_spec *spec, ql_str *out);
 /* Every key with type, default and meaning: plain text for --help-config, or Markdown. */
 void ql_config_help(ql_str *out, bool markdown);

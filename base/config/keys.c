@@ -54,6 +54,8 @@ const ql_key ql_keys[] = {
      .meaning = "Tokens in a row."},
     {"data", "packing", QL_KEY_BOOL, AT(packing), .initial = "true", .decides = true,
      .meaning = "Put several records into a row; they never see one another."},
+    {"data", "dataset_cache", QL_KEY_TEXT, AT(dataset_cache), .initial = "auto", .choices = "auto|true false|no",
+     .meaning = "Where prepared data sets are kept for the next start: a folder; auto: the user's cache folder (XDG_CACHE_HOME or ~/.cache), for data of 1 MiB and more; false: nowhere. Changes no result."},
     {"data", "packing_strategy", QL_KEY_CHOICE, AT(packing_strategy), .initial = "bfd", .choices = "bfd bfd_split wrapped", .decides = true,
      .quiet = true,
      .meaning = "bfd: best fit, records stay whole; bfd_split: longer ones are cut into pieces of max_length; wrapped, for plain text: "

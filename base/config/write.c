@@ -178,3 +178,29 @@ size_t ql_config_facts(const ql_config *c, ql_config_fact **out) {
     *out = facts;
     return count;
 }
+
+/* A key that is forgotten here only makes more caches than need be. */
+static bool decides_tokens(const ql_key *key) {
+    static const char *const other[] = {"dataset", "eval_dataset", "dataset_cache", "val_set_size", "deduplicate", "seed",
+                                        "group_by_length", "audit", "audit_max_untargeted", "audit_max_lost"};
+    for (size_t i = 0; i < QL_LEN(other); i++)
+        if (!strcmp(other[i], key->name)) return false;
+    return !strcmp(key->group, "data");
+}
+
+void ql_config_put_data(const ql_config *c, const ql_dataset_spec *spec, ql_str *out) {
+    for (size_t i = 0; i < ql_n_keys; i++) {
+        if (!decides_tokens(&ql_keys[i])) continue;
+        ql_str_printf(out, "%s: ", ql_keys[i].name);
+        ql_key_write(&ql_keys[i], c, out);
+        ql_str_puts(out, "\n");
+    }
+    for (size_t i = 0; i < ql_n_dataset_fields; i++) {
+        const ql_dataset_field *f = &ql_dataset_fields[i];
+        const char *text = *(char *const *)(const void *)((const char *)spec + f->offset);
+        if (!text || !strcmp(f->name, "path") || !strcmp(f->name, "weight")) continue;
+        ql_str_printf(out, "of the set, %s: ", f->name);
+        ql_yaml_put_text(out, text);
+        ql_str_puts(out, "\n");
+    }
+}

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/cache_folder.h"
 #include "base/file.h"
 #include "base/private.h"
 #include "launcher/doctor/doctor.h"
@@ -145,11 +146,7 @@ void ql_check_output(const ql_patient *p) {
 
 static char *cache_folder(const ql_patient *p) {
     const char *wanted = p->has_config ? p->config.quantized_cache : "auto";
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    if (!strcmp(wanted, "false")) return NULL;
-    if (strcmp(wanted, "auto")) return ql_strdup(wanted);
-    if (cache && *cache == '/') return ql_path_join(cache, "qlora");
-    return home && *home == '/' ? ql_path_join(home, ".cache/qlora") : NULL;
+    return strcmp(wanted, "false") ? ql_cache_folder(wanted) : NULL;
 }
 
 void ql_check_cache(const ql_patient *p) {

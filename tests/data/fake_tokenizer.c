@@ -70,6 +70,14 @@ bool ql_tokenizer_is_special(const ql_tokenizer *t, int32_t id) {
     return id == BOS || id == EOS;
 }
 
+int32_t ql_tokenizer_special_in(const ql_tokenizer *t, const char *text, size_t n, size_t *from) {
+    (void)t;
+    const char *hit = memmem(text + *from, n - *from, eos_text, strlen(eos_text));
+    if (!hit) return -1;
+    *from = (size_t)(hit - text) + strlen(eos_text);
+    return EOS;
+}
+
 uint64_t ql_tokenizer_fingerprint(const ql_tokenizer *t) {
     return t->has_eos * 4u + t->has_bos * 2u + t->adds_eos;
 }

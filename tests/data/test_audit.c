@@ -78,7 +78,7 @@ static void test_clean(void **state) {
     (void)state;
     expect("", &usual, QA(1) QA(2) "{\"question\": \"what\", \"answer\": \"an end</s>\"}\n");
     expect("", &chat, QA(1) QA(2));
-    expect("", &usual, TEXT("plain words") TEXT("more of them</s>") TEXT("") TEXT("it goes on</s> and <|im_start|>user") TEXT("<|>, <||>, <|a b|>") TEXT("a <|x| [INST]"));
+    expect("", &usual, TEXT("plain words") TEXT("more of them</s>") TEXT("") TEXT("it goes on</s> and <|im_start|>user") TEXT("<|>, <||>, <|a b|>") TEXT("a <|x| [INST] b") TEXT("<|user|>") TEXT("a <|> b, if a <|b, <b>, </b>"));
     expect("", &usual, "{\"prompt\": \"a b \", \"completion\": \"c d\"}\n");
     expect("", &endless, TEXT("nothing here can end"));
 }
@@ -100,8 +100,8 @@ static void test_texts(void **state) {
 /* As of another model: bars, wide bars, and Gemma's. */
 static void test_stray_tokens(void **state) {
     (void)state;
-    expect("stray-token 3 (<|eot_id|>): 2 3 4", &usual,
-           TEXT("<|im_end|>a") TEXT("a<|eot_id|>") TEXT("<\xEF\xBD\x9C" "end\xE2\x96\x81of\xEF\xBD\x9C>") TEXT("x <start_of_turn>"));
+    expect("stray-token 5 (<|eot_id|>): 2 3 4", &usual,
+           TEXT("<|im_end|>a") TEXT("a<|eot_id|>") TEXT("<\xEF\xBD\x9C" "end\xE2\x96\x81of\xEF\xBD\x9C>") TEXT("x <start_of_turn>") TEXT("<turn|>") TEXT("<|turn>"));
 }
 
 static void test_lengths(void **state) {
@@ -187,6 +187,91 @@ static void test_ends(void **state) {
         ql_audit_facts_close(&facts);
         ql_tokenizer_close(t);
     }
+}
+
+/* ---- conversations ---- */
+
+#define CHATML "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+#define MESSAGE(role, text) "{\"role\": \"" role "\", \"content\": \"" text "\"}"
+#define CHAT(messages) "{\"messages\": [" messages "]}\n"
+#define ASK(text) MESSAGE("user", text) ", "
+#define SAY(text) MESSAGE("assistant", text)
+#define RULE MESSAGE("system", "be brief") ", "
+
+static void expect_chat(const char *wanted, const folder_texts *f, const char *template, const char *text) {
+    ql_chat        its;
+    reading        r = reading_of(file_of_text(0, text));
+    ql_audit_facts facts;
+    ql_tokenizer  *t = tokenizer_of(f, &facts);
+    named_text("chat_template.jinja", template);
+    if (ql_bad(ql_chat_open(scratch(), NULL, &its))) fail_msg("%s", ql_err_text());
+    r.options = (ql_corpus_options){.config = &r.config, .tokenizer = t, .facts = &facts, .training = true, .chat = &its};
+    r.files.item = r.spec;
+    facts.positions = 1000;
+    if (ql_bad(ql_corpus_read(&r.files, &r.options, &r.corpus))) fail_msg("%s", ql_err_text());
+    expect_found(&r.corpus.audit, wanted);
+    done_with(&r);
+    ql_chat_close(&its);
+    ql_audit_facts_close(&facts);
+    ql_tokenizer_close(t);
+}
+
+static void test_good_chats(void **state) {
+    (void)state;
+    expect_chat("", &chat, CHATML, CHAT(ASK("hi") SAY("ho")) CHAT(RULE ASK("hi") SAY(" ho ") ", " ASK("and") SAY("<think>\\nhm</think>\\n\\nso")));
+    expect_chat("", &chat, "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content | trim + '<|im_end|>\n' }}{% endfor %}",
+                CHAT(RULE ASK("  hi \\n") SAY("\\nho ")));
+    expect_chat("", &usual, "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}",
+                CHAT(RULE ASK("hi") SAY("ho") ", " ASK("hi") SAY("he")));
+}
+
+static void test_bad_chats(void **state) {
+    (void)state;
+    expect_chat("two-bos 1 (<s>): 1", &chat, "{{ bos_token }}<s>" CHATML, CHAT(ASK("hi") SAY("ho")));
+    expect_chat("end-not-stop 2 (<|im_end|>): 1 2", &usual, CHATML, CHAT(ASK("hi") SAY("ho")) CHAT(ASK("hi") SAY("he")));
+    expect_chat("end-missing 1: 1", &usual, "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}", CHAT(ASK("hi") SAY("ho")));
+    expect_chat("end-untrained 1 (<|im_end|>): 1", &chat,
+                "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}"
+                "<|im_end|>\n{% endfor %}",
+                CHAT(ASK("hi") SAY("ho") ", " ASK("hi") SAY("he")));
+    expect_chat("system-lost 1: 2", &chat, "{% for m in messages if m.role != 'system' %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}",
+                CHAT(ASK("hi") SAY("ho")) CHAT(RULE ASK("hi") SAY("hu")));
+    expect_chat("text-lost 1: 1", &chat,
+                "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content | replace('a b', 'a  b') }}<|im_end|>\n{% endfor %}",
+                CHAT(ASK("a b") SAY("ho") ", " ASK("hi") SAY("he")) CHAT(ASK("ab") SAY("ho")));
+    expect_chat("special-in-text 2 (<|im_end|>): 1 3", &chat, CHATML,
+                CHAT(ASK("hi<|im_end|>") SAY("ho")) CHAT(ASK("hi") SAY("a <|im_start|> b")) CHAT(ASK("hi") SAY("ho</s>")));
+    expect_chat("stray-token 1 (<|end|>): 1", &chat, "<|end|>" CHATML, CHAT(ASK("hi") SAY("ho")));
+    expect_chat("clock 1: 1", &chat, "{{ strftime_now('%Y') }}" CHATML, CHAT(ASK("hi") SAY("ho")));
+}
+
+static void test_fields(void **state) {
+    (void)state;
+    static const char named[] = "{\"messages\": [{\"role\": \"user\", \"name\": \"Ada\", \"content\": \"hi\"}, " SAY("ho") "]}\n";
+    expect_chat("key-lost 1 (name): 1", &chat, CHATML, named);
+    expect_chat("", &chat, "{{ messages[0].name }}" CHATML, named);
+    static const char text[] = "{\"instruction\": \"go\", \"output\": \"so\"}\n{\"instruction\": \"go\", \"input\": \" there\", \"output\": \"sa\"}\n";
+    for (int all = 0; all < 2; all++) {
+        reading r = reading_of(file_of_text(0, text));
+        r.config.instruction_template = (char *)(uintptr_t)(all ? "{{ instruction }} {{ input }}\n\n" : "{{ instruction }}\n\n");
+        r.options.vocab_size = 500;
+        read_with(&r, scratch());
+        if (ql_bad(r.verdict)) fail_msg("%s", ql_err_text());
+        const ql_finding *f = &r.corpus.audit.of[QL_AUDIT_FIELD_LOST];
+        assert_int_equal(f->count, all ? 0 : 1);
+        if (!all) assert_string_equal(f->example, "input");
+        if (!all) assert_string_equal(strrchr(f->place[0], ':'), ":2");
+        done_with(&r);
+    }
+}
+
+static void test_tools_and_thoughts(void **state) {
+    (void)state;
+    static const char call[] = "{\"messages\": [" ASK("hi") "{\"role\": \"assistant\", \"content\": \"ho\", \"tool_calls\": [{\"type\": \"function\", \"function\": "
+                               "{\"name\": \"weather\", \"arguments\": {}}}]}], \"tools\": [{\"type\": \"function\", \"function\": {\"name\": \"clock\"}}]}\n";
+    expect_chat("calls-lost 1: 1; tools-lost 1: 1", &chat, CHATML, call);
+    expect_chat("calls-lost 1: 1", &chat, "{{ tools | tojson }}" CHATML, call);
+    expect_chat("thinking-lost 1: 1", &chat, CHATML, "{\"messages\": [" ASK("hi") "{\"role\": \"assistant\", \"content\": \"ho\", \"reasoning_content\": \"hm\"}]}\n");
 }
 
 /* ---- sets, and the model ---- */
@@ -376,7 +461,7 @@ static void test_adding(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clean),   cmocka_unit_test(test_texts),  cmocka_unit_test(test_stray_tokens), cmocka_unit_test(test_lengths), cmocka_unit_test(test_order),
-        cmocka_unit_test(test_ends),    cmocka_unit_test(test_overlap), cmocka_unit_test(test_model), cmocka_unit_test(test_limits), cmocka_unit_test(test_verdict), cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_ends),    cmocka_unit_test(test_good_chats), cmocka_unit_test(test_bad_chats), cmocka_unit_test(test_tools_and_thoughts), cmocka_unit_test(test_fields), cmocka_unit_test(test_overlap), cmocka_unit_test(test_model), cmocka_unit_test(test_limits), cmocka_unit_test(test_verdict), cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_json),    cmocka_unit_test(test_adding),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);

@@ -15,7 +15,7 @@ static void test_broken_lines(void **state) {
     expect_refusal("{\n  \"text\": \"pretty\"\n}\n", ".jsonl:1: is not valid JSON", NULL);
     expect_refusal(GOOD "{\"text\": \"a\"} {\"text\": \"b\"}\n", ".jsonl:2: is not valid JSON", NULL);
     expect_refusal(GOOD "{\"text\": \"a\", \"text\": \"b\"}\n", ".jsonl:2: is not valid JSON", "duplicate", NULL);
-    expect_refusal(GOOD "{\"text\": \"\xff\"}\n", ".jsonl:2: is not valid UTF-8: byte 0xff, the 11th", NULL);
+    expect_refusal(GOOD "{\"text\": \"\xff\"}\n", ".jsonl:2: is not valid UTF-8: byte 0xff at place 11 of the record", NULL);
     expect_refusal("{\"text\": \"\xed\xa0\x80\"}\n", ".jsonl:1: is not valid UTF-8", NULL);
     expect_refusal(GOOD "{\"text\": \"\\ud800\"}\n", ".jsonl:2: is not valid JSON", NULL);
     expect_refusal("plain words\n", ".jsonl:1: is not valid JSON", NULL);

@@ -64,7 +64,7 @@ static void expect_mixed(int line_of_other, bool refused) {
         ql_str_puts(&s, line == line_of_other ? "{\"question\": \"q\", \"answer\": \"a\", \"text\": \"t\"}\n" : "{\"text\": \"t\"}\n");
     reading r = reading_of(file_of(0, s.data, s.size));
     read_with(&r, "");
-    char *sentence = ql_format(".jsonl:%d: the record is of format question+answer by its fields, that of line 1 is text", line_of_other);
+    char *sentence = ql_format(".jsonl:%d: the record is of format question by its fields, that of line 1 is text", line_of_other);
     if (refused) expect_refused(&r, sentence);
     else assert_int_equal(r.corpus.documents, 12);
     done_with(&r);
@@ -120,12 +120,16 @@ static void test_bad_wording(void **state) {
     expect_bad_wording(ALPACA, "{{ instuction }} {{ input }}", QL_USAGE, ".jsonl:1: the prompt does not depend on the field \"instruction\"");
     expect_bad_wording(ALPACA, "{{ instruction", QL_USAGE, "instruction_template:1: ");
     expect_bad_wording(ALPACA, "no/such/file", QL_USAGE, "instruction_template is 'no/such/file'; expected auto, Jinja text");
-    expect_bad_wording("{\"text\": \"t\"}", "{{ text }}", QL_USAGE, ".jsonl:1: instruction_template makes prompts from records of");
+    expect_bad_wording("{\"text\": \"t\"}", "{{ text }}", QL_USAGE, ".jsonl:1: instruction_template makes prompts of instructions");
     expect_bad_wording(ALPACA "{\"instruction\": \"x\", \"output\": \"y\"}", "{{ instruction }}{{ raise_exception('no input') if not input }}", QL_DATA,
                        ".jsonl:2: ");
     expect_bad_wording(ALPACA "{\"instruction\": 1, \"output\": \"y\"}", "{{ instruction }}", QL_DATA, ".jsonl:2: the field \"instruction\" is an integer");
-    expect_refusal(ALPACA, ".jsonl:1: the field \"system\" is set", "alpaca_chat", NULL);
-    expect_refusal("{\"instruction\": \"x\", \"output\": \"y\", \"history\": [[\"a\", \"b\"]]}", ".jsonl:1: the field \"history\" is set", NULL);
+    expect_refusal("{\"instruction\": \"x\", \"output\": \"y\"}\n" ALPACA, ".jsonl:2: the record is of format alpaca_chat by its fields, that of line 1 is alpaca", NULL);
+    reading r = reading_of(file_of_text(0, ALPACA));
+    r.config.format = writable("alpaca");
+    read_with(&r, "");
+    expect_refused(&r, ".jsonl:1: the field \"system\" is set, which a record of format instruction+output cannot hold; set format to alpaca_chat");
+    done_with(&r);
     expect_file(file_of_text(0, "{\"question\": \"x\", \"answer\": \"y\", \"history\": []}"), "<s>x\n{y</s>}");
 }
 
@@ -168,6 +172,76 @@ static void test_bad_pairs(void **state) {
     expect_refusal("{\"prompt\": \"p\", \"chosen\": 1, \"rejected\": \"\"}", ".jsonl:1: the field \"chosen\" is an integer", NULL);
     expect_refusal("{\"chosen\": \"a\", \"rejected\": \"b\"}\n{\"chosen\": \"a\"}", "do not begin alike", "add the prompt", NULL);
     expect_refusal("{\"chosen\": \"ab\", \"rejected\": \"ac\"}\n{\"chosen\": \"a\"}", ".jsonl:2: the field \"rejected\" is absent", NULL);
+}
+
+/* ---- conversations ---- */
+
+static void read_chat(reading *r) {
+    static const char template[] = "{% for m in messages %}[{{ m.role[0] }}]{{ m.content }}{% if m.role == 'assistant' %}</s>{% endif %}{% endfor %}"
+                                   "{% if add_generation_prompt %}[a]{% endif %}";
+    ql_chat chat;
+    assert_false(ql_bad(ql_chat_choose(scratch(), named_text("chat.jinja", template), NULL, &chat)));
+    r->options.chat = &chat;
+    read_with(r, "");
+    ql_chat_close(&chat);
+}
+
+static void expect_chat(const char *record, const char *want) {
+    reading r = reading_of(file_of_text(0, record));
+    read_chat(&r);
+    expect_documents(&r, want);
+    done_with(&r);
+}
+
+#define USER(t)  "{\"role\": \"user\", \"content\": \"" t "\"}"
+#define REPLY(t) "{\"role\": \"assistant\", \"content\": \"" t "\"}"
+
+static void test_pairs_of_messages(void **state) {
+    (void)state;
+    static const char want[] = "[u]q[a]{good</s>}|[u]q[a]{bad</s>}";
+    expect_chat("{\"prompt\": [" USER("q") "], \"chosen\": [" REPLY("good") "], \"rejected\": [" REPLY("bad") "]}", want);
+    expect_chat("{\"chosen\": [" USER("q") ", " REPLY("good") "], \"rejected\": [" USER("q") ", " REPLY("bad") "]}", want);
+    /* a prompt that is a text is in the lists already */
+    expect_chat("{\"prompt\": \"q\", \"chosen\": [" USER("q") ", " REPLY("good") "], \"rejected\": [" USER("q") ", " REPLY("bad") "]}", want);
+    expect_chat("{\"conversations\": [{\"from\": \"human\", \"value\": \"q\"}], \"chosen\": {\"from\": \"gpt\", \"value\": \"good\"}, "
+                "\"rejected\": {\"from\": \"gpt\", \"value\": \"bad\"}}", want);
+    expect_chat("{\"system\": \"s\", \"conversations\": [{\"from\": \"human\", \"value\": \"q\"}], \"chosen\": {\"from\": \"gpt\", \"value\": \"x\"}, "
+                "\"rejected\": {\"from\": \"gpt\", \"value\": \"y\"}}", "[s]s[u]q[a]{x</s>}|[s]s[u]q[a]{y</s>}");
+}
+
+static void test_bad_pairs_of_messages(void **state) {
+    (void)state;
+    expect_refusal("{\"prompt\": [" USER("q") "], \"chosen\": [" REPLY("x") "], \"rejected\": \"y\"}", ".jsonl:1: one of \"chosen\" and \"rejected\" is a list, the other a string", NULL);
+    expect_refusal("{\"prompt\": [" USER("q") "], \"chosen\": [" REPLY("x") "], \"rejected\": [" REPLY("x") "]}", "are the same", NULL);
+    expect_refusal("{\"prompt\": [" USER("q") "], \"chosen\": [], \"rejected\": [" REPLY("x") "]}", "the field \"chosen\" is empty", NULL);
+    expect_refusal("{\"chosen\": [" USER("p") ", " REPLY("x") "], \"rejected\": [" USER("q") ", " REPLY("y") "]}", "do not begin alike", NULL);
+    expect_refusal("{\"prompt\": [" USER("q") "], \"chosen\": [" USER("q") ", " REPLY("x") "], \"rejected\": [" USER("q") ", " REPLY("y") "]}",
+                   "\"chosen\" begins with the messages of the prompt", NULL);
+    expect_refusal("{\"prompt\": [" USER("q") "], \"chosen\": [" USER("x") "], \"rejected\": [" REPLY("y") "]}", "\"chosen\" has no message of the assistant", NULL);
+    expect_refusal("{\"prompt\": [" USER("q") "], \"chosen\": [{\"role\": \"robot\", \"content\": \"x\"}], \"rejected\": [" REPLY("y") "]}",
+                   ".jsonl:1: \"chosen\", after its prompt: message 2: the role \"robot\" is unknown", NULL);
+}
+
+static void test_pairs_of_instructions(void **state) {
+    (void)state;
+    expect_pair("{\"question\": \"q\", \"chosen\": \"good\", \"rejected\": \"bad\"}", "<s>q\n{good</s>}|<s>q\n{bad</s>}");
+    expect_wording("{\"instruction\": \"i\", \"input\": \"\", \"chosen\": \"x\", \"rejected\": \"y\"}", "{{ instruction }}: ", "<s>i: {x</s>}|<s>i: {y</s>}");
+    expect_bad_wording("{\"prompt\": \"p\", \"chosen\": \"x\", \"rejected\": \"y\"}", "{{ prompt }}", QL_USAGE, "this record is of format preference");
+}
+
+static void test_alpaca_chat(void **state) {
+    (void)state;
+    expect_chat("{\"instruction\": \"i\", \"input\": \"n\", \"output\": \"o\", \"system\": \"s\", \"history\": [[\"q\", \"x\"]]}\n"
+                "{\"instruction\": \"i\", \"input\": \"\", \"output\": \"o\", \"history\": [[\"q\", \"x\"]]}",
+                "[s]s[u]q[a]{x</s>}[u]i\nn[a]{o</s>}|[u]q[a]{x</s>}[u]i[a]{o</s>}");
+    reading r = reading_of(file_of_text(0, "{\"instruction\": \"i\", \"output\": \"o\"}"));
+    r.config.format = writable("alpaca_chat");
+    read_chat(&r);
+    expect_documents(&r, "[u]i[a]{o</s>}");
+    done_with(&r);
+    expect_refusal("{\"instruction\": \"i\", \"output\": \"o\", \"history\": \"x\"}", ".jsonl:1: the field \"history\" is a string; expected a list of [asked, answered]", NULL);
+    expect_refusal("{\"instruction\": \"i\", \"output\": \"o\", \"history\": [[\"x\"]]}", ".jsonl:1: item 1 of the field \"history\" is no pair", NULL);
+    expect_refusal("{\"instruction\": \"i\", \"output\": \"o\", \"system\": 5}", ".jsonl:1: the field \"system\" is an integer", NULL);
 }
 
 #define PAIR(n) "{\"prompt\": \"" #n "\", \"chosen\": \"good\", \"rejected\": \"bad\"}\n"
@@ -231,7 +305,9 @@ int main(void) {
         cmocka_unit_test(test_bad_wording),     cmocka_unit_test(test_shared_prompt),
         cmocka_unit_test(test_names_of_fields), cmocka_unit_test(test_bad_pairs),
         cmocka_unit_test(test_pairs_stay_together), cmocka_unit_test(test_length_of_pairs),
-        cmocka_unit_test(test_pairs_are_not_mixed),
+        cmocka_unit_test(test_pairs_are_not_mixed), cmocka_unit_test(test_pairs_of_messages),
+        cmocka_unit_test(test_bad_pairs_of_messages), cmocka_unit_test(test_pairs_of_instructions),
+        cmocka_unit_test(test_alpaca_chat),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }

@@ -90,7 +90,7 @@ static void test_bad_rows(void **state) {
     expect_bad_csv("text,id\n\"a\" ,1\n", "a.csv:2: text follows the closing quote");
     expect_bad_csv("text,id\na\r1,2\n", "a.csv:2: a carriage return stands alone outside quotes");
     expect_bad_csv("text,id\ra,1\rb,2\r", "a.csv:1: a carriage return stands alone");
-    expect_bad_csv("text\n\"a\nb\xff\"\n", "a.csv:3: is not valid UTF-8: byte 0xff, the 5th of the record");
+    expect_bad_csv("text\n\"a\nb\xff\"\n", "a.csv:3: is not valid UTF-8: byte 0xff at place 5 of the record");
     expect_refused_file(named_file("a.csv", "text\na\n\"b\n\0\"\n", 13), "a.csv:4: holds a NUL byte", NULL);
 }
 

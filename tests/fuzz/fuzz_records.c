@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "tests/fuzz/common.h"
 #include "worker/data/conversation.h"
-#include "worker/data/inspect.h"
+#include "worker/data/inspect/inspect.h"
 
 static const char *const seed[] = {
     "{\"question\": \"Wie hei\xc3\x9ft du?\", \"answer\": \"\\u00e9\\ud83d\\ude00 7\\n#### 7\"}\r\n"
@@ -46,8 +46,14 @@ static void check_corpus(const ql_config *c, const ql_corpus *corpus, const ql_t
     ql_row_set rows;
     ql_pack(corpus, c->max_length, true, &rows);
     insist(rows.longest <= c->max_length && rows.tokens == (int64_t)tokens, "rows that cannot be");
-    insist(!ql_bad(ql_inspect(c, corpus, &rows, t, 0, -1, false, sink)), "inspect fails");
-    insist(!ql_bad(ql_inspect(c, corpus, &rows, t, 0, -1, true, sink)), "inspect fails");
+    ql_inspection i = {.config = c, .corpus = corpus, .rows = &rows, .tokenizer = t, .to = -1};
+    ql_look       look = {true, true, 50};
+    ql_str        page = {0};
+    insist(!ql_bad(ql_inspect_text(&i, &look, sink)), "inspect fails");
+    insist(!ql_bad(ql_inspect_json(&i, sink)), "inspect --json fails");
+    insist(!ql_bad(ql_inspect_html(&i, &page)), "inspect --html fails");
+    insist(strstr(strstr(page.data, "</script>") + 1, "<script") == NULL, "a script of a record");
+    ql_str_free(&page);
     ql_row_set_free(&rows);
 }
 

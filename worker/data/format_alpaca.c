@@ -36,22 +36,23 @@ static ql_err put_usual_prompt(const ql_json *record, const ql_field_names *f, q
 
 /* What stands before the instruction of a conversation would be lost. */
 static ql_err check_unused(const ql_json *record, const char *field) {
-    const ql_json *v = ql_json_get(record, field);
-    size_t n;
-    bool   is_empty = ql_json_kind(v) == QL_JSON_NULL || (ql_json_text(v, &n) && n == 0) || (ql_json_is(v, QL_JSON_ARRAY) && ql_json_size(v) == 0);
-    QL_CHECK(is_empty, QL_DATA,
+    QL_CHECK(!ql_record_holds(record, field), QL_DATA,
              "the field \"%s\" is set, which a record of format %s cannot hold; set format to alpaca_chat, so that it becomes a conversation for the chat "
-             "template, or remove it",
+             "template, write it into instruction_template, or remove it",
              field, name);
     return ql_ok();
 }
 
-static ql_err read(const ql_json *record, const ql_field_names *f, ql_record *out) {
+ql_err ql_alpaca_prompt(const ql_json *record, const ql_field_names *f, ql_str *out) {
     if (!f->wording) QL_TRY(check_unused(record, f->system));
     if (!f->wording) QL_TRY(check_unused(record, f->history));
+    QL_TRY(put_usual_prompt(record, f, out)); /* which also checks the fields */
+    return f->wording ? ql_wording_prompt(record, f, out) : ql_ok();
+}
+
+static ql_err read(const ql_json *record, const ql_field_names *f, ql_record *out) {
     out->has_prompt = true;
-    QL_TRY(put_usual_prompt(record, f, &out->prompt)); /* which also checks the fields */
-    if (f->wording) QL_TRY(ql_wording_prompt(record, f, &out->prompt));
+    QL_TRY(ql_alpaca_prompt(record, f, &out->prompt));
     return ql_record_text(record, f->output, name, &out->completion);
 }
 

@@ -7,11 +7,15 @@ static bool claims(const ql_json *record, const ql_field_names *f) {
     return ql_record_has(record, f->question) && ql_record_has(record, f->answer);
 }
 
+ql_err ql_question_prompt(const ql_json *record, const ql_field_names *f, ql_str *out) {
+    QL_TRY(ql_record_text(record, f->question, name, out));
+    ql_str_puts(out, "\n");
+    return f->wording ? ql_wording_prompt(record, f, out) : ql_ok();
+}
+
 static ql_err read(const ql_json *record, const ql_field_names *f, ql_record *out) {
     out->has_prompt = true;
-    QL_TRY(ql_record_text(record, f->question, name, &out->prompt));
-    ql_str_puts(&out->prompt, "\n");
-    if (f->wording) QL_TRY(ql_wording_prompt(record, f, &out->prompt));
+    QL_TRY(ql_question_prompt(record, f, &out->prompt));
     return ql_record_text(record, f->answer, name, &out->completion);
 }
 

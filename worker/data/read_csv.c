@@ -138,9 +138,19 @@ static ql_err check_separator(const ql_reader *r, size_t line) {
 
 enum { COLUMNS = 4096 };
 
+static ql_err check_no_json(ql_reader *r) {
+    bool is_json;
+    QL_TRY(skip_blank_lines(r));
+    QL_TRY(ql_reader_looks_like_json(r, &is_json));
+    QL_CHECK(!is_json, QL_DATA, "%s:%zu: holds JSON Lines, but a .%csv file is read as rows; rename it to end in .jsonl", ql_reader_path(r), r->line,
+             r->separator == ',' ? 'c' : 't');
+    return ql_ok();
+}
+
 ql_err ql_read_columns(ql_reader *r) {
     row  w;
     bool more;
+    QL_TRY(check_no_json(r));
     QL_TRY(find_row(r, &w, &more));
     QL_CHECK(more, QL_DATA, "%s:1: is empty; expected a first row with the names of the columns, and rows below it", ql_reader_path(r));
     for (bool first = true; first || w.text < w.end; first = false) {

@@ -28,13 +28,12 @@ static ql_err skip_blank_lines(ql_reader *r, bool *more) {
     return ql_ok();
 }
 
-/* The line from `begin` on is an object of JSON. */
-static ql_err looks_like_json(ql_reader *r, bool *yes) {
+ql_err ql_reader_looks_like_json(ql_reader *r, bool *yes) {
     QL_TRY(ql_reader_find_line_end(r));
     const char *text = (const char *)r->source.data + r->begin;
     size_t      n = r->at - r->begin;
     ql_json    *record = NULL;
-    *yes = text[0] == '{' && n <= QL_RECORD_BYTES && !ql_bad(ql_json_parse(text, n, "", 1, &record));
+    *yes = n > 0 && text[0] == '{' && n <= QL_RECORD_BYTES && !ql_bad(ql_json_parse(text, n, "", 1, &record));
     ql_json_free(record);
     r->at = r->begin;
     return ql_ok();
@@ -44,7 +43,7 @@ ql_err ql_check_plain_text(ql_reader *r) {
     bool more, is_json;
     QL_TRY(skip_blank_lines(r, &more));
     QL_CHECK(more, QL_DATA, "%s:1: is empty; expected text", ql_reader_path(r));
-    QL_TRY(looks_like_json(r, &is_json));
+    QL_TRY(ql_reader_looks_like_json(r, &is_json));
     QL_CHECK(!is_json, QL_DATA, "%s:%zu: holds JSON Lines, but a .txt file is read as plain text; rename it to end in .jsonl", ql_reader_path(r),
              r->line);
     return ql_ok();

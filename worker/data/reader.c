@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <utf8proc.h>
 
+#include "worker/data/cure.h"
 #include "worker/data/reader_kinds.h"
 
 /* Beginnings of files that people pass by mistake, and the way out. */
@@ -13,16 +14,33 @@ static const struct {
     const char *bytes;
     size_t size, at;
     const char *is, *cure;
+    bool is_text; /* may begin a text as well: counts only where JSON is expected */
 } stranger[] = {
-    {"\x1f\x8b", 2, 0, "compressed twice", "unpack it once with gunzip"},
-    {"\x28\xb5\x2f\xfd", 4, 0, "compressed twice", "unpack it once with unzstd"},
-    {"BZh", 3, 0, "compressed with bzip2", "unpack it with bunzip2 first"},
-    {"\xfd\x37zXZ", 5, 0, "compressed with xz", "unpack it with unxz first"},
-    {"PK\x03\x04", 4, 0, "a zip archive", "unpack it first"},
-    {"ustar", 5, 257, "a tar archive", "unpack it with tar -xf first"},
-    {"PAR1", 4, 0, "a Parquet file", "convert it to JSON Lines first"},
-    {"\xff\xfe", 2, 0, "UTF-16 text", "convert it to UTF-8 first (iconv -f UTF-16 -t UTF-8)"},
-    {"\xfe\xff", 2, 0, "UTF-16 text", "convert it to UTF-8 first (iconv -f UTF-16 -t UTF-8)"},
+    {"\x1f\x8b", 2, 0, "compressed twice", "unpack it once with gunzip", false},
+    {"\x28\xb5\x2f\xfd", 4, 0, "compressed twice", "unpack it once with unzstd", false},
+    {"\x50\x2a\x4d\x18", 4, 0, "compressed twice", "unpack it once with unzstd", false},
+    {"BZh", 3, 0, "compressed with bzip2", "unpack it with bunzip2 first", true},
+    {"\xfd\x37zXZ", 5, 0, "compressed with xz", "unpack it with unxz first", false},
+    {"7z\xbc\xaf\x27\x1c", 6, 0, "a 7z archive", "unpack it first", false},
+    {"\x04\x22\x4d\x18", 4, 0, "compressed with lz4", "unpack it with unlz4 first", false},
+    {"PK\x03\x04", 4, 0, "a zip archive or a spreadsheet", "unpack it, or save it as CSV, first", false},
+    {"\xd0\xcf\x11\xe0", 4, 0, "an old Office document", "save it as CSV first", false},
+    {"ustar", 5, 257, "a tar archive", "unpack it with tar -xf first", false},
+    {"PAR1", 4, 0, "a Parquet file", "convert it to JSON Lines first", false},
+    {"ARROW1", 6, 0, "an Arrow file", "convert it to JSON Lines first", false},
+    {"\xff\xff\xff\xff", 4, 0, "an Arrow stream", "convert it to JSON Lines first", false},
+    {"ORC", 3, 0, "an ORC file", "convert it to JSON Lines first", true},
+    {"Obj\x01", 4, 0, "an Avro file", "convert it to JSON Lines first", false},
+    {"\x89HDF", 4, 0, "an HDF5 file", "convert it to JSON Lines first", false},
+    {"\x93NUMPY", 6, 0, "a NumPy array", "write the texts as JSON Lines first", false},
+    {"\x80\x04\x95", 3, 0, "a pickle of Python", "write the records as JSON Lines first", false},
+    {"SQLite format 3", 15, 0, "an SQLite database", "export a table as CSV first", false},
+    {"%PDF", 4, 0, "a PDF document", "write its text into JSON Lines first", true},
+    {"<!DOCTYPE", 9, 0, "a web page", "download the file itself", true},
+    {"<html", 5, 0, "a web page", "download the file itself", true},
+    {"version https://git-lfs", 23, 0, "a pointer of Git LFS", "fetch the file itself with git lfs pull", false},
+    {"\xff\xfe", 2, 0, "UTF-16 text", "convert it to UTF-8 first (iconv -f UTF-16 -t UTF-8)", false},
+    {"\xfe\xff", 2, 0, "UTF-16 text", "convert it to UTF-8 first (iconv -f UTF-16 -t UTF-8)", false},
 };
 static const char mark[] = "\xef\xbb\xbf"; /* of the byte order, in UTF-8 */
 
@@ -119,12 +137,12 @@ static void choose_by_name(ql_reader *r, const char *name) {
 static ql_err recognise(ql_reader *r, const char *path) {
     bool there;
     QL_TRY(ql_reader_reach(r, &there));
+    choose_by_name(r, path);
     for (size_t i = 0; i < QL_LEN(stranger); i++)
-        QL_CHECK(!begins_with(&r->source, stranger[i].bytes, stranger[i].size, stranger[i].at), QL_DATA,
+        QL_CHECK((r->next && stranger[i].is_text) || !begins_with(&r->source, stranger[i].bytes, stranger[i].size, stranger[i].at), QL_DATA,
                  "%s:1: is %s; expected JSON Lines, a JSON array, CSV or TSV: %s", path, stranger[i].is, stranger[i].cure);
     if (begins_with(&r->source, mark, strlen(mark), 0)) r->at = strlen(mark);
     r->begin = r->at;
-    choose_by_name(r, path);
     if (r->next == ql_read_row) return ql_read_columns(r);
     if (r->next) return ql_check_plain_text(r);
     QL_TRY(ql_reader_skip_space(r));
@@ -198,22 +216,37 @@ static size_t line_of(const char *text, size_t at, size_t line) {
 }
 
 static ql_err refuse_byte(const char *path, const char *text, size_t at, size_t line) {
-    return ql_fail(QL_DATA, "%s:%zu: is not valid UTF-8: byte 0x%02x, the %zuth of the record; convert the file to UTF-8", path,
+    return ql_fail(QL_DATA, "%s:%zu: is not valid UTF-8: byte 0x%02x at place %zu of the record; convert the file to UTF-8", path,
                    line_of(text, at, line), (uint8_t)text[at], at + 1);
+}
+
+static ql_err refuse_zero(const char *path, const char *text, size_t at, size_t line) {
+    return ql_fail(QL_DATA, "%s:%zu: holds a NUL byte; expected text: remove it, or name another file (UTF-16 becomes UTF-8 with iconv -f UTF-16LE -t UTF-8)",
+                   path, line_of(text, at, line));
 }
 
 ql_err ql_reader_check_text(const ql_reader *r, const char *text, size_t n, size_t line) {
     const char *zero = n ? memchr(text, 0, n) : NULL;
-    QL_CHECK(!zero, QL_DATA, "%s:%zu: holds a NUL byte; expected text: remove it, or name another file", ql_reader_path(r),
-             line_of(text, (size_t)(zero - text), line));
+    if (zero) return refuse_zero(ql_reader_path(r), text, (size_t)(zero - text), line);
     size_t bad = ql_first_bad_byte(text, n);
     return bad == n ? ql_ok() : refuse_byte(ql_reader_path(r), text, bad, line);
 }
 
-/* Called when parsing failed: broken UTF-8 is worth a sentence of its own. */
+/* Called when parsing failed: what is no text is worth a sentence of its own. */
 static ql_err explain(const ql_span *s, const char *path, ql_err e) {
+    const char *zero = memchr(s->text, 0, s->size);
+    if (zero) return refuse_zero(path, s->text, (size_t)(zero - s->text), s->line);
     size_t bad = ql_first_bad_byte(s->text, s->size);
-    return bad == s->size ? e : refuse_byte(path, s->text, bad, s->line);
+    if (bad < s->size) return refuse_byte(path, s->text, bad, s->line);
+    return ql_fail(e.code, "%s; %s", ql_err_text(), ql_json_cure(s->text, s->size, ql_err_text()));
+}
+
+/* What is JSON, but no record. */
+static const char *hint_for(const ql_json *v) {
+    size_t      n;
+    const char *text = ql_json_text(v, &n);
+    if (text && n > 0 && text[0] == '{') return "; was it encoded twice?";
+    return ql_json_is(v, QL_JSON_ARRAY) ? "; an array of records must be the whole file" : "";
 }
 
 ql_err ql_span_parse(const ql_span *s, const char *path, ql_json **out) {
@@ -223,8 +256,8 @@ ql_err ql_span_parse(const ql_span *s, const char *path, ql_json **out) {
     ql_err e = ql_json_parse(s->text, s->size, path, s->line, out);
     if (ql_bad(e)) return explain(s, path, e);
     if (ql_json_is(*out, QL_JSON_OBJECT)) return e;
-    e = ql_fail(QL_DATA, "%s:%zu: the record is %s; expected an object, {\"field\": \"text\", ...}", path, s->line,
-                ql_json_kind_name(*out));
+    e = ql_fail(QL_DATA, "%s:%zu: the record is %s; expected an object, {\"field\": \"text\", ...}%s", path, s->line, ql_json_kind_name(*out),
+                hint_for(*out));
     ql_json_free(*out);
     *out = NULL;
     return e;

@@ -6,7 +6,7 @@
 /* Tried in this order; pairs come first, since they bring their prompt in the fields of the others. */
 static const ql_record_format *const format[] = {
     &ql_format_preference, &ql_format_messages, &ql_format_conversations, &ql_format_prompt,
-    &ql_format_alpaca,     &ql_format_question, &ql_format_text,
+    &ql_format_alpaca_chat, &ql_format_alpaca, &ql_format_question, &ql_format_text,
 };
 
 void ql_record_clear(ql_record *r) {
@@ -61,6 +61,14 @@ bool ql_record_has(const ql_json *record, const char *field) {
     return ql_json_kind(ql_json_get(record, field)) != QL_JSON_NULL;
 }
 
+bool ql_record_holds(const ql_json *record, const char *field) {
+    const ql_json *v = ql_json_get(record, field);
+    size_t n;
+    if (ql_json_text(v, &n)) return n > 0;
+    bool is_container = ql_json_is(v, QL_JSON_ARRAY) || ql_json_is(v, QL_JSON_OBJECT);
+    return is_container ? ql_json_size(v) > 0 : ql_record_has(record, field);
+}
+
 ql_err ql_record_text(const ql_json *record, const char *field, const char *format_name, ql_str *out) {
     const ql_json *v = ql_json_get(record, field);
     size_t n;
@@ -71,7 +79,7 @@ ql_err ql_record_text(const ql_json *record, const char *field, const char *form
     }
     QL_CHECK(v, QL_DATA, "the field \"%s\" is absent; every record of this file must be of format %s: complete the record or remove it, or set "
              "format and field names", field, format_name);
-    return ql_fail(QL_DATA, "the field \"%s\" is %s; expected a string", field, ql_json_kind_name(v));
+    return ql_fail(QL_DATA, "the field \"%s\" is %s; expected a string: correct the record or remove it", field, ql_json_kind_name(v));
 }
 
 /* "a, b, c": enough of the fields for a message. */
@@ -90,9 +98,21 @@ static const ql_record_format *claimant(const ql_json *record, const ql_field_na
     return NULL;
 }
 
+/* {"data": [{...}, ...]}, and records by number: {"1": {...}, ...}. */
+static ql_err refuse_wrapper(const ql_json *record) {
+    void          *it = ql_json_first(record);
+    const ql_json *inner = it ? ql_json_value(it) : NULL;
+    bool           has_list = ql_json_is(inner, QL_JSON_ARRAY) && ql_json_is(ql_json_at(inner, 0), QL_JSON_OBJECT);
+    QL_CHECK(!has_list, QL_DATA, "the records seem to lie in the list \"%.40s\"; make that list the whole file", ql_json_key(it));
+    QL_CHECK(!ql_json_is(inner, QL_JSON_OBJECT), QL_DATA,
+             "the records seem to be members of one object, the first is \"%.40s\"; write them as a JSON array, or one a line", ql_json_key(it));
+    return ql_ok();
+}
+
 static ql_err refuse_unknown(const ql_json *record, const ql_field_names *f) {
     if (ql_record_has(record, f->prompt))
         return ql_fail(QL_DATA, "the record has \"%s\" but no \"%s\"; a prompt alone is nothing to train on", f->prompt, f->completion);
+    QL_TRY(refuse_wrapper(record));
     ql_str fields = {0};
     list_fields(record, &fields);
     ql_err e = ql_fail(QL_DATA,
@@ -114,7 +134,7 @@ static ql_err check_same(const ql_span *s, const ql_span *first, const char *pat
     ql_json_free(record);
     QL_CHECK(!its || its == as, QL_DATA,
              "%s:%zu: the record is of format %s by its fields, that of line %zu is %s; split the file, or set format to what all records are", path,
-             s->line, its->name, first->line, as->name);
+             s->line, its->key, first->line, as->key);
     return ql_ok();
 }
 

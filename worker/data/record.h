@@ -8,7 +8,9 @@
  *   prompt+completion    prompt and completion as they are; or both as lists of messages: a conversation
  *   instruction+output   Stanford Alpaca's wording with or without input, ending in
  *                        "### Response:\n"; the completion is the output
+ *   the same in turns    with "system" or "history": a conversation
  *   question+answer      prompt: question and one "\n"; completion: the answer
+ *   chosen+rejected      a pair: a prompt and two completions, as texts or as lists of messages
  *   text                 the text
  *
  * Ours end in a line break, so that no token of the completion can grow into the prompt's end. */
@@ -53,7 +55,7 @@ typedef struct {
     /* Preference pairs: `read` fills in the better answer, this the worse one. NULL: a record is no pair. */
     ql_err (*read_rejected)(const ql_json *record, const ql_field_names *f, ql_record *out);
 } ql_record_format;
-extern const ql_record_format ql_format_messages, ql_format_conversations, ql_format_prompt, ql_format_alpaca,
+extern const ql_record_format ql_format_messages, ql_format_conversations, ql_format_prompt, ql_format_alpaca_chat, ql_format_alpaca,
     ql_format_question, ql_format_preference, ql_format_text;
 
 /* The format of a file: the one that `f` names, or the first of the table that claims the first record. Up to
@@ -64,5 +66,10 @@ QL_RESULT ql_record_format_detect(const ql_span *first, size_t n, const char *pa
 
 /* For formats: present and not null. */
 bool ql_record_has(const ql_json *record, const char *field);
+/* For formats: there, and neither null nor an empty text, list or object. */
+bool ql_record_holds(const ql_json *record, const char *field);
 /* For formats: appends the text of a field. QL_DATA: it is absent or no string. */
 QL_RESULT ql_record_text(const ql_json *record, const char *field, const char *format, ql_str *out);
+/* For formats: appends what comes before the answer of an instruction or a question: the usual wording, or f->wording's. */
+QL_RESULT ql_alpaca_prompt(const ql_json *record, const ql_field_names *f, ql_str *out);
+QL_RESULT ql_question_prompt(const ql_json *record, const ql_field_names *f, ql_str *out);

@@ -1,11 +1,13 @@
 #include "worker/data/source.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { STEP = 256 << 10 }; /* bytes unpacked at once */
 
-static const ql_unpacker *const unpacker[] = {&ql_unpack_gzip, &ql_unpack_zstd};
+static const ql_unpacker *const unpacker[] = {&ql_unpack_gzip, &ql_unpack_zstd, &ql_unpack_pzstd};
 
 static const ql_unpacker *unpacker_of(const ql_map *m) {
     for (size_t i = 0; i < QL_LEN(unpacker); i++)
@@ -13,8 +15,19 @@ static const ql_unpacker *unpacker_of(const ql_map *m) {
     return NULL;
 }
 
+/* Pipes and devices have no size, and cannot be read twice. */
+static ql_err check_kind(const char *path) {
+    struct stat st;
+    bool there = stat(path, &st) == 0;
+    QL_CHECK(!there || S_ISREG(st.st_mode), QL_DATA, "%s: is not a regular file; write the records into one first", path);
+    QL_CHECK(there || errno != ENOENT, QL_DATA, "%s: cannot be opened: there is no such file; look at it with ls", path);
+    QL_CHECK(there || errno != ELOOP, QL_DATA, "%s: cannot be opened: its symbolic links lead in a circle; remove them", path);
+    return ql_ok();
+}
+
 ql_err ql_source_open(const char *path, ql_source *out) {
     *out = (ql_source){0};
+    QL_TRY(check_kind(path));
     QL_TRY(ql_map_open(path, &out->map));
     out->unpacker = unpacker_of(&out->map);
     if (out->unpacker) {

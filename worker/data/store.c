@@ -4,14 +4,8 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "worker/data/store_file.h"
 #include "worker/data/target.h"
-
-void ql_set_facts_free(ql_set_facts *f) {
-    ql_audit_free(&f->audit);
-    free(f->first_long);
-    free(f->first_untargeted);
-    *f = (ql_set_facts){0};
-}
 
 ql_store *ql_store_new(void) {
     return QL_NEW(ql_store);
@@ -25,6 +19,9 @@ void ql_store_free(ql_store *s) {
     }
     free(s->block);
     free(s->document);
+    free(s->origin);
+    ql_store_writer_abandon(s->writer);
+    ql_map_close(&s->map);
     ql_set_facts_free(&s->facts);
     free(s);
 }
@@ -36,7 +33,7 @@ ql_digest ql_digest_of(const int32_t *ids, const uint8_t *is_target, size_t n) {
 }
 
 /* A block grows with what is there already, so that there are few and little is wasted. */
-static ql_store_block *block_for(ql_store *s, size_t n) {
+ql_store_block *ql_store_room(ql_store *s, size_t n) {
     enum { LEAST = 4096, MOST = 16 << 20 };
     ql_store_block *last = s->blocks ? &s->block[s->blocks - 1] : NULL;
     if (last && last->capacity - last->used >= n) return last;
@@ -47,26 +44,32 @@ static ql_store_block *block_for(ql_store *s, size_t n) {
     return &s->block[s->blocks - 1];
 }
 
-void ql_store_add(ql_store *s, int64_t record, const int32_t *ids, const uint8_t *is_target, size_t n) {
-    ql_store_block *b = block_for(s, n);
-    ql_document     d = {.record = record,
-                         .ids = b->ids + b->used,
-                         .is_target = b->is_target + b->used,
-                         .length = (int32_t)n,
-                         .targets = ql_count_targets(is_target, n),
-                         .content = ql_digest_of(ids, is_target, n)};
-    memcpy(b->ids + b->used, ids, n * sizeof *ids);
-    memcpy(b->is_target + b->used, is_target, n);
+static void put_in_memory(ql_store *s, ql_document *d, const int32_t *ids, const uint8_t *is_target, size_t n) {
+    ql_store_block *b = ql_store_room(s, n);
+    d->ids = memcpy(b->ids + b->used, ids, n * sizeof *ids);
+    d->is_target = memcpy(b->is_target + b->used, is_target, n);
     b->used += n;
+}
+
+void ql_store_add(ql_store *s, int64_t record, const int32_t *ids, const uint8_t *is_target, size_t n) {
+    ql_document d = {.record = record,
+                     .length = (int32_t)n,
+                     .targets = ql_count_targets(is_target, n),
+                     .content = ql_digest_of(ids, is_target, n)};
+    if (!s->writer || !ql_store_writer_put(s, ids, is_target, n)) put_in_memory(s, &d, ids, is_target, n);
     s->count += n;
     QL_PUSH(s->document, s->documents, s->documents_capacity, d);
 }
 
-void ql_store_pair(ql_store *s) {
-    ql_document     *side = &s->document[s->documents - 2];
-    ql_digest        both[2] = {side[0].content, side[1].content};
+ql_digest ql_digest_of_pair(ql_digest better, ql_digest worse) {
+    ql_digest        both[2] = {better, worse};
     ql_hash128_value whole = ql_hash128(both, sizeof both);
-    side[0].content = side[1].content = (ql_digest){{whole.low, whole.high}};
+    return (ql_digest){{whole.low, whole.high}};
+}
+
+void ql_store_pair(ql_store *s) {
+    ql_document *side = &s->document[s->documents - 2];
+    side[0].content = side[1].content = ql_digest_of_pair(side[0].content, side[1].content);
 }
 
 void ql_store_forget_list(ql_store *s) {

@@ -3,11 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/data/stray.h"
 #include "worker/data/target_parts.h"
 
 void ql_tokens_free(ql_tokens *t) {
     free(t->ids.id);
     free(t->is_target);
+    free(t->stray);
     *t = (ql_tokens){0};
 }
 
@@ -22,6 +24,15 @@ ql_train_on ql_train_on_of(const ql_config *c) {
     for (size_t i = 1; c->train_on && i < QL_LEN(names); i++)
         if (!strcmp(c->train_on, names[i])) return (ql_train_on)i;
     return c->completion_only_loss == QL_FALSE ? QL_TRAIN_ALL : QL_TRAIN_AUTO;
+}
+
+const char *ql_train_on_text(ql_train_on t) {
+    static const char *const what[] = {[QL_TRAIN_AUTO] = "answers, and all of plain texts",
+                                       [QL_TRAIN_ASSISTANT] = "all turns of the assistant, and completions",
+                                       [QL_TRAIN_LAST] = "the last turn of the assistant, and completions",
+                                       [QL_TRAIN_COMPLETION] = "completions, and all turns of the assistant",
+                                       [QL_TRAIN_ALL] = "every token"};
+    return what[t];
 }
 
 /* ---- shared ---------------------------------------------------------------------------------- */
@@ -85,6 +96,7 @@ static ql_err make_text(ql_encoder *encoder, const ql_target_rules *rules, ql_re
         ql_targets_begin(out);
         ql_targets_mark(out, cut ? ql_targets_border(&prompt, ql_tokenizer_eos_id(rules->tokenizer), out) : 0);
         ql_targets_count_turn(rules->tokenizer, out);
+        out->stray = ql_stray_token(rules->tokenizer, &r->prompt);
     }
     free(prompt.id);
     return e;

@@ -21,7 +21,7 @@ typedef struct {
      * followed by something else; what was unpacked before that place has been written. */
     ql_err (*run)(void *state, ql_unpacking *u);
 } ql_unpacker;
-extern const ql_unpacker ql_unpack_gzip, ql_unpack_zstd;
+extern const ql_unpacker ql_unpack_gzip, ql_unpack_zstd, ql_unpack_pzstd;
 
 /* Verdicts for them. */
 QL_RESULT ql_unpack_cut_off(const char *name);

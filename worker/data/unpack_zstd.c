@@ -46,3 +46,5 @@ static ql_err run(void *state, ql_unpacking *u) {
 }
 
 const ql_unpacker ql_unpack_zstd = {"zstd", "\x28\xb5\x2f\xfd", 4, open_zstd, close_zstd, run};
+/* pzstd begins with a frame that says how long the next one is. */
+const ql_unpacker ql_unpack_pzstd = {"zstd", "\x50\x2a\x4d\x18", 4, open_zstd, close_zstd, run};

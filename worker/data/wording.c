@@ -56,14 +56,21 @@ static ql_err compare(const ql_json *record, const ql_field_names *f, const char
     return e;
 }
 
+static const char *field_asked(const ql_json *record, const ql_field_names *f, const ql_record_format *format) {
+    if (format == &ql_format_alpaca) return f->instruction;
+    if (format == &ql_format_question) return f->question;
+    if (format != &ql_format_preference || ql_record_has(record, f->prompt)) return NULL;
+    return ql_record_has(record, f->instruction) ? f->instruction : ql_record_has(record, f->question) ? f->question : NULL;
+}
+
 ql_err ql_wording_check(const ql_span *s, const char *path, const ql_field_names *f, const ql_record_format *format) {
-    const char *field = format == &ql_format_alpaca ? f->instruction : format == &ql_format_question ? f->question : NULL;
-    QL_CHECK(field, QL_USAGE,
-             "%s:%zu: %s makes prompts from records of instruction+output or question+answer, this one is of format %s; give it to those data sets only", path,
-             s->line, key, format->name);
     ql_json *record;
     QL_TRY(ql_span_parse(s, path, &record));
-    ql_err e = ql_err_prefix(compare(record, f, field), "%s:%zu", path, s->line);
+    const char *field = field_asked(record, f, format);
+    ql_err e = field ? compare(record, f, field)
+                     : ql_fail(QL_USAGE, "%s makes prompts of instructions and questions, this record is of format %s; give it to those data sets only", key,
+                               format->key);
+    e = ql_err_prefix(e, "%s:%zu", path, s->line);
     ql_json_free(record);
     return e;
 }

@@ -13,6 +13,8 @@
 #include "worker/model/cache_internal.h"
 #include "worker/model/load.h"
 
+const ql_cache_kind ql_base_cache_kind = {"quantized_cache", ".base"};
+
 /* ---- what lies where ---- */
 
 static void add_tensor(ql_base_cache *c, ql_tensor t) {
@@ -65,7 +67,7 @@ ql_base_cache *ql_base_cache_open(ql_model *m, int threads) {
     c->header.chunk_bytes = QL_CACHE_CHUNK;
     lay_out(c);
     if (is_worth_it(c)) c->folder = ql_cache_folder(m->options.cache);
-    if (!c->folder || !ql_cache_folder_is_safe(c->folder)) {
+    if (!c->folder || !ql_cache_folder_is_safe(&ql_base_cache_kind, c->folder)) {
         ql_base_cache_close(c);
         return NULL;
     }

@@ -1,5 +1,6 @@
 /* What the files of the cache share. */
 #pragma once
+#include "base/cache_folder.h"
 #include "base/hash.h"
 #include "worker/model/cache.h"
 
@@ -57,12 +58,5 @@ void ql_cache_identify(ql_base_cache *c);
  * might not show. Says so. */
 bool ql_cache_model_is_settled(const ql_base_cache *c);
 
-/* cache_folder.c */
-enum { QL_CACHE_PLACE_DIGITS = 16 };
-char *ql_cache_folder(const char *wanted); /* "auto" or a folder; NULL: there is none. Caller frees */
-/* Ours alone to write in; says so if it is not. An absent folder is fine. */
-bool ql_cache_folder_is_safe(const char *folder);
+extern const ql_cache_kind ql_base_cache_kind;
 int ql_cache_threads(const ql_base_cache *c); /* cache.c: how many may move chunks at once */
-/* Removes leftovers of writers that died, files not used for 30 days, and all but the three last
- * used ones of this place. `name` stays. */
-void ql_cache_folder_clean(const char *folder, const char *name);

@@ -97,7 +97,7 @@ static ql_err publish(const ql_base_cache *c, const char *temporary) {
 
 static ql_err keep(const ql_base_cache *c) {
     QL_TRY(ql_dir_make_private(c->folder));
-    ql_cache_folder_clean(c->folder, c->name);
+    ql_cache_folder_clean(&ql_base_cache_kind, c->folder, c->name);
     QL_TRY(check_space(c));
     char  *temporary = temporary_path(c);
     ql_err e = publish(c, temporary);

@@ -1,20 +1,13 @@
-/* qlora inspect and qlora prepare: the data side of a run, without its model's weights. */
-#include "worker/data/inspect.h"
+/* qlora inspect: the data side of a run, without its model's weights. */
+#include "worker/data/inspect/inspect.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "worker/job.h"
+#include "worker/gate.h"
+#include "worker/tool/data.h"
 #include "worker/tool/tool.h"
-
-static ql_err read_job(const char *tool, char **words, size_t n, ql_job *j) {
-    QL_CHECK(n > 0, QL_USAGE, "%s: a configuration file is missing", tool);
-    j->place = (ql_place){0, 1, 0, 1};
-    QL_TRY(ql_config_read(words[0], words + 1, n - 1, &j->config, NULL));
-    QL_TRY(ql_model_config_read(j->config.model_name_or_path, &j->model.config));
-    return ql_job_read_data(j, QL_JOB_TRAIN);
-}
 
 /* "A:B", "A:", ":B" or "A": rows A up to, but not with, B. */
 static ql_err read_range(const char *text, int64_t *from, int64_t *to) {
@@ -33,36 +26,43 @@ static ql_err read_range(const char *text, int64_t *from, int64_t *to) {
     return ql_ok();
 }
 
-static ql_err inspect(const ql_job *j, const char *rows, bool json) {
-    int64_t from = 0, to = json ? -1 : 3;
-    QL_TRY(read_range(rows, &from, &to));
-    return ql_inspect(&j->config, &j->train, &j->train_rows, j->tokenizer, from, to, json, stdout);
+typedef struct {
+    const char *rows, *page;
+    bool        json, boundaries;
+} wishes;
+
+/* Where nobody says which rows: as many as one can look at. */
+static ql_err inspect(const ql_job *j, const wishes *w) {
+    enum { ROWS_OF_TEXT = 3, TOKENS_OF_TEXT = 6000, ROWS_OF_A_PAGE = 20, TOKENS_OF_A_PAGE = 40000, TOKENS_AT_MOST = 1 << 20 };
+    ql_inspection i = {.config = &j->config, .corpus = &j->train, .rows = &j->train_rows, .tokenizer = j->tokenizer, .chat = j->chat.name,
+                       .held_out = j->config.val_set_size > 0 ? j->eval.records : 0, .rows_per_step = j->global_batch,
+                       .to = w->json ? -1 : w->page ? ROWS_OF_A_PAGE : ROWS_OF_TEXT, .boundaries = w->boundaries};
+    ql_audited set[QL_GATE_SETS];
+    i.audits = ql_gate_sets(j, set);
+    i.audited = set;
+    if (w->page) i.most_tokens = w->rows ? TOKENS_AT_MOST : TOKENS_OF_A_PAGE;
+    else if (!w->rows) i.most_tokens = w->json ? 0 : TOKENS_OF_TEXT;
+    QL_TRY(read_range(w->rows, &i.from, &i.to));
+    if (w->json) return ql_inspect_json(&i, stdout);
+    ql_look look = ql_look_of(stdout);
+    if (!w->page) return ql_inspect_text(&i, &look, stdout);
+    QL_TRY(ql_inspect_page(&i, w->page));
+    ql_info("%s shows what will be trained on; open it in a browser", w->page);
+    return ql_ok();
 }
 
 ql_err ql_do_inspect(int argc, char **argv) {
-    const char          *rows = NULL;
-    bool                 json = false;
-    const ql_tool_option options[] = {{"--rows", &rows, NULL}, {"--json", NULL, &json}};
-    char               **words = QL_NEW_ARRAY(char *, (size_t)argc + 1);
-    size_t               n;
-    ql_job               j = {0};
-    ql_err               e = ql_tool_arguments("inspect", argc, argv, options, QL_LEN(options), words, &n);
-    if (!ql_bad(e)) e = read_job("inspect", words, n, &j);
-    if (!ql_bad(e)) e = inspect(&j, rows, json);
-    ql_job_close(&j);
-    free(words);
-    return e;
-}
-
-ql_err ql_do_prepare(int argc, char **argv) {
+    wishes               w = {0};
+    const ql_tool_option options[] = {
+        {"--rows", &w.rows, NULL}, {"--json", NULL, &w.json}, {"--html", &w.page, NULL}, {"--tokens", NULL, &w.boundaries}};
     char **words = QL_NEW_ARRAY(char *, (size_t)argc + 1);
     size_t n;
     ql_job j = {0};
-    ql_err e = ql_tool_arguments("prepare", argc, argv, NULL, 0, words, &n);
-    if (!ql_bad(e)) e = read_job("prepare", words, n, &j);
-    if (!ql_bad(e))
-        ql_info("prepare: %lld records make %lld rows; tokenising took place, but this version keeps no cache of it",
-                (long long)j.train.records, (long long)j.train_rows.rows);
+    ql_err e = ql_tool_arguments("inspect", argc, argv, options, QL_LEN(options), words, &n);
+    if (!ql_bad(e) && w.json && w.page) e = ql_fail(QL_USAGE, "inspect: --json and --html are two ways to show the same; give one");
+    if (!ql_bad(e)) e = ql_tool_read_config("inspect", words, n, &j);
+    if (!ql_bad(e)) e = ql_tool_read_data(&j);
+    if (!ql_bad(e)) e = inspect(&j, &w);
     ql_job_close(&j);
     free(words);
     return e;

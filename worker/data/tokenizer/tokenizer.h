@@ -31,6 +31,8 @@ const char *ql_tokenizer_piece(const ql_tokenizer *t, int32_t id, size_t *size);
 int32_t ql_tokenizer_find(const ql_tokenizer *t, const char *text, size_t n);
 /* Whether the id is that of a special token, such as "</s>" or "<|im_end|>". */
 bool ql_tokenizer_is_special(const ql_tokenizer *t, int32_t id);
+/* The next special token that stands in a text as it is, from byte *from on, which moves behind it; -1: there is none. */
+int32_t ql_tokenizer_special_in(const ql_tokenizer *t, const char *text, size_t n, size_t *from);
 /* Digest of everything that decides ids. */
 uint64_t ql_tokenizer_fingerprint(const ql_tokenizer *t);
 

@@ -1,0 +1,178 @@
+#include "worker/data/prepared_key.h"
+
+#include <inttypes.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/pulse.h"
+
+/* ---- the data ---- */
+
+enum { CHUNK = 8 << 20 };
+
+/* By all threads: the digest of the digests of its chunks. */
+static ql_hash128_value digest_of(const ql_map *m) {
+    size_t            chunks = (size_t)ql_ceil_div((int64_t)m->size, CHUNK);
+    ql_hash128_value *each = QL_NEW_ARRAY(ql_hash128_value, chunks + 1);
+#pragma omp parallel for schedule(dynamic) if (chunks > 1)
+    for (size_t i = 0; i < chunks; i++) {
+        size_t from = i * CHUNK, n = m->size - from < CHUNK ? m->size - from : CHUNK;
+        ql_map_expect(m, from, n);
+        each[i] = ql_hash128(m->data + from, n);
+        ql_map_release(m, from, n);
+        ql_pulse_beat();
+    }
+    each[chunks] = (ql_hash128_value){m->size, chunks};
+    ql_hash128_value whole = ql_hash128(each, (chunks + 1) * sizeof *each);
+    free(each);
+    return whole;
+}
+
+static ql_err add_file(const char *path, ql_str *out, ql_file_mark *mark) {
+    ql_map m;
+    QL_TRY(ql_map_open(path, &m));
+    ql_hash128_value digest = digest_of(&m);
+    ql_str_printf(out, "%016" PRIx64 "%016" PRIx64 " ", digest.high, digest.low);
+    ql_json_put_string(out, path, strlen(path));
+    ql_str_puts(out, "\n");
+    *mark = m.mark;
+    ql_map_close(&m);
+    return ql_ok();
+}
+
+static ql_err add_files(const ql_file_list *files, ql_str *out, ql_file_mark *mark) {
+    for (size_t i = 0; i < files->count; i++) QL_TRY(add_file(files->path[i], out, &mark[i]));
+    return ql_ok();
+}
+
+/* Two changes within one tick of the file system's clock leave the same mark. */
+static bool is_settled(const ql_file_mark *m, double when) {
+    return (double)m->changed * 1e-9 < when - 2 && m->changed % 1000000000 != 0;
+}
+
+bool ql_made_of_unchanged(const ql_recipe_of_data *r, const ql_file_list *files) {
+    bool settled = true;
+    for (size_t i = 0; i < files->count; i++) {
+        ql_file_mark now;
+        if (!ql_file_mark_read(files->path[i], &now) || memcmp(&now, &r->mark[i], sizeof now) != 0) return false;
+        settled = settled && is_settled(&now, r->when);
+    }
+    if (settled) return true;
+    ql_str        again = {0};
+    ql_file_mark *mark = QL_NEW_ARRAY(ql_file_mark, files->count);
+    bool          same = !ql_bad(add_files(files, &again, mark)) && !strcmp(again.data, r->text[QL_MADE_OF_DATA].data);
+    ql_str_free(&again);
+    free(mark);
+    return same;
+}
+
+/* ---- the rest ---- */
+
+static void add_tokenizer(const ql_corpus_options *o, ql_str *out) {
+    const ql_tokenizer *t = o->tokenizer;
+    const char *eos = ql_tokenizer_eos(t);
+    ql_str_printf(out, "digest: %016" PRIx64 "\nids: %d %d\nvocabulary: %lld %lld\neos: ", ql_tokenizer_fingerprint(t), ql_tokenizer_eos_id(t),
+                  ql_tokenizer_bos_id(t), (long long)ql_tokenizer_size(t), (long long)o->vocab_size);
+    ql_json_put_string(out, eos ? eos : "", eos ? strlen(eos) : 0);
+    ql_str_puts(out, "\n");
+}
+
+/* What renders conversations, and words instructions: its text may lie in a file. */
+static ql_err add_template(const ql_corpus_options *o, const ql_dataset_spec *d, ql_str *out) {
+    const char *wording = d->instruction_template ? d->instruction_template : o->config->instruction_template;
+    if (o->chat) ql_str_printf(out, "chat: %016" PRIx64 " %lld\n", o->chat->digest, o->chat->asks_clock ? (long long)o->chat->now : 0);
+    if (!wording || !ql_file_exists(wording)) return ql_ok();
+    ql_sha256 digest;
+    char      text[65];
+    QL_TRY(ql_sha256_file(wording, &digest));
+    ql_sha256_text(&digest, text);
+    ql_str_printf(out, "wording: %s\n", text);
+    return ql_ok();
+}
+
+static void add_settings(const ql_corpus_options *o, const ql_dataset_spec *d, ql_str *out) {
+    ql_config_put_data(o->config, d, out);
+    ql_str_printf(out, "keep_untargeted: %d\n", o->keep_untargeted);
+    if (o->facts) ql_str_printf(out, "the model's stop tokens: %016" PRIx64 "\n", o->facts->digest);
+}
+
+static ql_store_key key_of(const ql_recipe_of_data *r) {
+    uint32_t   versions[] = {QL_STORE_VERSION, sizeof(ql_document)};
+    ql_hasher *h = ql_hasher_open();
+    ql_hasher_add(h, versions, sizeof versions);
+    ql_hasher_add_string(h, QL_VERSION);
+    for (int i = 0; i < QL_INGREDIENTS; i++) ql_hasher_add_string(h, r->text[i].data ? r->text[i].data : "");
+    ql_sha256    digest = ql_hasher_close(h);
+    ql_store_key key;
+    memcpy(key.byte, digest.byte, sizeof key.byte);
+    return key;
+}
+
+ql_err ql_made_of(const ql_corpus_options *o, const ql_dataset_spec *d, const ql_file_list *files, ql_recipe_of_data *out) {
+    *out = (ql_recipe_of_data){.when = ql_wall_seconds(), .mark = QL_NEW_ARRAY(ql_file_mark, files->count)};
+    ql_err e = add_files(files, &out->text[QL_MADE_OF_DATA], out->mark);
+    if (!ql_bad(e)) e = add_template(o, d, &out->text[QL_MADE_OF_TEMPLATE]);
+    if (ql_bad(e)) {
+        ql_made_of_free(out);
+        return e;
+    }
+    add_tokenizer(o, &out->text[QL_MADE_OF_TOKENIZER]);
+    add_settings(o, d, &out->text[QL_MADE_OF_SETTINGS]);
+    out->key = key_of(out);
+    return e;
+}
+
+void ql_made_of_free(ql_recipe_of_data *r) {
+    for (int i = 0; i < QL_INGREDIENTS; i++) ql_str_free(&r->text[i]);
+    free(r->mark);
+    *r = (ql_recipe_of_data){0};
+}
+
+/* ---- then and now ---- */
+
+static const struct {
+    const char *name, *shown;
+} ingredient[QL_INGREDIENTS] = {
+    [QL_MADE_OF_DATA] = {"data", "the data set"},
+    [QL_MADE_OF_TOKENIZER] = {"tokenizer", "the tokenizer"},
+    [QL_MADE_OF_TEMPLATE] = {"template", "the chat template"},
+    [QL_MADE_OF_SETTINGS] = {"settings", "the settings"},
+};
+
+void ql_made_of_write(const ql_recipe_of_data *r, ql_str *out) {
+    for (int i = 0; i < QL_INGREDIENTS; i++) {
+        const ql_str *text = &r->text[i];
+        ql_str_printf(out, "%s\"%s\": ", i ? ", " : "{", ingredient[i].name);
+        ql_json_put_string(out, text->data ? text->data : "", text->size);
+    }
+    ql_str_puts(out, "}");
+}
+
+static void add_name(ql_str *out, const char *name, size_t n) {
+    ql_str_printf(out, "%s%.*s", out->size ? ", " : "", (int)n, name);
+}
+
+/* The settings whose line is not among those of then. */
+static void add_settings_that_differ(const char *now, const char *then, ql_str *out) {
+    size_t before = out->size;
+    for (const char *line = now, *end; (end = strchr(line, '\n')); line = end + 1) {
+        char *one = ql_strndup(line, (size_t)(end - line) + 1), *found = strstr(then, one);
+        if (!found || (found > then && found[-1] != '\n')) add_name(out, line, strcspn(line, ":"));
+        free(one);
+    }
+    if (out->size == before) add_name(out, "the settings", strlen("the settings"));
+}
+
+char *ql_made_of_difference(const ql_recipe_of_data *now, const ql_json *then) {
+    ql_str out = {0};
+    for (int i = 0; i < QL_INGREDIENTS; i++) {
+        const char *was = ql_json_text(ql_json_get(then, ingredient[i].name), NULL), *is = now->text[i].data ? now->text[i].data : "";
+        if (!was || !strcmp(was, is)) continue;
+        if (i == QL_MADE_OF_SETTINGS) add_settings_that_differ(is, was, &out);
+        else add_name(&out, ingredient[i].shown, strlen(ingredient[i].shown));
+    }
+    if (out.size) ql_str_puts(&out, " changed");
+    return out.data;
+}
