@@ -51,6 +51,7 @@ static const ql_option detokenize_options[] = {
 static const ql_option template_options[] = {
     {"--model", "DIR", "folder with the chat template", .kind = QL_ARG_TEXT, .required = true},
     {"--name", "NAME", "another template than the default one", .kind = QL_ARG_TEXT},
+    {"--chat-template", "TEMPLATE", "a file, or a built-in template, as the key chat_template", .kind = QL_ARG_TEXT},
     {"--generation-prompt", NULL, "end with what makes the model answer", .kind = QL_ARG_FLAG},
     {0},
 };
@@ -117,7 +118,7 @@ const ql_command ql_commands[] = {
     {"inspect", "qlora inspect [--rows A:B] [--tokens] [--html FILE | --json] CONFIG.yaml [KEY=VALUE ...]",
      "Shows what will be trained on: rows, documents, tokens, which of them are targets.", QL_REST_CONFIG, inspect_options,
      start_worker_tool},
-    {"prepare", "qlora prepare CONFIG.yaml [KEY=VALUE ...]", "Tokenises and packs the data once, ahead of the run.", QL_REST_CONFIG,
+    {"prepare", "qlora prepare CONFIG.yaml [KEY=VALUE ...]", "Tokenises the data on all cores, ahead of the run, and keeps the result for it (dataset_cache).", QL_REST_CONFIG,
      NULL, start_worker_tool},
     {"checkpoints", "qlora checkpoints [--newest] [--json] OUTPUT_DIR",
      "Lists a run's checkpoints, newest first, their digests verified: good, or bad and why.", QL_REST_FOLDER, checkpoints_options,
@@ -128,7 +129,7 @@ const ql_command ql_commands[] = {
     {"detokenize", "qlora detokenize --model DIR",
      "Standard input: one JSON array of ids per line. Standard output: one JSON string per line.", QL_REST_NONE, detokenize_options,
      start_worker_tool},
-    {"template", "qlora template --model DIR [--name NAME] [--generation-prompt]",
+    {"template", "qlora template --model DIR [--name NAME] [--chat-template TEMPLATE] [--generation-prompt]",
      "Standard input: one JSON list of messages, or object with messages and other variables, per line. Standard output: the text that "
      "the chat template makes of it, one JSON string per line.",
      QL_REST_NONE, template_options, start_worker_tool},

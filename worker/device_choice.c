@@ -83,6 +83,7 @@ static const char *wanted_kind(const ql_job *j, const char *kind) {
 
 ql_err ql_choose_device(ql_job *j, const char *kind, int threads, bool only_planning) {
     kind = wanted_kind(j, kind);
+    j->threads_alone = threads > 0 ? threads : allowed_cpus();
     if (threads == 0) threads = fair_share(j->place.local_size);
     omp_set_num_threads(threads); /* for reading data and quantising, which know no device */
     bool automatic = !strcmp(kind, "auto");

@@ -32,7 +32,7 @@ static ql_err read_eval(ql_job *j, ql_job_purpose purpose, const ql_corpus_optio
 static ql_err read_corpora(ql_job *j, ql_job_purpose purpose, const ql_audit_facts *facts) {
     const ql_config  *c = &j->config;
     ql_corpus_options o = {.config = c, .tokenizer = j->tokenizer, .vocab_size = j->model.config.vocab_size, .training = true, .facts = facts,
-                           .chat = &j->chat, .prepares = j->prepares};
+                           .chat = &j->chat, .prepares = j->prepares, .threads_alone = j->threads_alone};
     if (purpose == QL_JOB_TRAIN) QL_TRY(ql_corpus_read(&c->dataset, &o, &j->train));
     o.keep_untargeted = purpose == QL_JOB_EVAL;
     o.training = false;
@@ -177,7 +177,8 @@ static void ask_about_data(const ql_job *j, ql_memory_question *q) {
     }
     q->data_bytes = ql_corpus_bytes(&j->train) + ql_row_set_bytes(&j->train, &j->train_rows) + ql_corpus_bytes(&j->eval) +
                     ql_row_set_bytes(&j->eval, &j->eval_rows);
-    q->data_detail = "tokens and rows";
+    bool mapped = j->train.stores > 0 && j->train.store[0]->map.data;
+    q->data_detail = mapped ? "records and rows; tokens are mapped from the cache, which the system can take back" : "tokens and rows";
 }
 
 ql_err ql_job_ask_memory(ql_job *j, ql_job_purpose purpose) {

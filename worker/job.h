@@ -37,6 +37,7 @@ typedef struct {
     int           ordinal;     /* of the device among those that this process sees   */
     int           threads;     /* of this rank, where it computes on the CPU         */
     ql_dtype      operands;    /* of all products; ql_choose_device                  */
+    int           threads_alone; /* the same while the others of its machine wait      */
     bool          prepares;    /* data only, for the next start                       */
     ql_chat       chat;        /* the template of conversations, if there is one */
     ql_tokenizer *tokenizer;   /* NULL once the data are read and the model is loaded */

@@ -78,7 +78,7 @@ static void test_clean(void **state) {
     (void)state;
     expect("", &usual, QA(1) QA(2) "{\"question\": \"what\", \"answer\": \"an end</s>\"}\n");
     expect("", &chat, QA(1) QA(2));
-    expect("", &usual, TEXT("plain words") TEXT("more of them</s>") TEXT("") TEXT("it goes on</s> and <|im_start|>user") TEXT("<|>, <||>, <|a b|>") TEXT("a <|x| [INST] b") TEXT("a <|> b, if a <|b, <b>, </b>"));
+    expect("", &usual, TEXT("plain words") TEXT("more of them</s>") TEXT("") TEXT("it goes on</s> and <|im_start|>user") TEXT("<|>, <||>, <|a b|>") TEXT("a <|x| [INST] b") TEXT("<|user|>") TEXT("a <|> b, if a <|b, <b>, </b>"));
     expect("", &usual, "{\"prompt\": \"a b \", \"completion\": \"c d\"}\n");
     expect("", &endless, TEXT("nothing here can end"));
 }
@@ -243,6 +243,26 @@ static void test_bad_chats(void **state) {
                 CHAT(ASK("hi<|im_end|>") SAY("ho")) CHAT(ASK("hi") SAY("a <|im_start|> b")) CHAT(ASK("hi") SAY("ho</s>")));
     expect_chat("stray-token 1 (<|end|>): 1", &chat, "<|end|>" CHATML, CHAT(ASK("hi") SAY("ho")));
     expect_chat("clock 1: 1", &chat, "{{ strftime_now('%Y') }}" CHATML, CHAT(ASK("hi") SAY("ho")));
+}
+
+static void test_fields(void **state) {
+    (void)state;
+    static const char named[] = "{\"messages\": [{\"role\": \"user\", \"name\": \"Ada\", \"content\": \"hi\"}, " SAY("ho") "]}\n";
+    expect_chat("key-lost 1 (name): 1", &chat, CHATML, named);
+    expect_chat("", &chat, "{{ messages[0].name }}" CHATML, named);
+    static const char text[] = "{\"instruction\": \"go\", \"output\": \"so\"}\n{\"instruction\": \"go\", \"input\": \" there\", \"output\": \"sa\"}\n";
+    for (int all = 0; all < 2; all++) {
+        reading r = reading_of(file_of_text(0, text));
+        r.config.instruction_template = (char *)(uintptr_t)(all ? "{{ instruction }} {{ input }}\n\n" : "{{ instruction }}\n\n");
+        r.options.vocab_size = 500;
+        read_with(&r, scratch());
+        if (ql_bad(r.verdict)) fail_msg("%s", ql_err_text());
+        const ql_finding *f = &r.corpus.audit.of[QL_AUDIT_FIELD_LOST];
+        assert_int_equal(f->count, all ? 0 : 1);
+        if (!all) assert_string_equal(f->example, "input");
+        if (!all) assert_string_equal(strrchr(f->place[0], ':'), ":2");
+        done_with(&r);
+    }
 }
 
 static void test_tools_and_thoughts(void **state) {
@@ -441,7 +461,7 @@ static void test_adding(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clean),   cmocka_unit_test(test_texts),  cmocka_unit_test(test_stray_tokens), cmocka_unit_test(test_lengths), cmocka_unit_test(test_order),
-        cmocka_unit_test(test_ends),    cmocka_unit_test(test_good_chats), cmocka_unit_test(test_bad_chats), cmocka_unit_test(test_tools_and_thoughts), cmocka_unit_test(test_overlap), cmocka_unit_test(test_model), cmocka_unit_test(test_limits), cmocka_unit_test(test_verdict), cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_ends),    cmocka_unit_test(test_good_chats), cmocka_unit_test(test_bad_chats), cmocka_unit_test(test_tools_and_thoughts), cmocka_unit_test(test_fields), cmocka_unit_test(test_overlap), cmocka_unit_test(test_model), cmocka_unit_test(test_limits), cmocka_unit_test(test_verdict), cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_json),    cmocka_unit_test(test_adding),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);

@@ -58,7 +58,7 @@ static ql_err make(opened *o, const ql_json *job, ql_record *record, ql_tokens *
     QL_TRY(detect(ql_json_get(job, "record"), &names, &format));
     QL_TRY(format->read(ql_json_get(job, "record"), &names, record));
     o->chat.now = ql_json_int(ql_json_get(job, "now"), 0);
-    return ql_tokens_make(o->encoder, &(ql_target_rules){o->tokenizer, &o->chat, ql_train_on_of(&config)}, record, out);
+    return ql_tokens_make(o->encoder, &(ql_target_rules){o->tokenizer, &o->chat, ql_train_on_of(&config), NULL}, record, out);
 }
 
 static void put_tokens(const ql_tokens *t, ql_str *out) {

@@ -80,6 +80,17 @@ static void look_for_special(const ql_audit_facts *f, const ql_ids *ids, ql_find
 
 /* ---- all ------------------------------------------------------------------------------------- */
 
+void ql_audit_wording(const ql_json *record, const ql_field_names *names, const ql_record *r, ql_findings *f) {
+    const char *const field[] = {names->instruction, names->input, names->question, names->system};
+    for (size_t i = 0; i < QL_LEN(field); i++) {
+        size_t      n = 0;
+        const char *text = ql_json_text(ql_json_get(record, field[i]), &n);
+        while (n > 0 && is_blank_text(text, 1)) text++, n--;
+        while (n > 0 && is_blank_text(text + n - 1, 1)) n--;
+        if (n > 0 && !memmem(r->prompt.data, r->prompt.size, text, n)) ql_findings_add(f, QL_AUDIT_FIELD_LOST, field[i], strlen(field[i]));
+    }
+}
+
 void ql_audit_tokens(const ql_audit_facts *facts, bool plain_words, const ql_record *r, const ql_tokens *t, ql_findings *f) {
     if (t->prompt_changed) ql_findings_add(f, QL_AUDIT_PROMPT_CHANGED, NULL, 0);
     if (t->stray) ql_findings_add(f, QL_AUDIT_STRAY, t->stray, strlen(t->stray));

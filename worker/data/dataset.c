@@ -8,13 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/pulse.h"
 #include "worker/data/audit_record.h"
 #include "worker/data/corpus_build.h"
 #include "worker/data/files.h"
 #include "worker/data/prepared.h"
+#include "worker/data/progress.h"
 #include "worker/data/reader.h"
 #include "worker/data/target.h"
 #include "worker/data/unique.h"
@@ -50,10 +50,10 @@ typedef struct {
     ql_unique seen;  /* in the current set */
     too_long strategy;
     bench *bench; /* [threads] */
-    int threads;
+    int threads, most_threads;
     outcome *batch; /* [BATCH_RECORDS] */
     int batched;
-    double began;
+    ql_set_progress progress;
     int64_t left; /* records that may still be taken of the current set */
     ql_template *wording; /* of the current set; NULL: the usual one */
     /* of the current file */
@@ -130,6 +130,7 @@ static ql_err tokenise_side(const builder *b, bench *own, reader_of_side *read, 
     ql_record_clear(&own->record);
     QL_TRY(ql_err_prefix(read(record, &b->names, &own->record), "%s:%zu", b->path, x->span.line));
     ql_audit_texts(&own->record, &x->findings);
+    if (b->wording) ql_audit_wording(record, &b->names, &own->record, &x->findings);
     ql_target_rules rules = b->rules;
     if (b->format->read_rejected) rules.train_on = QL_TRAIN_AUTO; /* the answers of pairs, whatever else is wished */
     ql_err e = ql_tokens_make(own->encoder, &rules, &own->record, out);
@@ -272,13 +273,13 @@ static ql_err collect(builder *b, ql_reader *r, bool *more) {
     return ql_ok();
 }
 
-static void show_progress(const builder *b, const ql_reader *r, bool last) {
-    if (ql_seconds() - b->began < patience) return;
-    char text[64];
-    snprintf(text, sizeof text, "%3.0f %%, %lld records", 100.0 * ql_reader_part(r), (long long)b->store->facts.records);
-    ql_prepared_tell(b->prepared, text);
-    ql_progress(last, "reading %s: %3.0f %%, %lld records, %zu tokens", b->path,
-                100.0 * ql_reader_part(r), (long long)(b->corpus->records + b->store->facts.records), b->corpus->count + b->store->count);
+static double patience_of(const builder *b) {
+    return b->o->prepares && ql_progress_is_bar() ? 0 : patience;
+}
+
+static void show_progress(builder *b, const ql_reader *r) {
+    ql_set_progress_show(&b->progress, ql_reader_part(r), b->store->facts.records, patience_of(b));
+    ql_prepared_tell(b->prepared, b->progress.text);
 }
 
 static ql_err read_records(builder *b, ql_reader *r) {
@@ -296,7 +297,7 @@ static ql_err read_records(builder *b, ql_reader *r) {
         QL_TRY(e);
         ql_reader_release(r);
         ql_pulse_beat();
-        show_progress(b, r, !more);
+        show_progress(b, r);
     }
     return ql_ok();
 }
@@ -304,6 +305,7 @@ static ql_err read_records(builder *b, ql_reader *r) {
 static ql_err read_file(builder *b, const ql_dataset_spec *d, const char *path) {
     b->path = path;
     ql_pulse_what(path);
+    ql_set_progress_file(&b->progress, path);
     b->names = ql_field_names_of(d, b->o->config);
     b->names.wording = b->wording;
     b->format = NULL;
@@ -340,7 +342,10 @@ static ql_err read_files(builder *b, const ql_dataset_spec *d, const ql_file_lis
     ql_unique_free(&b->seen);
     b->left = ql_dataset_max_records(d);
     ql_prepared_begin(b->prepared, b->store);
+    b->threads = ql_prepared_is_alone(b->prepared) ? b->most_threads : omp_get_max_threads();
+    ql_set_progress_start(&b->progress, d->path, files);
     for (size_t i = 0; i < files->count && b->left > 0 && !ql_bad(e); i++) e = read_file(b, d, files->path[i]);
+    if (!ql_bad(e)) ql_set_progress_end(&b->progress, b->store->facts.records, patience_of(b));
     if (!ql_bad(e)) ql_prepared_keep(b->prepared, b->store);
     ql_template_free(b->wording);
     return e;
@@ -410,7 +415,7 @@ static ql_err read_all(builder *b, const ql_datasets *files) {
 }
 
 static void free_builder(builder *b) {
-    for (int i = 0; i < b->threads; i++) {
+    for (int i = 0; i < b->most_threads; i++) {
         if (b->bench[i].encoder) ql_encoder_close(b->bench[i].encoder);
         ql_record_free(&b->bench[i].record);
     }
@@ -421,14 +426,13 @@ static void free_builder(builder *b) {
 
 ql_err ql_corpus_read(const ql_datasets *files, const ql_corpus_options *o, ql_corpus *out) {
     *out = (ql_corpus){0};
-    int threads = omp_get_max_threads();
+    int most = (int)ql_max(omp_get_max_threads(), o->threads_alone);
     builder b = {.o = o,
-                 .rules = {o->tokenizer, o->chat, ql_train_on_of(o->config)},
+                 .rules = {o->tokenizer, o->chat, ql_train_on_of(o->config), o->facts},
                  .corpus = out,
-                 .bench = QL_NEW_ARRAY(bench, (size_t)threads),
-                 .threads = threads,
-                 .batch = QL_NEW_ARRAY(outcome, BATCH_RECORDS),
-                 .began = ql_seconds()};
+                 .bench = QL_NEW_ARRAY(bench, (size_t)most),
+                 .most_threads = most,
+                 .batch = QL_NEW_ARRAY(outcome, BATCH_RECORDS)};
     ql_err e = read_all(&b, files);
     free_builder(&b);
     if (ql_bad(e))

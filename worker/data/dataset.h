@@ -34,7 +34,8 @@ typedef struct {
     int64_t             vocab_size;     /* of the model: ids must be below                       */
     bool                keep_untargeted; /* evaluation per record: a record without targets stays */
     bool                training;        /* weights of data sets and `deduplicate` count          */
-    bool                 prepares;        /* is there for the cache: kept however small a set is    */
+    bool                prepares;        /* is there for the cache: kept however small a set is  */
+    int                 threads_alone;   /* while other processes wait for this one; 0: no more  */
     const ql_chat      *chat;            /* for conversations; NULL: they are refused             */
     const ql_audit_facts *facts;         /* NULL: the audit leaves out what needs them            */
 } ql_corpus_options;

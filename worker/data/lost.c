@@ -10,10 +10,12 @@ static bool is_blank(char c) {
     return c && strchr(blanks, c);
 }
 
-/* Looks behind what was found before, then from the start: texts mostly come in their order. */
-static bool stands(const ql_str *page, const char *text, size_t n, size_t *at) {
+/* Texts mostly come in their order. */
+bool ql_text_stands(const ql_str *page, const char *text, size_t *size, size_t *at) {
+    size_t n = *size;
     while (n > 0 && is_blank(*text)) text++, n--;
     while (n > 0 && is_blank(text[n - 1])) n--;
+    *size = n;
     if (n == 0) return true;
     const char *hit = memmem(page->data + *at, page->size - *at, text, n);
     if (!hit) hit = memmem(page->data, page->size, text, n);
@@ -31,7 +33,7 @@ static bool text_stands(const ql_str *page, const ql_json *value, bool answer, s
         n -= (size_t)(hit - text);
         text = hit;
     }
-    return stands(page, text, n, at);
+    return ql_text_stands(page, text, &n, at);
 }
 
 static bool content_stands(const ql_str *page, const ql_json *content, bool answer, size_t *at) {
@@ -79,4 +81,20 @@ uint32_t ql_lost_of(const ql_dialogue *d, const ql_str *text) {
     }
     if (last < d->messages && !thought_stands(text, d->message[last])) lost |= QL_LOST_THINKING;
     return lost;
+}
+
+static bool is_usual_key(const char *key) {
+    static const char *const usual[] = {"role", "content", "from", "value", "tool_calls", "tool_call_id", "reasoning_content", "thinking", "reasoning"};
+    for (size_t i = 0; i < QL_LEN(usual); i++)
+        if (!strcmp(key, usual[i])) return true;
+    return false;
+}
+
+const char *ql_lost_key(const ql_dialogue *d, const ql_str *text) {
+    for (size_t i = 0; i < d->messages && text->size > 0; i++)
+        for (void *it = ql_json_first(d->message[i]); it; it = ql_json_next(d->message[i], it)) {
+            size_t at = 0;
+            if (!is_usual_key(ql_json_key(it)) && !text_stands(text, ql_json_value(it), false, &at)) return ql_json_key(it);
+        }
+    return NULL;
 }

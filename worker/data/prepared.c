@@ -113,6 +113,7 @@ static ql_store *take_file(ql_prepared *p) {
     put_time(&origin, ql_json_int(ql_json_get(json, "made"), 0));
     ql_str_puts(&origin, ")");
     s->origin = origin.data;
+    s->found = true;
     ql_json_free(json);
     (void)utimensat(AT_FDCWD, p->path, NULL, AT_SYMLINK_NOFOLLOW); /* it was used */
     return s;
@@ -189,6 +190,10 @@ void ql_prepared_tell(ql_prepared *p, const char *progress) {
 }
 
 /* ---- making ---- */
+
+bool ql_prepared_is_alone(const ql_prepared *p) {
+    return p && p->has_lock;
+}
 
 void ql_prepared_begin(ql_prepared *p, ql_store *s) {
     if (!p) return;

@@ -13,6 +13,8 @@ extern const ql_cache_kind ql_prepared_kind;
 ql_prepared *ql_prepared_open(const ql_corpus_options *o, const ql_dataset_spec *d, const ql_file_list *files);
 /* The data set, mapped and checked. NULL: the caller has to make it; other processes wait until it calls ql_prepared_close. */
 ql_store *ql_prepared_find(ql_prepared *p);
+/* Whether others may be waiting for this process. */
+bool ql_prepared_is_alone(const ql_prepared *p);
 /* Sends the tokens of an empty store to a file, if it is to be kept. */
 void ql_prepared_begin(ql_prepared *p, ql_store *s);
 /* How far it is, for those who wait. */

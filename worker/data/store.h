@@ -57,6 +57,7 @@ typedef struct {
     ql_document     *document;
     size_t           documents, documents_capacity;
     ql_set_facts     facts;
+    bool             found;  /* it was there already */
     char            *origin; /* "FILE: cached (prepared 26 Nov 14:03)"; NULL: nothing to tell */
 } ql_store;
 

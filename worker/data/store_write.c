@@ -206,6 +206,8 @@ bool ql_store_writer_finish(ql_store *s, const ql_store_key *key, const ql_str *
     ql_err e = write_rest(s, &h, json);
     if (!ql_bad(e)) e = publish(s);
     if (ql_bad(e)) return go_on_without(s);
+    free(s->map.path);
+    s->map.path = ql_strdup(s->writer->path);
     free(s->writer->temporary);
     s->writer->temporary = NULL;
     ql_store_writer_abandon(s->writer);

@@ -9,6 +9,7 @@
  * Conversations are rendered by the chat template and tokenised without anything added; of them the turns of the
  * assistant are trained on, with the token that ends each (turns.h). */
 #pragma once
+#include "worker/data/audit_facts.h"
 #include "worker/data/record.h"
 #include "worker/data/template/folder.h"
 #include "worker/data/tokenizer/tokenizer.h"
@@ -41,6 +42,7 @@ typedef struct {
     uint32_t lost;              /* bits of what the template left out (lost.h)                             */
     bool     parts_joined;      /* contents that are lists of parts were joined: the template knows no lists */
     bool     asked_clock;       /* the template used strftime_now: the text depends on the day              */
+    const char *lost_key;       /* of a message, which the template does not write; NULL: none; borrowed from the record */
     char    *stray;             /* what looks like a special token and is none (stray.h), the first; NULL: none; owned */
 } ql_tokens;
 void ql_tokens_free(ql_tokens *t);
@@ -49,6 +51,7 @@ typedef struct {
     const ql_tokenizer *tokenizer;
     const ql_chat      *chat; /* NULL: conversations are refused */
     ql_train_on         train_on;
+    const ql_audit_facts *facts; /* where the model stops; NULL: not known */
 } ql_target_rules;
 
 /* Changes `r` (its completion gets an end). `out` is overwritten; empty after a bad verdict. */

@@ -75,11 +75,12 @@ static void note_end(work *w, bool found, size_t token) {
 static ql_err count_blocks(work *w, size_t n, size_t *count) {
     ql_str    text = {0};
     ql_ranges blocks = {0};
-    ql_err    e = n == 0 ? ql_ok() : ql_dialogue_render(&w->dialogue, n, false, &text, &blocks);
-    *count = blocks.n;
+    bool      some = n > 0 && n < w->record->messages;
+    ql_err    e = some ? ql_dialogue_render(&w->dialogue, n, false, &text, &blocks) : ql_ok();
+    *count = n == w->record->messages ? w->blocks.n : blocks.n;
     ql_str_free(&text);
     ql_ranges_free(&blocks);
-    return ql_err_prefix(e, "the messages before the last turn cannot be rendered alone, which train_on: last needs");
+    return ql_err_prefix(e, "the first %zu messages cannot be rendered alone, by which the blocks of a turn are told", n);
 }
 
 static void mark_block(work *w, size_t b, bool counts) {
@@ -91,30 +92,43 @@ static void mark_block(work *w, size_t b, bool counts) {
     note_end(w, found, token);
 }
 
-/* Blocks from number `first` on; `turns` is how many turns they are of. */
-static void mark_blocks(work *w, size_t first, size_t turns) {
-    bool one_each = w->blocks.n - first == turns;
-    w->out->turns = (int32_t)turns;
-    for (size_t b = first; b < w->blocks.n; b++) mark_block(w, b, one_each || b + 1 == w->blocks.n);
+/* Blocks [first, behind); `turns` is how many turns they are of. */
+static void mark_blocks(work *w, size_t first, size_t behind, size_t turns) {
+    if (behind > w->blocks.n) behind = w->blocks.n;
+    bool one_each = behind - first == turns;
+    w->out->turns += (int32_t)turns;
+    for (size_t b = first; b < behind; b++) mark_block(w, b, one_each || b + 1 == behind);
 }
 
 /* ---- which turns ----------------------------------------------------------------------------- */
 
+/* OpenAI's "weight": 0 and Axolotl's "train": false leave a turn out. */
+static bool is_left_out(const ql_json *message) {
+    return ql_json_number(ql_json_get(message, "weight"), 1) == 0 || !ql_json_bool(ql_json_get(message, "train"), true) ||
+           !ql_json_bool(ql_json_get(message, "training"), true);
+}
+
 static bool is_turn(const work *w, size_t i) {
-    return ql_message_is(w->record->message[i], "assistant");
+    return ql_message_is(w->record->message[i], "assistant") && !is_left_out(w->record->message[i]);
 }
 
 static size_t last_turn(const work *w) {
-    size_t i = w->record->messages;
-    while (i > 0 && !is_turn(w, i - 1)) i--;
-    return i - 1;
+    size_t i = w->record->messages - 1;
+    while (i > 0 && !ql_message_is(w->record->message[i], "assistant")) i--;
+    return i;
+}
+
+/* Where nothing of its own ends a turn, what begins the next message does, if the model stops at it. */
+static bool stops_next(const work *w, size_t place, size_t *token) {
+    *token = token_at(w, place);
+    return *token < w->ranges.n && w->ranges.at[*token].from == place && w->rules->facts && ql_audit_stops(w->rules->facts, w->out->ids.id[*token]);
 }
 
 static ql_err mark_turn(work *w, size_t i) {
     ql_turn turn;
     size_t  token = 0;
     QL_TRY(ql_turn_find(&w->dialogue, &w->text, i, &turn));
-    bool found = find_end_token(w, turn.at, turn.open, &token);
+    bool found = find_end_token(w, turn.at, turn.open, &token) || stops_next(w, turn.at.to, &token);
     if (found) turn.at.to = w->ranges.at[token].to;
     mark(w, turn.at);
     w->out->turns++;
@@ -137,14 +151,30 @@ static size_t first_turn(const work *w) {
     return only_last(w) ? last_turn(w) : w->record->prompt_messages;
 }
 
-static ql_err mark_turns(work *w) {
-    size_t first = first_turn(w), blocks = 0;
-    if (ql_template_has_generation(w->dialogue.template)) {
-        if (first > 0) QL_TRY(count_blocks(w, first, &blocks));
-        if (blocks > w->blocks.n) blocks = w->blocks.n;
-        mark_blocks(w, blocks, count_turns(w, first));
-        return ql_ok();
+static bool leaves_out(const work *w, size_t from) {
+    for (size_t i = from; i < w->record->messages; i++)
+        if (is_left_out(w->record->message[i])) return true;
+    return false;
+}
+
+/* The blocks of one turn are those that come with its message. */
+static ql_err mark_turns_of_blocks(work *w, size_t first) {
+    size_t from = 0, to = 0;
+    bool   each = leaves_out(w, first);
+    if (first > 0) QL_TRY(count_blocks(w, first, &from));
+    if (!each) mark_blocks(w, from, w->blocks.n, count_turns(w, first));
+    for (size_t i = first; i < w->record->messages && each; i++) {
+        if (!is_turn(w, i)) continue;
+        QL_TRY(count_blocks(w, i, &from));
+        QL_TRY(count_blocks(w, i + 1, &to));
+        mark_blocks(w, from, to, 1);
     }
+    return ql_ok();
+}
+
+static ql_err mark_turns(work *w) {
+    size_t first = first_turn(w);
+    if (ql_template_has_generation(w->dialogue.template)) return mark_turns_of_blocks(w, first);
     for (size_t i = first; i < w->record->messages; i++)
         if (is_turn(w, i)) QL_TRY(mark_turn(w, i));
     return ql_ok();
@@ -203,14 +233,35 @@ static ql_err render_parts(work *w) {
     return render(w);
 }
 
+/* Special tokens in what people wrote, which the tokenizer takes for real ones. */
+static void count_special(work *w, const ql_json *text, size_t *at) {
+    size_t      n;
+    const char *bytes = ql_json_text(text, &n);
+    if (!bytes || w->text.size == 0 || !ql_text_stands(&w->text, bytes, &n, at)) return;
+    for (size_t k = token_at(w, *at); n > 0 && k < w->ranges.n && w->ranges.at[k].from < *at + n; k++)
+        w->out->special_in_text += ql_tokenizer_is_special(w->rules->tokenizer, w->out->ids.id[k]);
+}
+
+static void count_specials(work *w) {
+    size_t at = 0;
+    for (size_t i = 0; i < w->record->messages; i++) {
+        const ql_json *content = ql_json_get(w->record->message[i], "content");
+        count_special(w, content, &at);
+        for (size_t k = 0; ql_json_is(content, QL_JSON_ARRAY) && k < ql_json_size(content); k++)
+            count_special(w, ql_json_get(ql_json_at(content, k), "text"), &at);
+    }
+}
+
 static ql_err make(work *w) {
     QL_TRY(ql_err_prefix(render_parts(w), "the chat template cannot render the conversation"));
     QL_TRY(ql_encode_ranges(w->encoder, w->text.data ? w->text.data : "", w->text.size, false, &w->out->ids, &w->ranges));
     ql_targets_begin(w->out);
     QL_TRY(wants_all(w) ? mark_all(w) : wants_completion(w) ? mark_completion(w) : mark_turns(w));
     w->out->lost = ql_lost_of(&w->dialogue, &w->text);
+    count_specials(w);
     w->out->conversation = true;
     w->out->asked_clock = w->dialogue.asked_clock;
+    w->out->lost_key = ql_lost_key(&w->dialogue, &w->text);
     w->out->stray = ql_stray_token(w->rules->tokenizer, &w->text);
     return ql_ok();
 }

@@ -152,7 +152,10 @@ static ql_err start_in_head(search *s, size_t *from) {
     ql_err   e = render(s, s->i, false);
     if (ql_bad(e)) return refuse_failed(s, e, "begins");
     if (!begins_whole(s)) return refuse(s, "begins");
-    if (shared < s->text.size) shared = s->text.size;
+    if (shared <= s->text.size) { /* asked otherwise than answered */
+        QL_TRY(render(s, s->i, true));
+        return refuse(s, "begins");
+    }
     *from = shared;
     if (!ql_bad(find_words(s, &words)) && words.from < shared && words.from >= s->text.size) *from = words.from;
     return ql_ok();

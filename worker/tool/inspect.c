@@ -1,4 +1,4 @@
-/* qlora inspect and qlora prepare: the data side of a run, without its model's weights. */
+/* qlora inspect: the data side of a run, without its model's weights. */
 #include "worker/data/inspect/inspect.h"
 
 #include <stdio.h>
@@ -6,16 +6,8 @@
 
 #include "base/log.h"
 #include "worker/gate.h"
-#include "worker/job.h"
+#include "worker/tool/data.h"
 #include "worker/tool/tool.h"
-
-static ql_err read_job(const char *tool, char **words, size_t n, ql_job *j) {
-    QL_CHECK(n > 0, QL_USAGE, "%s: a configuration file is missing", tool);
-    j->place = (ql_place){0, 1, 0, 1};
-    QL_TRY(ql_config_read(words[0], words + 1, n - 1, &j->config, NULL));
-    QL_TRY(ql_model_config_read(j->config.model_name_or_path, &j->model.config));
-    return ql_job_read_data(j, QL_JOB_TRAIN);
-}
 
 /* "A:B", "A:", ":B" or "A": rows A up to, but not with, B. */
 static ql_err read_range(const char *text, int64_t *from, int64_t *to) {
@@ -68,22 +60,9 @@ ql_err ql_do_inspect(int argc, char **argv) {
     ql_job j = {0};
     ql_err e = ql_tool_arguments("inspect", argc, argv, options, QL_LEN(options), words, &n);
     if (!ql_bad(e) && w.json && w.page) e = ql_fail(QL_USAGE, "inspect: --json and --html are two ways to show the same; give one");
-    if (!ql_bad(e)) e = read_job("inspect", words, n, &j);
+    if (!ql_bad(e)) e = ql_tool_read_config("inspect", words, n, &j);
+    if (!ql_bad(e)) e = ql_tool_read_data(&j);
     if (!ql_bad(e)) e = inspect(&j, &w);
-    ql_job_close(&j);
-    free(words);
-    return e;
-}
-
-ql_err ql_do_prepare(int argc, char **argv) {
-    char **words = QL_NEW_ARRAY(char *, (size_t)argc + 1);
-    size_t n;
-    ql_job j = {0};
-    ql_err e = ql_tool_arguments("prepare", argc, argv, NULL, 0, words, &n);
-    if (!ql_bad(e)) e = read_job("prepare", words, n, &j);
-    if (!ql_bad(e))
-        ql_info("prepare: %lld records make %lld rows; tokenising took place, but this version keeps no cache of it",
-                (long long)j.train.records, (long long)j.train_rows.rows);
     ql_job_close(&j);
     free(words);
     return e;

@@ -57,16 +57,18 @@ static ql_err render_lines(renderer *r, FILE *in, FILE *out) {
 
 ql_err ql_do_template(int argc, char **argv) {
     renderer r = {0};
-    const char *model = NULL, *name = NULL;
-    const ql_tool_option options[] = {{"--model", &model, NULL}, {"--name", &name, NULL}, {"--generation-prompt", NULL, &r.prompt}};
+    const char *model = NULL, *name = NULL, *choice = NULL;
+    const ql_tool_option options[] = {
+        {"--model", &model, NULL}, {"--name", &name, NULL}, {"--chat-template", &choice, NULL}, {"--generation-prompt", NULL, &r.prompt}};
     char **words = QL_NEW_ARRAY(char *, argc + 1);
     size_t n;
     ql_err e = ql_tool_arguments("template", argc, argv, options, QL_LEN(options), words, &n);
     if (!ql_bad(e) && n > 0) e = ql_fail(QL_USAGE, "template: \"%s\": takes its input from standard input", words[0]);
     if (!ql_bad(e) && !model) e = ql_fail(QL_USAGE, "template: --model DIR is missing");
+    if (!ql_bad(e) && name && choice) e = ql_fail(QL_USAGE, "template: --name and --chat-template both name a template; give one");
     free(words);
     QL_TRY(e);
-    QL_TRY(ql_chat_open(model, name, &r.chat));
+    QL_TRY(choice && strcmp(choice, "auto") ? ql_chat_choose(model, choice, NULL, &r.chat) : ql_chat_open(model, name, &r.chat));
     e = render_lines(&r, stdin, stdout);
     ql_chat_close(&r.chat);
     ql_str_free(&r.text);

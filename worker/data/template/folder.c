@@ -185,7 +185,7 @@ static ql_err own_template(const place *p, ql_chat *out) {
 
 static ql_err named_template(const place *p, const char *choice, ql_chat *out) {
     const char *text = ql_builtin_template(choice);
-    if (is_path(choice)) return parse_file(choice, out, &out->template);
+    if (is_path(choice)) return ql_err_prefix(ql_err_as(parse_file(choice, out, &out->template), QL_DATA), "chat_template");
     if (has_named(p, choice)) return find(p, choice, out, &out->template);
     if (text) {
         char *where = ql_format("the built-in chat template %s", choice);
