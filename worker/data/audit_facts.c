@@ -8,11 +8,11 @@
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-enum { CONFIG_BYTES = 16 << 20 };
+enum { CONFIG_BYTES = 16 << 20, MOST_STOPS = 64 };
 static const char *const file_name[] = {"generation_config.json", "config.json"};
 
 static void add_stop(ql_audit_facts *f, int64_t id) {
-    if (id < 0 || id > INT32_MAX || ql_audit_stops(f, (int32_t)id)) return;
+    if (id < 0 || id > INT32_MAX || f->stops == MOST_STOPS || ql_audit_stops(f, (int32_t)id)) return;
     f->stop = ql_realloc(f->stop, (f->stops + 1) * sizeof *f->stop);
     f->stop[f->stops++] = (int32_t)id;
 }
