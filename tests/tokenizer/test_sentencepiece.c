@@ -135,6 +135,33 @@ static void bos_and_eos_are_found(void **state) {
     }
 }
 
+/* Tokens that older folders add behind the model's pieces. */
+static void added_tokens_have_their_ids(void **state) {
+    (void)state;
+    static const char good_file[] = "{\"<|end|>\": 461, \"<|start|>\": 460}", bad_file[] = "{\"<|end|>\": 462, \"<|start|>\": 460}";
+    static const char text[] = "The<|start|> dog<|end|>";
+    ql_tokenizer *t;
+    ql_ids ids = {0};
+    put_file("added_tokens.json", good_file, strlen(good_file));
+    t = open_family("plain", "{\"eos_token\": \"<|end|>\"}");
+    ql_encoder *e = ql_encoder_open(t);
+    good(ql_encode(e, text, strlen(text), false, &ids));
+    assert_int_equal(ids.id[ids.count - 1], 461);
+    assert_int_equal(ql_tokenizer_eos_id(t), 461);
+    size_t starts = 0;
+    for (size_t i = 0; i < ids.count; i++) starts += ids.id[i] == 460;
+    assert_int_equal(starts, 1);
+    free(ids.id);
+    ql_encoder_close(e);
+    ql_tokenizer_close(t);
+    put_file("added_tokens.json", bad_file, strlen(bad_file));
+    assert_int_equal(ql_tokenizer_open(folder, &t).code, QL_DATA);
+    assert_non_null(strstr(ql_err_text(), "added_tokens.json: the id of '<|end|>' is 462, but the next free one is 461"));
+    char *path = ql_path_join(folder, "added_tokens.json");
+    unlink(path);
+    free(path);
+}
+
 static void ids_become_text_again(void **state) {
     (void)state;
     static const char text[] = "The dog's  \xC3\xA9l\xC3\xA8ve \xF0\x9F\x98\x80\n x";
@@ -300,6 +327,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(families_match),
                                        cmocka_unit_test(control_pieces_are_special_tokens),
                                        cmocka_unit_test(bos_and_eos_are_found),
+                                       cmocka_unit_test(added_tokens_have_their_ids),
                                        cmocka_unit_test(ids_become_text_again),
                                        cmocka_unit_test(bad_pieces_are_named),
                                        cmocka_unit_test(other_files_are_named),

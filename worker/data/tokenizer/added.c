@@ -203,7 +203,7 @@ bool ql_added_next(ql_added_walk *w) {
         if (t->rstrip) end = spaces_behind(w, end);
         w->waiting_index = index;
         w->waiting = w->covered < start;
-        w->start = w->covered;
+        w->start = w->waiting ? w->covered : start;
         w->end = w->waiting ? start : end;
         w->covered = end;
         w->token = w->waiting ? -1 : index;

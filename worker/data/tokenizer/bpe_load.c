@@ -45,13 +45,13 @@ static ql_err load_vocab(const ql_json *model, const char *file, size_t file_siz
 }
 
 /* ["a", "b"], or "a b" in older files. */
-static ql_err merge_sides(const ql_json *merge, const char *where, const char *side[2], size_t size[2]) {
+static ql_err merge_sides(const ql_json *merge, const char *side[2], size_t size[2]) {
     size_t n;
     const char *text = ql_json_text(merge, &n);
     if (text) {
         const char *space = memchr(text, ' ', n);
         QL_CHECK(space && !memchr(space + 1, ' ', n - (size_t)(space + 1 - text)), QL_DATA,
-                 "%s: '%.64s' is not two tokens with one space between them", where, text);
+                 "'%.64s' is not two tokens with one space between them", text);
         side[0] = text;
         size[0] = (size_t)(space - text);
         side[1] = space + 1;
@@ -59,17 +59,17 @@ static ql_err merge_sides(const ql_json *merge, const char *where, const char *s
         return ql_ok();
     }
     QL_CHECK(ql_json_is(merge, QL_JSON_ARRAY) && ql_json_size(merge) == 2, QL_DATA,
-             "%s: is %s; it must be a list of two strings, or one string", where, ql_json_kind_name(merge));
+             "is %s; it must be a list of two strings, or one string", ql_json_kind_name(merge));
     for (size_t i = 0; i < 2; i++) {
         side[i] = ql_json_text(ql_json_at(merge, i), &size[i]);
-        QL_CHECK(side[i], QL_DATA, "%s: is not made of two strings", where);
+        QL_CHECK(side[i], QL_DATA, "is not made of two strings");
     }
     return ql_ok();
 }
 
-static ql_err find_token(const ql_vocab *v, const char *text, size_t n, const char *where, int32_t *id) {
+static ql_err find_token(const ql_vocab *v, const char *text, size_t n, int32_t *id) {
     *id = ql_vocab_find(v, text, n);
-    QL_CHECK(*id >= 0, QL_DATA, "%s: the token '%.*s' is not in model.vocab", where, (int)ql_min((int64_t)n, 64), text);
+    QL_CHECK(*id >= 0, QL_DATA, "the token '%.*s' is not in model.vocab", (int)ql_min((int64_t)n, 64), text);
     return ql_ok();
 }
 
@@ -80,19 +80,18 @@ static bool joins_before_marker(const char *side[2], const size_t size[2]) {
     return right_begins && !left_ends;
 }
 
-static ql_err load_merge(ql_bpe *b, const ql_json *json, uint32_t rank, const char *where, ql_str *joined) {
+static ql_err load_merge(ql_bpe *b, const ql_json *json, uint32_t rank, ql_str *joined) {
     const char *side[2] = {0};
     size_t size[2] = {0};
-    QL_TRY(merge_sides(json, where, side, size));
+    QL_TRY(merge_sides(json, side, size));
     ql_merge m = {.rank = rank};
-    QL_TRY(find_token(&b->vocab, side[0], size[0], where, &m.left));
-    QL_TRY(find_token(&b->vocab, side[1], size[1], where, &m.right));
-    QL_CHECK(size[1] >= b->prefix.size, QL_DATA, "%s: the second token is shorter than continuing_subword_prefix",
-             where);
+    QL_TRY(find_token(&b->vocab, side[0], size[0], &m.left));
+    QL_TRY(find_token(&b->vocab, side[1], size[1], &m.right));
+    QL_CHECK(size[1] >= b->prefix.size, QL_DATA, "the second token is shorter than continuing_subword_prefix");
     joined->size = 0;
     ql_str_put(joined, side[0], size[0]);
     ql_str_put(joined, side[1] + b->prefix.size, size[1] - b->prefix.size);
-    QL_TRY(find_token(&b->vocab, joined->data, joined->size, where, &m.id));
+    QL_TRY(find_token(&b->vocab, joined->data, joined->size, &m.id));
     if (joins_before_marker(side, size)) b->cut_at_marker = false;
     ql_merges_put(&b->merges, m);
     return ql_ok();
@@ -104,18 +103,15 @@ static ql_err load_merges(ql_bpe *b, const ql_json *model, const char *file) {
              ql_json_kind_name(merges));
     size_t n = ql_json_size(merges);
     ql_merges_open(&b->merges, n);
-    ql_str joined = {0}, where = {0};
+    ql_str joined = {0};
     ql_err e = ql_ok();
     uint32_t rank = 0;
     for (size_t i = 0; i < n && !ql_bad(e); i++) {
         const char *text = ql_json_text(ql_json_at(merges, i), NULL);
         if (text && strncmp(text, "#version", 8) == 0) continue; /* a line of an old merges.txt */
-        where.size = 0;
-        ql_str_printf(&where, "%s: model.merges[%zu]", file, i);
-        e = load_merge(b, ql_json_at(merges, i), rank++, where.data, &joined);
+        e = ql_err_prefix(load_merge(b, ql_json_at(merges, i), rank++, &joined), "%s: model.merges[%zu]", file, i);
     }
     ql_str_free(&joined);
-    ql_str_free(&where);
     return e;
 }
 
@@ -162,7 +158,7 @@ ql_err ql_bpe_load(const ql_json *document, const char *file, size_t file_size, 
     const ql_json *type = ql_json_get(model, "type"); /* absent in old files */
     const char *name = ql_json_text(type, NULL);
     QL_CHECK(!type || (name && strcmp(name, "BPE") == 0), QL_DATA,
-             "%s: model type %.64s is not supported; supported is BPE", file, name ? name : ql_json_kind_name(type));
+             "%s: model type %.64s is not supported; supported is BPE, so choose a model whose tokenizer is BPE", file, name ? name : ql_json_kind_name(type));
     char *where = ql_format("%s: model", file);
     ql_err e = load_options(b, model, where);
     free(where);

@@ -1,5 +1,5 @@
 /* The files beside tokenizer.json, as transformers reads them: tokenizer_config.json, and where that has
- * no added_tokens_decoder, special_tokens_map.json, which then wins over it. */
+ * no added_tokens_decoder, special_tokens_map.json, which then wins over it; beside a sentencepiece model added_tokens.json, too. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,6 +32,7 @@ static void close_file(config_file *f) {
 typedef struct {
     int64_t id;
     const ql_json *token;
+    const char *text; /* of a token that is given by its text */
 } numbered;
 
 static int by_id(const void *a, const void *b) {
@@ -46,12 +47,33 @@ static ql_err put_decoder(ql_tokenizer *t, const ql_json *decoder, const char *w
     size_t n = 0;
     numbered *list = QL_NEW_ARRAY(numbered, ql_json_size(decoder));
     for (void *it = ql_json_first(decoder); it; it = ql_json_next(decoder, it)) {
-        list[n++] = (numbered){strtoll(ql_json_key(it), NULL, 10), ql_json_value(it)};
+        list[n++] = (numbered){strtoll(ql_json_key(it), NULL, 10), ql_json_value(it), NULL};
     }
     qsort(list, n, sizeof *list, by_id);
     ql_err e = ql_ok();
     for (size_t i = 0; i < n && !ql_bad(e); i++) {
         e = ql_added_put_json(&t->added, &t->model, list[i].token, (ql_added_token){.listed = true}, where);
+    }
+    free(list);
+    return e;
+}
+
+/* added_tokens.json of older folders: {"content": id}, for a tokenizer that has no list of its own. The ids have to be those
+ * that the tokens get when they are added in order. */
+static ql_err put_added(ql_tokenizer *t, const config_file *f) {
+    size_t n = 0;
+    numbered *list = QL_NEW_ARRAY(numbered, ql_json_size(f->json));
+    for (void *it = ql_json_first(f->json); it; it = ql_json_next(f->json, it)) {
+        list[n++] = (numbered){ql_json_int(ql_json_value(it), -1), ql_json_value(it), ql_json_key(it)};
+    }
+    qsort(list, n, sizeof *list, by_id);
+    ql_err e = ql_ok();
+    for (size_t i = 0; i < n && !ql_bad(e); i++) {
+        const char *text = list[i].text;
+        e = ql_added_put(&t->added, &t->model, (ql_added_token){0}, text, strlen(text));
+        const ql_added_token *added = ql_added_find(&t->added, text, strlen(text));
+        if (ql_bad(e) || !added || added->id == list[i].id) continue;
+        e = ql_fail(QL_DATA, "%s: the id of '%.64s' is %lld, but the next free one is %d", f->path, text, (long long)list[i].id, added->id);
     }
     free(list);
     return e;
@@ -173,12 +195,13 @@ static ql_err place_first_space(ql_tokenizer *t, const config_file *f) {
 
 /* ---- all of it ------------------------------------------------------------------------------- */
 
-enum { CONFIG, SPECIAL, GENERATION, MODEL, N_FILES };
+enum { CONFIG, SPECIAL, ADDED, GENERATION, MODEL, N_FILES };
 
-static ql_err read_files(const char *folder, config_file f[N_FILES]) {
+static ql_err read_files(const char *folder, bool sentencepiece, config_file f[N_FILES]) {
     QL_TRY(open_file(folder, "tokenizer_config.json", &f[CONFIG]));
     if (!ql_json_get(f[CONFIG].json, "added_tokens_decoder")) {
         QL_TRY(open_file(folder, "special_tokens_map.json", &f[SPECIAL]));
+        if (sentencepiece) QL_TRY(open_file(folder, "added_tokens.json", &f[ADDED]));
     }
     QL_TRY(open_file(folder, "generation_config.json", &f[GENERATION]));
     return open_file(folder, "config.json", &f[MODEL]);
@@ -194,6 +217,7 @@ static ql_err apply_files(ql_tokenizer *t, config_file f[N_FILES]) {
         free(where);
         QL_TRY(e);
     }
+    if (f[ADDED].json) QL_TRY(put_added(t, &f[ADDED]));
     if (f[SPECIAL].json) QL_TRY(put_specials(t, &f[SPECIAL]));
     if (f[CONFIG].json) QL_TRY(put_specials(t, &f[CONFIG]));
     find_bos_and_eos(t, &f[SPECIAL], &f[CONFIG], &f[GENERATION], &f[MODEL]);
@@ -203,7 +227,7 @@ static ql_err apply_files(ql_tokenizer *t, config_file f[N_FILES]) {
 
 ql_err ql_config_load(const char *folder, ql_tokenizer *t) {
     config_file f[N_FILES] = {0};
-    ql_err e = read_files(folder, f);
+    ql_err e = read_files(folder, t->model.scores, f);
     if (!ql_bad(e)) e = apply_files(t, f);
     for (int i = 0; i < N_FILES; i++) close_file(&f[i]);
     return e;

@@ -210,9 +210,7 @@ static ql_err strip_accents(const ql_part *part, ql_matcher *m, ql_text *t) {
     for (size_t at = 0, n; at < t->size; at += n) {
         uint32_t c;
         n = ql_utf8_get(t->data + at, &c);
-        utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
-        bool mark = k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_MC || k == UTF8PROC_CATEGORY_ME;
-        if (!mark)
+        if (!ql_is_mark_to_strip(c))
             ql_text_keep(t, at, at + n);
         else if (at == 0)
             t->at_origin = false;

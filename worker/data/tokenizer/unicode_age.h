@@ -12,3 +12,5 @@ const char *ql_stand_in_text(const char *text, size_t n, ql_str *store);
 
 /* Younger than Unicode 9, and reordered, composed or decomposed by younger tables. */
 bool ql_outside_normal_forms(uint32_t c);
+/* A mark (Mn, Mc, Me) of Unicode 9, which is what StripAccents takes away. */
+bool ql_is_mark_to_strip(uint32_t c);
