@@ -17,6 +17,8 @@ typedef struct {
 } folder_texts;
 static const folder_texts usual = {"{" CHAT_TOKENS ", \"eos_token\": \"</s>\"}", "{\"eos_token_id\": 2}"};
 static const folder_texts chat = {"{" CHAT_TOKENS ", \"eos_token\": \"<|im_end|>\"}", "{\"eos_token_id\": [2, 460]}"};
+static const folder_texts other_stop = {"{" CHAT_TOKENS ", \"eos_token\": \"</s>\"}", "{\"eos_token_id\": [461]}"};
+static const folder_texts derived = {"{" CHAT_TOKENS ", \"eos_token\": \"</s>\"}", "{\"eos_token_id\": 1, \"_from_model_config\": true}"};
 static const folder_texts endless = {"{" CHAT_TOKENS "}", "{}"};
 
 static ql_tokenizer *tokenizer_of(const folder_texts *f, ql_audit_facts *facts) {
@@ -169,6 +171,11 @@ static void test_ends(void **state) {
         {&usual, "{say<|im_end|>}ask{say</s>}", ""},
         {&usual, "{say<|im_end|></s>}", ""},
         {&endless, "ask{say}", ""},
+        {&other_stop, "ask{say</s>}", "end-not-stop (</s>)"},
+        {&other_stop, "ask{say<|im_end|>}", ""},
+        {&derived, "ask{say</s>}", ""},
+        {&derived, "ask{say<s>}", ""},
+        {&derived, "ask{say<|im_end|>}", "end-not-stop (<|im_end|>)"},
     };
     for (size_t i = 0; i < QL_LEN(row); i++) {
         ql_audit_facts facts;
@@ -322,6 +329,8 @@ static void test_model(void **state) {
     expect_model("", &plain, ids, 512);
     expect_model("", &chat, ids, 462);
     expect_model("eos-differs </s> is 2; config.json has 7; bos-differs <s> is 1; config.json has 5", &plain, other, 512);
+    expect_model("eos-differs </s> is 2; generation_config.json has 461", &other_stop, none, 512);
+    expect_model("eos-differs </s> is 2; generation_config.json has 1", &derived, none, 512);
     expect_model("no-eos ", &endless, none, 512);
     expect_model("large-vocabulary 462 and 461", &usual, none, 461);
     expect_model("small-vocabulary 462 and 32000", &usual, none, 32000);
