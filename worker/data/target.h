@@ -56,4 +56,6 @@ typedef struct {
 
 /* Changes `r` (its completion gets an end). `out` is overwritten; empty after a bad verdict. */
 QL_RESULT ql_tokens_make(ql_encoder *encoder, const ql_target_rules *rules, ql_record *r, ql_tokens *out);
+/* The sides of a preference pair: as in TRL, the targets of both begin where the first of them departs from the prompt alone. */
+void ql_tokens_align(ql_tokens *a, ql_tokens *b);
 int32_t ql_count_targets(const uint8_t *is_target, size_t n);

@@ -119,6 +119,13 @@ static size_t last_turn(const work *w) {
     return i;
 }
 
+/* The line break behind the token that ends a turn is the turn's, as where the conversation ends there. */
+static size_t behind_blanks(const work *w, size_t token) {
+    size_t k = token + 1;
+    while (k < w->ranges.n && is_blank(w, k)) k++;
+    return w->ranges.at[k - 1].to;
+}
+
 /* Where nothing of its own ends a turn, what begins the next message does, if the model stops at it. */
 static bool stops_next(const work *w, size_t place, size_t *token) {
     *token = token_at(w, place);
@@ -135,7 +142,7 @@ static ql_err mark_turn(work *w, size_t i, size_t from, size_t next, ql_tails *t
         QL_TRY(ql_turn_end(&w->dialogue, &w->text, i, from, &turn));
         found = find_end_token(w, turn.at, turn.open, &token) || stops_next(w, turn.at.to, &token);
     }
-    if (found) turn.at.to = w->ranges.at[token].to;
+    if (found && w->ranges.at[token].to > turn.at.to) turn.at.to = behind_blanks(w, token);
     mark(w, turn.at);
     w->out->turns++;
     note_end(w, found, token);
