@@ -1,5 +1,6 @@
 #include "worker/gate.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +28,16 @@ void ql_gate_show(const ql_job *j) {
     ql_str     text = {0};
     ql_audit_table(set, ql_gate_sets(j, set), &j->config, &text);
     say(text.data);
+    ql_str_free(&text);
+}
+
+void ql_gate_print(const ql_job *j) {
+    if (j->place.rank != 0) return;
+    ql_audited set[QL_GATE_SETS];
+    ql_str     text = {0};
+    ql_audit_report(set, ql_gate_sets(j, set), &j->config, &text);
+    fwrite(text.data, 1, text.size, stdout);
+    fflush(stdout);
     ql_str_free(&text);
 }
 

@@ -204,8 +204,9 @@ static ql_err check_trainable(const ql_job *j, const ql_options *o) {
 }
 
 /* Scoring is not held up: whoever scores bad data has asked for that. */
-static ql_err pass_gate(ql_job *j, ql_job_purpose purpose, bool writes) {
+static ql_err pass_gate(ql_job *j, const ql_options *o, ql_job_purpose purpose, bool writes) {
     ql_gate_show(j);
+    if (o->mode == QL_MODE_CHECK && o->json) ql_gate_print(j);
     if (writes) QL_TRY(agree(j, ql_gate_keep(j), "writing the audit"));
     return purpose == QL_JOB_TRAIN ? agree(j, ql_gate_judge(j), "auditing the data") : ql_ok();
 }
@@ -229,7 +230,7 @@ static ql_err prepare(ql_job *j, const ql_options *o, ql_job_purpose purpose) {
     if (writes) QL_TRY(open_output(j));
     if (o->mode == QL_MODE_PLAN) return ql_ok();
     ql_job_report(j, purpose);
-    QL_TRY(pass_gate(j, purpose, writes));
+    QL_TRY(pass_gate(j, o, purpose, writes));
     ql_pulse_what("the links between hosts");
     QL_TRY(ql_links_examine(j->world, &j->machines, (size_t)j->adapter.shape.trainable * sizeof(int64_t)));
     if (j->machines.count > 1) ql_reach_watch();

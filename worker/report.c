@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "worker/data/cut.h"
 #include "worker/data/target.h"
 #include "worker/job.h"
 
@@ -31,6 +32,12 @@ static void report_corpus(const char *name, const ql_corpus *c, const ql_row_set
                 c->without_targets);
     if (c->dropped_long > 0 && !strcmp(c->format, "text")) ql_info("         packing_strategy: wrapped would cut long texts instead of dropping them");
     if (c->duplicates > 0) ql_info("         left out as like another: %" PRId64, c->duplicates);
+}
+
+static void warn_of_severed(const ql_job *j) {
+    int64_t n = ql_corpus_severed(&j->train);
+    if (n > 0 && j->place.rank == 0)
+        ql_warn("packing_strategy: %s cuts records: %" PRId64 " pieces of answers are trained on without their prompt; bfd keeps records whole", j->config.packing_strategy, n);
 }
 
 /* What is trained on, and what conversations were rendered with. */
@@ -63,6 +70,7 @@ void ql_job_report(const ql_job *j, ql_job_purpose purpose) {
     report_corpus("data    ", &j->train, &j->train_rows);
     report_corpus("eval    ", &j->eval, &j->eval_rows);
     report_targets(j);
+    warn_of_severed(j);
     report_device(j);
     report_plan(j);
     if (purpose != QL_JOB_TRAIN) return;

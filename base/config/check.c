@@ -156,10 +156,10 @@ static void check_packing(ql_reader *r) {
         ql_reader_note(r, place(r, "group_by_length"), "group_by_length has no effect with packing: rows are full");
         c->group_by_length = false;
     }
-    if (!c->packing && strcmp(c->packing_strategy, "bfd") != 0)
-        ql_reader_mistake(r, place(r, "packing_strategy"), "packing_strategy is %s, but packing is false, and records would not be cut; set packing to true",
-                          c->packing_strategy);
-    else if (strcmp(c->packing_strategy, "bfd") != 0 && is_sound(r, "excess_length_strategy") && strcmp(c->excess_length_strategy, "drop") != 0)
+    if (!strcmp(c->packing_strategy, "bfd")) return;
+    if (!c->packing)
+        ql_reader_note(r, place(r, "packing_strategy"), "packing_strategy has no effect without packing: long records are not cut");
+    else if (is_sound(r, "excess_length_strategy") && strcmp(c->excess_length_strategy, "drop") != 0)
         ql_reader_note(r, place(r, "excess_length_strategy"), "excess_length_strategy has no effect with packing_strategy: %s, which cuts long records",
                        c->packing_strategy);
 }

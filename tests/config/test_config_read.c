@@ -109,6 +109,13 @@ static void data_sets(void **state) {
     assert_string_equal(d[3].format, "text");
     assert_string_equal(d[3].field_chosen, "y");
     ql_config_free(&c);
+    c = accepted("eval_dataset: {path: a, formatting: alpaca, ranking: true, columns: {prompt: a, query: b, response: c, messages: d}}\n");
+    d = c.eval_dataset.item;
+    assert_string_equal(d->field_instruction, "a");
+    assert_string_equal(d->field_input, "b");
+    assert_string_equal(d->field_output, "c");
+    assert_string_equal(d->field_conversations, "d");
+    ql_config_free(&c);
 }
 
 /* Each alias of the table leads to a key, is no key itself, and stands there once. */
@@ -206,6 +213,11 @@ static void notes(void **state) {
     expect_notes("optim: paged_adamw_32bit\n", "c.yaml:4: optim: paged_adamw_32bit is read as adamw_torch, which is the same here");
     expect_notes("eval_steps: 5\n", "c.yaml:4: eval_steps has no effect without eval_strategy: steps");
     expect_notes("report_to: null\n", "");
+    expect_notes("group_by_length: true\n", "c.yaml:4: group_by_length has no effect with packing: rows are full");
+    expect_notes("packing: false\npacking_strategy: wrapped\n", "c.yaml:5: packing_strategy has no effect without packing: long records are not cut");
+    expect_notes("packing: false\ngroup_by_length: true\n", "");
+    expect_notes("packing_strategy: bfd_split\nexcess_length_strategy: truncate\n",
+                 "c.yaml:5: excess_length_strategy has no effect with packing_strategy: bfd_split, which cuts long records");
     expect_notes("early_stopping_threshold: 0.1\n", "c.yaml:4: early_stopping_threshold has no effect without early_stopping_patience");
     expect_notes("eval_strategy: epoch\nval_set_size: 3\nearly_stopping_patience: 2\n",
                  "c.yaml:6: early stopping without load_best_model_at_end hands out the last adapter, which is not the best");

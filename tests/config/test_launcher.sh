@@ -72,6 +72,7 @@ echo "$probe" >"$QL_PROBE"
 expect 7 'worker <--plan> <--gpu> <T4; x> <-n> <8> <good.yaml>' plan '--gpu=T4; x' -n 8 good.yaml
 expect 64 "*unknown option '--gpus'; did you mean --gpu?*" plan --gpus T4 good.yaml
 expect 7 'worker <--do> <inspect> <--rows> <2:5> <--json> <good.yaml>' inspect --rows=2:5 good.yaml --json
+expect 7 'worker <--do> <inspect> <--html> <a b.html> <--tokens> <good.yaml>' inspect --html 'a b.html' --tokens good.yaml
 expect 7 'worker <--do> <tokenize> <--model> <a b> <--no-special>' tokenize --model 'a b' --no-special
 expect 7 'worker <--do> <quantize> <--model> <a> <--out> <b>' quantize --model a --out b
 # shellcheck disable=SC2016 # nothing is to be expanded, here and in qlora

@@ -65,7 +65,7 @@ static void train_on(const char *what) {
 #define HEAD "{% for m in messages %}<{{ m.role }}>\n"
 #define TAIL "</s>\n{% endfor %}{% if add_generation_prompt %}<assistant>\n{% endif %}"
 static const char plain[] = HEAD "{{ m.content }}" TAIL;
-static const char blocks[] = HEAD "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}</s>{% endgeneration %}{% else %}{{ m.content }}</s>{% endif %}{{ '\n' }}"
+static const char blocks[] = HEAD "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}</s>{{ '\n' }}{% endgeneration %}{% else %}{{ m.content }}</s>{{ '\n' }}{% endif %}"
                              "{% endfor %}{% if add_generation_prompt %}<assistant>\n{% endif %}";
 
 static void test_what_is_trained_on(void **state) {
@@ -73,19 +73,19 @@ static void test_what_is_trained_on(void **state) {
     const char *both[] = {plain, blocks};
     for (size_t i = 0; i < 2; i++) {
         train_on("auto");
-        expect(both[i], TWO, "<system>\ns</s>\n<user>\nq</s>\n<assistant>\n{a</s>}\n<user>\nr</s>\n<assistant>\n{b</s>}\n");
+        expect(both[i], TWO, "<system>\ns</s>\n<user>\nq</s>\n<assistant>\n{a</s>\n}<user>\nr</s>\n<assistant>\n{b</s>\n}");
         assert_int_equal(made.turns, 2);
         assert_int_equal(made.turns_without_end, 0);
         assert_int_equal(made.end_id, 257);
         train_on("last");
-        expect(both[i], TWO, "<system>\ns</s>\n<user>\nq</s>\n<assistant>\na</s>\n<user>\nr</s>\n<assistant>\n{b</s>}\n");
-        expect(both[i], M(U("q") ", " A("a") ", " U("r")), "<user>\nq</s>\n<assistant>\n{a</s>}\n<user>\nr</s>\n");
+        expect(both[i], TWO, "<system>\ns</s>\n<user>\nq</s>\n<assistant>\na</s>\n<user>\nr</s>\n<assistant>\n{b</s>\n}");
+        expect(both[i], M(U("q") ", " A("a") ", " U("r")), "<user>\nq</s>\n<assistant>\n{a</s>\n}<user>\nr</s>\n");
         train_on("all");
         expect(both[i], M(U("q") ", " A("a")), "<{user>\nq</s>\n<assistant>\na</s>\n}");
         train_on("assistant");
-        expect(both[i], M(U("q") ", " A("a") ", " A("b")), "<user>\nq</s>\n<assistant>\n{a</s>}\n<assistant>\n{b</s>}\n");
-        expect(both[i], M(A("hi") ", " U("q") ", " A("a")), "<assistant>\n{hi</s>}\n<user>\nq</s>\n<assistant>\n{a</s>}\n");
-        expect(both[i], M("{\"role\": \"assistant\", \"content\": \"x\", \"weight\": 0}, " U("q") ", " A("a")), "<assistant>\nx</s>\n<user>\nq</s>\n<assistant>\n{a</s>}\n");
+        expect(both[i], M(U("q") ", " A("a") ", " A("b")), "<user>\nq</s>\n<assistant>\n{a</s>\n}<assistant>\n{b</s>\n}");
+        expect(both[i], M(A("hi") ", " U("q") ", " A("a")), "<assistant>\n{hi</s>\n}<user>\nq</s>\n<assistant>\n{a</s>\n}");
+        expect(both[i], M("{\"role\": \"assistant\", \"content\": \"x\", \"weight\": 0}, " U("q") ", " A("a")), "<assistant>\nx</s>\n<user>\nq</s>\n<assistant>\n{a</s>\n}");
     }
 }
 
@@ -95,10 +95,10 @@ static void test_prompt_and_completion(void **state) {
     train_on("auto"); /* as TRL: users of the completion, too */
     expect(plain, record, "<user>\nq</s>\n<assistant>\na</s>\n<user>\nr</s>\n<assistant>\n{b</s>\n<user>\ns</s>\n<assistant>\nc</s>\n}");
     train_on("assistant");
-    expect(plain, record, "<user>\nq</s>\n<assistant>\na</s>\n<user>\nr</s>\n<assistant>\n{b</s>}\n<user>\ns</s>\n<assistant>\n{c</s>}\n");
-    expect(blocks, record, "<user>\nq</s>\n<assistant>\na</s>\n<user>\nr</s>\n<assistant>\n{b</s>}\n<user>\ns</s>\n<assistant>\n{c</s>}\n");
+    expect(plain, record, "<user>\nq</s>\n<assistant>\na</s>\n<user>\nr</s>\n<assistant>\n{b</s>\n}<user>\ns</s>\n<assistant>\n{c</s>\n}");
+    expect(blocks, record, "<user>\nq</s>\n<assistant>\na</s>\n<user>\nr</s>\n<assistant>\n{b</s>\n}<user>\ns</s>\n<assistant>\n{c</s>\n}");
     train_on("last");
-    expect(plain, record, "<user>\nq</s>\n<assistant>\na</s>\n<user>\nr</s>\n<assistant>\nb</s>\n<user>\ns</s>\n<assistant>\n{c</s>}\n");
+    expect(plain, record, "<user>\nq</s>\n<assistant>\na</s>\n<user>\nr</s>\n<assistant>\nb</s>\n<user>\ns</s>\n<assistant>\n{c</s>\n}");
     train_on("auto");
     refuse(plain, "{\"prompt\": [" U("q") "], \"completion\": [" U("r") "]}", "\"completion\" has no message of the assistant");
     refuse(plain, "{\"prompt\": [" U("q") "], \"completion\": \"x\"}", "one of \"prompt\" and \"completion\" is a list of messages");
@@ -114,12 +114,12 @@ static void test_thinking(void **state) {
     (void)state;
     train_on("auto");
     static const char record[] = M(U("q") ", " T("x", "a") ", " U("r") ", " T("y", "b"));
-    expect(THINKING(""), record, "<user>q</s>\n<assistant>{a</s>}\n<user>r</s>\n<assistant>{[y]b</s>}\n");
-    expect(THINKING("["), record, "<user>q</s>\n<assistant>{a</s>}\n<user>r</s>\n<assistant>[{y]b</s>}\n");
+    expect(THINKING(""), record, "<user>q</s>\n<assistant>{a</s>\n}<user>r</s>\n<assistant>{[y]b</s>\n}");
+    expect(THINKING("["), record, "<user>q</s>\n<assistant>{a</s>\n}<user>r</s>\n<assistant>[{y]b</s>\n}");
     /* words that begin as thinking does are words */
-    expect(THINKING("[["), M(U("q") ", " T("x", "[a") ", " U("r") ", " A("[")), "<user>q</s>\n<assistant>{[a</s>}\n<user>r</s>\n<assistant>{[</s>}\n");
+    expect(THINKING("[["), M(U("q") ", " T("x", "[a") ", " U("r") ", " A("[")), "<user>q</s>\n<assistant>{[a</s>\n}<user>r</s>\n<assistant>{[</s>\n}");
     /* an end inside the words is not the end */
-    expect(THINKING(""), M(U("q") ", " T("x", "a</s>a") ", " U("r") ", " A("b")), "<user>q</s>\n<assistant>{a</s>a</s>}\n<user>r</s>\n<assistant>{b</s>}\n");
+    expect(THINKING(""), M(U("q") ", " T("x", "a</s>a") ", " U("r") ", " A("b")), "<user>q</s>\n<assistant>{a</s>a</s>\n}<user>r</s>\n<assistant>{b</s>\n}");
     assert_int_equal(made.special_in_text, 1);
 }
 
@@ -177,7 +177,7 @@ static void test_parts_and_kwargs(void **state) {
                                 "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
     expect(knows, parts, "<user>q+r+</s><assistant>{a</s>}");
     assert_false(made.parts_joined);
-    expect(plain, parts, "<user>\nqr</s>\n<assistant>\n{a</s>}\n");
+    expect(plain, parts, "<user>\nqr</s>\n<assistant>\n{a</s>\n}");
     assert_true(made.parts_joined);
     expect("{% for m in messages %}<{{ m.role }}>{{ m.content if m.content is string }}</s>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}", parts,
            "<user>qr</s><assistant>{a</s>}");

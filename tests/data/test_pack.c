@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "tests/data/fixture.h"
 #include "worker/data/corpus_build.h"
+#include "worker/data/cut.h"
 
 static void add_document(ql_corpus *c, int64_t record, size_t length) {
     int32_t *ids = QL_NEW_ARRAY(int32_t, length);
@@ -212,6 +213,9 @@ static void test_rows_without_targets(void **state) {
         ql_corpus_add(&c, 0, ids, is_target, 25);
         ql_corpus_pack(&c, &config, training, &rows);
         assert_int_equal(c.documents, 3);
+        assert_int_equal(ql_corpus_severed(&c), 0);
+        c.completion_only = true;
+        assert_int_equal(ql_corpus_severed(&c), 1);
         assert_int_equal(rows.rows, training ? 1 : 3);
         assert_int_equal(rows.tokens, training ? 5 : 25);
         assert_int_equal(rows.targets, 1);

@@ -89,6 +89,11 @@ if cmp -s "$scratch/out" "$scratch/base-records"; then pass "packing does not ch
 expect_status "inspect" 0 "$qlora" inspect examples/demo.yaml --rows 0:2 "${keys[@]}"
 expect_status "inspect as JSON" 0 "$qlora" inspect examples/demo.yaml --json "${keys[@]}"
 has "inspect JSON" '^\{"row": 0, "input_ids": \[.*"labels": \[.*-100.*"documents": \[\{"record": [0-9]+, "start": 0, "length": [0-9]+\}' "$scratch/out"
+expect_status "inspect as a page" 0 "$qlora" inspect examples/demo.yaml --html "$scratch/page.html" --rows 1:3 --tokens "${keys[@]}"
+expect_line "the page is named" 'page\.html shows what will be trained on'
+has "the page" '<section class="row" id="r2">' "$scratch/page.html"
+expect_status "a page or JSON" 64 "$qlora" inspect examples/demo.yaml --html "$scratch/page.html" --json "${keys[@]}"
+expect_status "a page that cannot be written" 74 "$qlora" inspect examples/demo.yaml --html "$scratch/nowhere/page.html" "${keys[@]}"
 
 printf '"Hello world"\n"a\\nb"\n' >"$scratch/texts"
 "$qlora" tokenize --model examples/model <"$scratch/texts" >"$scratch/ids" 2>"$scratch/err" && pass "tokenize" || flunk "tokenize: $(cat "$scratch/err")"

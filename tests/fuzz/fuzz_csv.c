@@ -72,7 +72,7 @@ typedef struct {
 } fixture;
 
 static bool is_compressed(const uint8_t *bytes, size_t n) {
-    return (n >= 2 && !memcmp(bytes, "\x1f\x8b", 2)) || (n >= 4 && !memcmp(bytes, "\x28\xb5\x2f\xfd", 4));
+    return (n >= 2 && !memcmp(bytes, "\x1f\x8b", 2)) || (n >= 4 && (!memcmp(bytes, "\x28\xb5\x2f\xfd", 4) || !memcmp(bytes, "\x50\x2a\x4d\x18", 4)));
 }
 
 static bool read_one(fixture *f, const char *file, ql_sample_by by, const uint8_t *bytes, size_t n) {
@@ -96,14 +96,16 @@ static bool read_files(void *ctx, const uint8_t *bytes, size_t n) {
 int main(int argc, char **argv) {
     enum { N = QL_LEN(seed) };
     fixture f = {0};
-    ql_str  seeds[N + 2] = {0};
+    ql_str  seeds[N + 3] = {0};
     for (size_t i = 0; i < N; i++) ql_str_puts(&seeds[i], seed[i]);
     as_gzip(seed[0], strlen(seed[0]), &seeds[N]);
     as_gzip(seed[0], strlen(seed[0]), &seeds[N]);
     as_zstd(seed[0], strlen(seed[0]), &seeds[N + 1]);
     as_zstd(seed[0], strlen(seed[0]), &seeds[N + 1]);
-    int status = ql_fuzz_main(argc, argv, seeds, N + 2, read_files, &f);
-    for (size_t i = 0; i < N + 2; i++) ql_str_free(&seeds[i]);
+    ql_str_put(&seeds[N + 2], "\x50\x2a\x4d\x18\4\0\0\0pack", 12); /* a frame to be left out, as pzstd writes it */
+    as_zstd(seed[0], strlen(seed[0]), &seeds[N + 2]);
+    int status = ql_fuzz_main(argc, argv, seeds, N + 3, read_files, &f);
+    for (size_t i = 0; i < N + 3; i++) ql_str_free(&seeds[i]);
     ql_str_free(&f.packed), ql_str_free(&f.plain), ql_str_free(&f.unpacked);
     return status;
 }

@@ -4,8 +4,9 @@ transformers and TRL's rules on the one hand and by PROGRAM (tokens_of_chat) on 
 
  - templates with generation blocks: ids and return_assistant_tokens_mask;
  - prompt and completion as lists: TRL's common prefix;
- - templates without: turns found by prefixes must be those of the template's "_training" twin, where both write the same text;
-   white space behind the token that ends a turn does not count.
+ - templates without: turns found by prefixes must be those of the template's "_training" twin, where both write the same text.
+   What asks for an answer (the head of a message, an opened thinking block) is no target of ours, whether it stands in a block or
+   not; white space where a turn begins and behind the token that ends it does not count.
 
 Prints every difference. Ends with 77 when the packages are not there."""
 import datetime
@@ -72,6 +73,16 @@ CHATS = {
 }
 
 
+# Where a twin's blocks hold something else than an answer, or not all of it, or writes more than an answer needs.
+KNOWN = {
+    "deepseek_r1_distill": "call: the end of the tools' outputs stands in the block, though the prompt has written it",
+    "deepseekv3": "call, said: as above",
+    "diffusion_gemma": "call: the block lacks the token that begins the tool's response, at which generation stops",
+    "glm4moe": "user last: the block holds the next message's first token; so does our turn where the model stops at it",
+    "gptoss": "twice: the end of an answer that another one follows is not comparable by the prompts",
+}
+
+
 def specials(source):
     found = set(re.findall(r"<\|[^|<>'\" ]+\|>|<\|[a-z_]+>|<[a-z_]+\|>|<｜[^｜<>']+｜>|\[/?[A-Z_]+\]|<(?:start|end)_of_[a-z]+>|</?s>|<image>", source))
     return sorted(found | {"<s>", "</s>"})
@@ -97,6 +108,7 @@ def pieces(source):
     tok = Tokenizer.from_str(json.dumps(state))
     tok.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
     tok.add_special_tokens([AddedToken(s, special=True, normalized=False) for s in specials(source)])
+    tok.add_tokens([AddedToken(p, special=False, normalized=False) for p in PLAIN])
     return PreTrainedTokenizerFast(tokenizer_object=tok, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="</s>")
 
 
@@ -122,10 +134,27 @@ def trim(tokenizer, ids, mask, special):
     return mask
 
 
+def common(a, b):
+    return next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+
+
+def without_request(tokenizer, messages, extra, ids, mask):
+    """Without what the template had already written when it asked for the answer."""
+    mask = list(mask)
+    for i, m in enumerate(messages):
+        if m["role"] != "assistant" or i == 0:
+            continue
+        before, asked = whole(tokenizer, messages[:i], extra)[0], whole(tokenizer, messages[:i], extra, add_generation_prompt=True)[0]
+        if isinstance(before, list) and isinstance(asked, list):
+            for k in range(common(before, ids), common(asked, ids)):
+                mask[k] = 0
+    return mask
+
+
 class Comparison:
     def __init__(self, scratch):
         self.scratch, self.jobs, self.lines = scratch, [], []
-        self.counts = {"same": 0, "both refuse": 0, "we refuse": 0, "differences": 0, "joined": 0}
+        self.counts = {"same": 0, "both refuse": 0, "we refuse": 0, "differences": 0, "known": 0, "joined": 0}
 
     def add(self, what, want, **job):
         self.jobs.append((what, want))
@@ -162,16 +191,18 @@ def cases(c, name, kind, make):
             if blocks:
                 ids, mask = whole(tokenizer, messages, extra, return_assistant_tokens_mask=True)
                 c.add(what, (ids, mask, False), folder=path, train_on="assistant", record=record)
-            elif other:
+            elif other and chat != "first":  # what has asked for it is not told by a prompt
                 ids, _ = whole(tokenizer, messages, extra)
                 theirs, mask = whole(other, messages, extra, return_assistant_tokens_mask=True)
+                if theirs == ids and isinstance(ids, list) and mask:
+                    mask = without_request(tokenizer, messages, extra, ids, mask)
                 c.add(what, (ids, mask if theirs == ids else None, True), folder=path, train_on="assistant", record=record)
             if messages[-1]["role"] == "assistant" and len(messages) > 1:
                 ids, _ = whole(tokenizer, messages, extra)
                 prompt, _ = whole(tokenizer, messages[:-1], extra, add_generation_prompt=True)
                 mask = None
                 if isinstance(ids, list) and isinstance(prompt, list):
-                    border = next((i for i, (a, b) in enumerate(zip(prompt, ids)) if a != b), min(len(prompt), len(ids)))
+                    border = common(prompt, ids)
                     mask = [0] * border + [1] * (len(ids) - border)
                 both = ids if mask or isinstance(ids, str) else prompt
                 c.add((name, kind, chat + ", prompt", bool(tools), tokenizer, special), (both, mask, False), folder=path,
@@ -197,7 +228,8 @@ def compare(c, what, want, got):
     if got["ids"] == ids and (mask is None or ours == mask):
         c.counts["same"] += 1
         return
-    c.counts["differences"] += 1
+    known = KNOWN.get(name, "").split(":")[0]
+    c.counts["known" if known and chat.startswith(known) else "differences"] += 1
     print(f"different {title}:")
     if isinstance(ids, str):
         print(f"  theirs {ids!r}\n  ours   {tokenizer.decode(got['ids'])!r}")
@@ -217,7 +249,7 @@ def main():
         for (what, want), line in zip(c.jobs, out):
             compare(c, what, want, json.loads(line))
     print(f"{len(NAMES)} templates, {len(c.jobs)} conversations:", ", ".join(f"{n} {k}" for k, n in c.counts.items()))
-    return 1 if c.counts["differences"] or len(out) != len(c.jobs) else 0
+    return 1 if c.counts["differences"] or c.counts["we refuse"] * 100 > len(c.jobs) or len(out) != len(c.jobs) else 0
 
 
 sys.exit(main())

@@ -32,6 +32,10 @@ static const ql_audit_rule rule[QL_AUDIT_CHECKS] = {
                              ALWAYS(QL_AUDIT_WARNING)},
     [QL_AUDIT_THINKING_LOST] = {"thinking-lost", "have thoughts that the chat template leaves out of the last answer",
                                 "use a template that knows reasoning_content, unless it is meant", ALWAYS(QL_AUDIT_NOTE)},
+    [QL_AUDIT_KEY_LOST] = {"key-lost", "have messages with a key that the chat template does not write", "use a template that knows it, unless it is no text for the model",
+                           ALWAYS(QL_AUDIT_NOTE)},
+    [QL_AUDIT_FIELD_LOST] = {"field-lost", "have a field that instruction_template does not write", "write it there, where it belongs",
+                             ALWAYS(QL_AUDIT_WARNING)},
     [QL_AUDIT_CLOCK] = {"clock", "are rendered with a date, that of the newest data file", "give one in chat_template_kwargs, if the template knows how",
                         ALWAYS(QL_AUDIT_NOTE)},
     [QL_AUDIT_PROMPT_CHANGED] = {"prompt-changed", "have a prompt whose last token changes when the completion follows",
@@ -111,7 +115,7 @@ void ql_audit_free(ql_audit *a) {
 static void count_length(ql_audit *a, size_t tokens, int64_t records) {
     if (tokens > QL_AUDIT_LONGEST) tokens = QL_AUDIT_LONGEST;
     if (tokens >= a->lengths) {
-        size_t now = tokens + 1;
+        size_t now = tokens + 1 > 2 * a->lengths ? tokens + 1 : 2 * a->lengths;
         a->of_length = ql_realloc(a->of_length, now * sizeof *a->of_length);
         memset(a->of_length + a->lengths, 0, (now - a->lengths) * sizeof *a->of_length);
         a->lengths = now;

@@ -16,6 +16,7 @@ static void look_at_losses(const ql_tokens *t, ql_findings *f) {
                 {QL_LOST_THINKING, QL_AUDIT_THINKING_LOST}};
     for (size_t i = 0; i < QL_LEN(loss); i++)
         if (t->lost & loss[i].bit) ql_findings_add(f, loss[i].check, NULL, 0);
+    if (t->lost_key) ql_findings_add(f, QL_AUDIT_KEY_LOST, t->lost_key, strlen(t->lost_key));
     if (t->asked_clock) ql_findings_add(f, QL_AUDIT_CLOCK, NULL, 0);
 }
 

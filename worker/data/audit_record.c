@@ -30,8 +30,7 @@ static void look_at_end(const ql_audit_facts *f, const ql_tokens *t, size_t from
     const ql_ids *ids = &t->ids;
     size_t        last = to, next = to;
     while (last > from && !ql_audit_stops(f, ids->id[last - 1]) && is_blank(f, ids->id[last - 1])) last--;
-    if (last == from) return;
-    int32_t end = ids->id[last - 1];
+    int32_t end = last > from ? ids->id[last - 1] : -1;
     if (ql_audit_stops(f, end)) return;
     while (next < ids->count && !ql_audit_stops(f, ids->id[next]) && is_blank(f, ids->id[next])) next++;
     if (next < ids->count) {
@@ -79,6 +78,17 @@ static void look_for_special(const ql_audit_facts *f, const ql_ids *ids, ql_find
 }
 
 /* ---- all ------------------------------------------------------------------------------------- */
+
+void ql_audit_wording(const ql_json *record, const ql_field_names *names, const ql_record *r, ql_findings *f) {
+    const char *const field[] = {names->instruction, names->input, names->question, names->system};
+    for (size_t i = 0; i < QL_LEN(field); i++) {
+        size_t      n = 0;
+        const char *text = ql_json_text(ql_json_get(record, field[i]), &n);
+        while (n > 0 && is_blank_text(text, 1)) text++, n--;
+        while (n > 0 && is_blank_text(text + n - 1, 1)) n--;
+        if (n > 0 && !memmem(r->prompt.data, r->prompt.size, text, n)) ql_findings_add(f, QL_AUDIT_FIELD_LOST, field[i], strlen(field[i]));
+    }
+}
 
 void ql_audit_tokens(const ql_audit_facts *facts, bool plain_words, const ql_record *r, const ql_tokens *t, ql_findings *f) {
     if (t->prompt_changed) ql_findings_add(f, QL_AUDIT_PROMPT_CHANGED, NULL, 0);

@@ -41,3 +41,9 @@ void ql_corpus_split_long(ql_corpus *c, int64_t max_length) {
 void ql_corpus_wrap(ql_corpus *c, int64_t max_length) {
     cut_all(c, max_length, false);
 }
+
+int64_t ql_corpus_severed(const ql_corpus *c) {
+    int64_t n = 0;
+    for (size_t i = 0; i < c->documents && c->completion_only; i++) n += c->document[i].before > 0 && c->document[i].targets > 0;
+    return n;
+}

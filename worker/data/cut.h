@@ -7,3 +7,5 @@
 void ql_corpus_split_long(ql_corpus *c, int64_t max_length);
 /* Cuts where rows of max_length tokens end when the documents are laid one after the other. */
 void ql_corpus_wrap(ql_corpus *c, int64_t max_length);
+/* Pieces of answers that are trained on without the prompt that they answer; 0 where everything is trained on anyway. */
+int64_t ql_corpus_severed(const ql_corpus *c);

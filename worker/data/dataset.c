@@ -130,6 +130,7 @@ static ql_err tokenise_side(const builder *b, bench *own, reader_of_side *read, 
     ql_record_clear(&own->record);
     QL_TRY(ql_err_prefix(read(record, &b->names, &own->record), "%s:%zu", b->path, x->span.line));
     ql_audit_texts(&own->record, &x->findings);
+    if (b->wording) ql_audit_wording(record, &b->names, &own->record, &x->findings);
     ql_target_rules rules = b->rules;
     if (b->format->read_rejected) rules.train_on = QL_TRAIN_AUTO; /* the answers of pairs, whatever else is wished */
     ql_err e = ql_tokens_make(own->encoder, &rules, &own->record, out);
@@ -141,7 +142,10 @@ static ql_err tokenise_side(const builder *b, bench *own, reader_of_side *read, 
 static ql_err tokenise(const builder *b, bench *own, const ql_json *record, outcome *x) {
     x->sides = b->format->read_rejected ? 2 : 1;
     QL_TRY(tokenise_side(b, own, b->format->read, record, x, &x->tokens[0]));
-    return x->sides == 2 ? tokenise_side(b, own, b->format->read_rejected, record, x, &x->tokens[1]) : ql_ok();
+    if (x->sides == 1) return ql_ok();
+    QL_TRY(tokenise_side(b, own, b->format->read_rejected, record, x, &x->tokens[1]));
+    ql_tokens_align(&x->tokens[0], &x->tokens[1]);
+    return ql_ok();
 }
 
 static ql_err work_on(const builder *b, bench *own, outcome *out) {

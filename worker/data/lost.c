@@ -82,3 +82,19 @@ uint32_t ql_lost_of(const ql_dialogue *d, const ql_str *text) {
     if (last < d->messages && !thought_stands(text, d->message[last])) lost |= QL_LOST_THINKING;
     return lost;
 }
+
+static bool is_usual_key(const char *key) {
+    static const char *const usual[] = {"role", "content", "from", "value", "tool_calls", "tool_call_id", "reasoning_content", "thinking", "reasoning"};
+    for (size_t i = 0; i < QL_LEN(usual); i++)
+        if (!strcmp(key, usual[i])) return true;
+    return false;
+}
+
+const char *ql_lost_key(const ql_dialogue *d, const ql_str *text) {
+    for (size_t i = 0; i < d->messages && text->size > 0; i++)
+        for (void *it = ql_json_first(d->message[i]); it; it = ql_json_next(d->message[i], it)) {
+            size_t at = 0;
+            if (!is_usual_key(ql_json_key(it)) && !text_stands(text, ql_json_value(it), false, &at)) return ql_json_key(it);
+        }
+    return NULL;
+}

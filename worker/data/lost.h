@@ -13,3 +13,6 @@ bool ql_text_stands(const ql_str *page, const char *text, size_t *n, size_t *at)
  * answer; names of tools that were called; names of tools there are. Blanks around a text, and what an answer has up to
  * "</think>", do not count. */
 uint32_t ql_lost_of(const ql_dialogue *d, const ql_str *text);
+/* The first key of a message, beside those that every template knows, whose text does not stand in the rendered one, such as "name"; NULL: none.
+ * Borrowed from the message. */
+const char *ql_lost_key(const ql_dialogue *d, const ql_str *text);

@@ -18,6 +18,7 @@ static const struct {
 } stranger[] = {
     {"\x1f\x8b", 2, 0, "compressed twice", "unpack it once with gunzip", false},
     {"\x28\xb5\x2f\xfd", 4, 0, "compressed twice", "unpack it once with unzstd", false},
+    {"\x50\x2a\x4d\x18", 4, 0, "compressed twice", "unpack it once with unzstd", false},
     {"BZh", 3, 0, "compressed with bzip2", "unpack it with bunzip2 first", true},
     {"\xfd\x37zXZ", 5, 0, "compressed with xz", "unpack it with unxz first", false},
     {"7z\xbc\xaf\x27\x1c", 6, 0, "a 7z archive", "unpack it first", false},

@@ -41,6 +41,14 @@ static size_t plain(const char *text, size_t n) {
     return 0;
 }
 
+/* Zephyr and its like mean these as plain text. */
+static bool is_meant(const char *text, size_t n) {
+    static const char *const names[] = {"<|system|>", "<|user|>", "<|assistant|>"};
+    for (size_t i = 0; i < QL_LEN(names); i++)
+        if (strlen(names[i]) == n && !memcmp(text, names[i], n)) return true;
+    return false;
+}
+
 static size_t written_as_token(const char *text, size_t n) {
     size_t size = barred(text, n, "|");
     if (size == 0) size = barred(text, n, "\xEF\xBD\x9C");
@@ -52,7 +60,7 @@ char *ql_stray_token(const ql_tokenizer *t, const ql_str *text) {
     if (text->size == 0) return NULL;
     for (const char *at = text->data, *end = at + text->size; (at = memchr(at, '<', (size_t)(end - at))); at++) {
         size_t size = written_as_token(at, (size_t)(end - at));
-        if (size > 0 && ql_tokenizer_find(t, at, size) < 0) return ql_strndup(at, size);
+        if (size > 0 && ql_tokenizer_find(t, at, size) < 0 && !is_meant(at, size)) return ql_strndup(at, size);
     }
     return NULL;
 }

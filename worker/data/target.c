@@ -73,6 +73,18 @@ void ql_targets_count_turn(const ql_tokenizer *tokenizer, ql_tokens *t) {
     t->turns_without_end = !ends || !t->is_target[n - 1];
 }
 
+static size_t first_target(const ql_tokens *t) {
+    size_t i = 0;
+    while (i < t->ids.count && !t->is_target[i]) i++;
+    return i;
+}
+
+void ql_tokens_align(ql_tokens *a, ql_tokens *b) {
+    size_t x = first_target(a), y = first_target(b);
+    ql_targets_mark(a, x < y ? x : y);
+    ql_targets_mark(b, x < y ? x : y);
+}
+
 /* ---- texts ----------------------------------------------------------------------------------- */
 
 static bool ends_with(const ql_str *s, const char *tail) {

@@ -42,6 +42,7 @@ typedef struct {
     uint32_t lost;              /* bits of what the template left out (lost.h)                             */
     bool     parts_joined;      /* contents that are lists of parts were joined: the template knows no lists */
     bool     asked_clock;       /* the template used strftime_now: the text depends on the day              */
+    const char *lost_key;       /* of a message, which the template does not write; NULL: none; borrowed from the record */
     char    *stray;             /* what looks like a special token and is none (stray.h), the first; NULL: none; owned */
 } ql_tokens;
 void ql_tokens_free(ql_tokens *t);
@@ -55,4 +56,6 @@ typedef struct {
 
 /* Changes `r` (its completion gets an end). `out` is overwritten; empty after a bad verdict. */
 QL_RESULT ql_tokens_make(ql_encoder *encoder, const ql_target_rules *rules, ql_record *r, ql_tokens *out);
+/* The sides of a preference pair: as in TRL, the targets of both begin where the first of them departs from the prompt alone. */
+void ql_tokens_align(ql_tokens *a, ql_tokens *b);
 int32_t ql_count_targets(const uint8_t *is_target, size_t n);

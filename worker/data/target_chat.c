@@ -118,6 +118,13 @@ static size_t last_turn(const work *w) {
     return i;
 }
 
+/* The line break behind the token that ends a turn is the turn's, as where the conversation ends there. */
+static size_t behind_blanks(const work *w, size_t token) {
+    size_t k = token + 1;
+    while (k < w->ranges.n && is_blank(w, k)) k++;
+    return w->ranges.at[k - 1].to;
+}
+
 /* Where nothing of its own ends a turn, what begins the next message does, if the model stops at it. */
 static bool stops_next(const work *w, size_t place, size_t *token) {
     *token = token_at(w, place);
@@ -129,7 +136,7 @@ static ql_err mark_turn(work *w, size_t i) {
     size_t  token = 0;
     QL_TRY(ql_turn_find(&w->dialogue, &w->text, i, &turn));
     bool found = find_end_token(w, turn.at, turn.open, &token) || stops_next(w, turn.at.to, &token);
-    if (found) turn.at.to = w->ranges.at[token].to;
+    if (found && w->ranges.at[token].to > turn.at.to) turn.at.to = behind_blanks(w, token);
     mark(w, turn.at);
     w->out->turns++;
     note_end(w, found, token);
@@ -261,6 +268,7 @@ static ql_err make(work *w) {
     count_specials(w);
     w->out->conversation = true;
     w->out->asked_clock = w->dialogue.asked_clock;
+    w->out->lost_key = ql_lost_key(&w->dialogue, &w->text);
     w->out->stray = ql_stray_token(w->rules->tokenizer, &w->text);
     return ql_ok();
 }

@@ -1,6 +1,7 @@
 /* The settings that decide what is shown. */
 #include <string.h>
 
+#include "worker/data/cut.h"
 #include "worker/data/inspect/view.h"
 #include "worker/data/target.h"
 
@@ -40,7 +41,8 @@ static void put_records(const ql_inspection *i, ql_str *out) {
                 {c->dropped_long, "dropped as too long"},
                 {c->truncated, "truncated"},
                 {c->without_targets, "without targets"},
-                {c->duplicates, "left out as like another"}};
+                {c->duplicates, "left out as like another"},
+                {ql_corpus_severed(c), "pieces of answers without their prompt"}};
     for (size_t k = 0; k < QL_LEN(lost); k++)
         if (lost[k].n > 0) ql_str_printf(out, ", %s %s", QL_GROUPED(lost[k].n), lost[k].what);
 }

@@ -116,7 +116,7 @@ static void put_space(page *p) {
                   ql_percent(r->targets, room), ql_percent(r->tokens - r->targets, room), ql_percent(room - r->tokens, room));
     ql_fills(p->view.i, &h);
     ql_chart_columns(&h, 0, "Number of rows by how full they are", &p->out);
-    ql_str_puts(&p->out, "<p class=\"keys\">rows by how full they are</p>");
+    ql_str_puts(&p->out, "<p class=\"keys\">rows by how full they are, in %</p>");
 }
 
 /* ---- rows ---- */
@@ -150,15 +150,21 @@ static void put_cut(page *p, int64_t tokens, const char *what) {
         ql_str_printf(&p->out, "<span class=\"cut\">\xe2\x9c\x82 %s token%s %s</span>", QL_GROUPED(tokens), tokens == 1 ? "" : "s", what);
 }
 
+/* "FILE:LINE" without the folder, which shows when one points at it. */
+static void put_place(page *p, const char *place) {
+    const char *slash = strrchr(place, '/');
+    ql_str_puts(&p->out, "<span class=\"meta place\" title=\"");
+    ql_html_puts(&p->out, place);
+    ql_str_puts(&p->out, "\">");
+    ql_html_puts(&p->out, slash ? slash + 1 : place);
+    ql_str_puts(&p->out, "</span>");
+}
+
 static void put_heading(page *p, int64_t row, int64_t k, const ql_document *d, const char *side) {
     const char *place = ql_view_place(&p->view, d->record);
     ql_str_printf(&p->out, "<article class=\"doc\" id=\"r%lldd%lld\" data-record=\"%lld\" data-n=\"%d\" data-targets=\"%d\"><header><h3><a href=\"#r%lldd%lld\">Record %s%s</a></h3>",
                   (long long)row, (long long)k, (long long)d->record, d->length, d->targets, (long long)row, (long long)k, QL_GROUPED(d->record), side);
-    if (place) {
-        ql_str_puts(&p->out, "<span class=\"meta place\">");
-        ql_html_puts(&p->out, place);
-        ql_str_puts(&p->out, "</span>");
-    }
+    if (place) put_place(p, place);
     ql_str_printf(&p->out, "<span class=\"meta\">%s token%s, %s target%s</span>", QL_GROUPED(d->length), d->length == 1 ? "" : "s", QL_GROUPED(d->targets),
                   d->targets == 1 ? "" : "s");
     if (d->targets == 0) ql_str_puts(&p->out, "<span class=\"badge warning\">nothing to learn</span>");
