@@ -64,6 +64,7 @@ const ql_alias ql_aliases[] = {
     {"chat_template_jinja", "chat_template", NULL},
     {"random_seed", "seed", NULL},
     {"field_text", "dataset_text_field", NULL},
+    {"formatting", "format", NULL},
     {"text_field", "dataset_text_field", NULL},
     /* run */
     {"output_path", "output_dir", NULL},

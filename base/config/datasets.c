@@ -17,10 +17,19 @@ static const struct {
     {"formatting", "format"},
 };
 
+/* Members of LLaMA-Factory's `columns`. */
+static const struct {
+    const char *name, *field;
+} column_names[] = {
+    {"prompt", "field_instruction"}, {"query", "field_input"},   {"response", "field_output"}, {"history", "field_history"},   {"messages", "field_conversations"},
+    {"system", "field_system"},      {"chosen", "field_chosen"}, {"rejected", "field_rejected"},
+};
+
 /* Members that need no attention, with the values that ask for nothing; NULL: any. */
 static const ql_foreign ignored[] = {
     {"ds_type", "json jsonl csv text null", "JSONL, JSON, CSV, TSV and text files are read"},
     {"split", "train null", "a data set is a local file: name the file of the split"},
+    {"ranking", NULL, "pairs are known by their fields"},
     {"name", "null default main", "a data set is a local file; remove the key"},
     {"type", NULL, "the form of a record follows from its fields"},
     {"no_input_format", "null", "write the wording of prompts, with and without input, into instruction_template"},
@@ -128,9 +137,25 @@ static bool take_text(ql_reader *r, const ql_yaml *node, const ql_dataset_field 
     return good;
 }
 
-/* What is no field of ours. Axolotl's `type` is a mapping of field names, or the name of a format. */
+static bool read_columns(ql_reader *r, const ql_yaml *mapping, ql_dataset_spec *spec) {
+    bool good = true;
+    for (size_t i = 0; i < mapping->count; i++) {
+        const ql_yaml *node = &mapping->item[i];
+        const char    *name = NULL;
+        for (size_t k = 0; k < QL_LEN(column_names); k++)
+            if (!strcmp(node->key, column_names[k].name)) name = column_names[k].field;
+        bool is_text = node->kind == QL_YAML_SCALAR && *node->text;
+        if (!name) good = refuse(r, node, "unknown column '%s'; expected prompt, query, response, history, messages, system, chosen or rejected", node->key);
+        else if (!is_text) good = refuse(r, node, "column %s is no text; expected the name of a field", node->key);
+        else good &= take_text(r, node, field_named(name), spec);
+    }
+    return good;
+}
+
+/* What is no field of ours. Axolotl's `type` is a mapping of field names, or the name of a format; LLaMA-Factory has `columns`. */
 static bool read_foreign_member(ql_reader *r, const ql_yaml *node, ql_dataset_spec *spec) {
     if (!strcmp(node->key, "type") && node->kind == QL_YAML_MAPPING) return read_members(r, node, spec);
+    if (!strcmp(node->key, "columns") && node->kind == QL_YAML_MAPPING) return read_columns(r, node, spec);
     if (!strcmp(node->key, "type") && node->kind == QL_YAML_SCALAR) {
         const ql_dataset_field *format = field_named("format");
         char *known = sound_text(format, node->text);

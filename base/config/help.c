@@ -80,9 +80,8 @@ static const char intro[] =
 
 static const char data_sets[] =
     "\nAn entry of `dataset` or `eval_dataset` is a path (a file, a folder or a pattern like `data/part-*.jsonl`; docs/data.md) or a mapping with\n"
-    "`path` and any of `field_prompt`, `field_completion`,\n"
-    "`field_instruction`, `field_input`, `field_output`, `field_question`, `field_answer`, `field_text`, `field_messages`,\n"
-    "which name the fields of that file where they differ from the keys above; `weight`, how often each of its records is trained on in an\n"
+    "`path` and any of `format`, `instruction_template` and the keys that begin with `field_` (and `field_text`, which is `dataset_text_field`),\n"
+    "which count for that data set in place of the keys above; `weight`, how often each of its records is trained on in an\n"
     "epoch (0.5: half of them, 2: twice); and `max_records`, which leaves out all but the first so many.\n";
 
 void ql_config_help(ql_str *out, bool markdown) {

@@ -178,6 +178,8 @@ static void data_sets(void **state) {
         {"eval_dataset: {path: a, weight: often}\n", "c.yaml:4: weight of a data set is 'often'; expected a number above 0, at most 1000"},
         {"eval_dataset: {path: a, format: tree}\n",
          "c.yaml:4: format of a data set is 'tree'; expected auto, messages, conversations, prompt, alpaca, alpaca_chat, question, preference or text"},
+        {"eval_dataset: {path: a, columns: {promt: x}}\n",
+         "c.yaml:4: unknown column 'promt'; expected prompt, query, response, history, messages, system, chosen or rejected"},
         {"eval_dataset: {path: a, format: dpo, type: alpaca}\n", "c.yaml:4: format of a data set is given twice, as 'preference' and 'alpaca'; keep one"},
         {"eval_dataset: {path: a, weight: 2}\n", "c.yaml:4: eval_dataset has an entry with weight; evaluation takes each record once: remove it"},
         {"eval_dataset: {path: a, split: test}\n",

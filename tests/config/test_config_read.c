@@ -109,6 +109,13 @@ static void data_sets(void **state) {
     assert_string_equal(d[3].format, "text");
     assert_string_equal(d[3].field_chosen, "y");
     ql_config_free(&c);
+    c = accepted("eval_dataset: {path: a, formatting: alpaca, ranking: true, columns: {prompt: a, query: b, response: c, messages: d}}\n");
+    d = c.eval_dataset.item;
+    assert_string_equal(d->field_instruction, "a");
+    assert_string_equal(d->field_input, "b");
+    assert_string_equal(d->field_output, "c");
+    assert_string_equal(d->field_conversations, "d");
+    ql_config_free(&c);
 }
 
 /* Each alias of the table leads to a key, is no key itself, and stands there once. */

@@ -31,6 +31,11 @@ expect_line "and where" "^ +$scratch/eval.jsonl:2: "
 expect_status "one less is not" 65 "${run[@]}" --check max_length=$((enough - 1)) audit_max_lost=0
 expect_status "as JSON" 65 "${run[@]}" --check --json
 is "on standard output" 1 "$(grep -c '^{"errors": 1, "warnings": 1, "notes": 0, "findings": \[$' "$scratch/out")"
+cached() { "${run[@]}" --check dataset_cache="$scratch/prepared" 2>&1 | sed -n '/^audit/,$p' >"$scratch/$1"; }
+cached cold
+cached warm
+is "prepared data say the same" "" "$(diff "$scratch/cold" "$scratch/warm")"
+is "and have been prepared" yes "$([ -n "$(ls "$scratch/prepared")" ] && echo yes)"
 expect_status "a limit of one's own" 0 "${run[@]}" --check audit_max_lost=0.25
 
 expect_status "a run is stopped" 65 "${run[@]}"

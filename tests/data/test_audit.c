@@ -17,6 +17,8 @@ typedef struct {
 } folder_texts;
 static const folder_texts usual = {"{" CHAT_TOKENS ", \"eos_token\": \"</s>\"}", "{\"eos_token_id\": 2}"};
 static const folder_texts chat = {"{" CHAT_TOKENS ", \"eos_token\": \"<|im_end|>\"}", "{\"eos_token_id\": [2, 460]}"};
+static const folder_texts other_stop = {"{" CHAT_TOKENS ", \"eos_token\": \"</s>\"}", "{\"eos_token_id\": [461]}"};
+static const folder_texts derived = {"{" CHAT_TOKENS ", \"eos_token\": \"</s>\"}", "{\"eos_token_id\": 1, \"_from_model_config\": true}"};
 static const folder_texts endless = {"{" CHAT_TOKENS "}", "{}"};
 
 static ql_tokenizer *tokenizer_of(const folder_texts *f, ql_audit_facts *facts) {
@@ -119,6 +121,9 @@ static void test_lengths(void **state) {
         assert_int_equal(r.corpus.document[1].length, all); /* and no less would be */
         done_with(&r);
     }
+    reading cut = read_as(TEXT("0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2"), &usual, 32, "truncate");
+    expect_found(&cut.corpus.audit, "lost 1: 1");
+    done_with(&cut);
     expect("positions 1: 2", &usual, TEXT("a") TEXT("0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2")); /* made for 32 */
 }
 
@@ -165,10 +170,17 @@ static void test_ends(void **state) {
         {&chat, "ask{say}\n", "end-missing"},
         {&chat, "{one}two{three<|im_end|>}", ""}, /* parts of a turn */
         {&chat, "ask<|im_end|>", ""},
+        {&chat, "ask<|im_end|>{\n}", "end-missing"},
+        {&chat, "ask{\n}\n<|im_end|>", "end-untrained (<|im_end|>)"},
         {&usual, "<|im_start|>ask<|im_end|>\n<|im_start|>{say<|im_end|>}\n", "end-not-stop (<|im_end|>)"},
         {&usual, "{say<|im_end|>}ask{say</s>}", ""},
         {&usual, "{say<|im_end|></s>}", ""},
         {&endless, "ask{say}", ""},
+        {&other_stop, "ask{say</s>}", "end-not-stop (</s>)"},
+        {&other_stop, "ask{say<|im_end|>}", ""},
+        {&derived, "ask{say</s>}", ""},
+        {&derived, "ask{say<s>}", ""},
+        {&derived, "ask{say<|im_end|>}", "end-not-stop (<|im_end|>)"},
     };
     for (size_t i = 0; i < QL_LEN(row); i++) {
         ql_audit_facts facts;
@@ -198,6 +210,8 @@ static void test_ends(void **state) {
 #define SAY(text) MESSAGE("assistant", text)
 #define RULE MESSAGE("system", "be brief") ", "
 
+static const char *train_on;
+
 static void expect_chat(const char *wanted, const folder_texts *f, const char *template, const char *text) {
     ql_chat        its;
     reading        r = reading_of(file_of_text(0, text));
@@ -208,6 +222,7 @@ static void expect_chat(const char *wanted, const folder_texts *f, const char *t
     r.options = (ql_corpus_options){.config = &r.config, .tokenizer = t, .facts = &facts, .training = true, .chat = &its};
     r.files.item = r.spec;
     facts.positions = 1000;
+    r.config.train_on = (char *)(uintptr_t)train_on;
     if (ql_bad(ql_corpus_read(&r.files, &r.options, &r.corpus))) fail_msg("%s", ql_err_text());
     expect_found(&r.corpus.audit, wanted);
     done_with(&r);
@@ -223,6 +238,14 @@ static void test_good_chats(void **state) {
                 CHAT(RULE ASK("  hi \\n") SAY("\\nho ")));
     expect_chat("", &usual, "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}",
                 CHAT(RULE ASK("hi") SAY("ho") ", " ASK("hi") SAY("he")));
+}
+
+static void test_open_end(void **state) {
+    (void)state;
+    train_on = "all"; /* it is nobody's turn */
+    expect_chat("", &usual, "{% for m in messages %}{{ m.role }}: {{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}",
+                CHAT(ASK("hi") SAY("ho") ", " MESSAGE("user", "and")));
+    train_on = NULL;
 }
 
 static void test_bad_chats(void **state) {
@@ -313,6 +336,30 @@ static void expect_model(const char *wanted, const folder_texts *f, const char *
     named_text("config.json", "{}");
 }
 
+/* What config.json says may have come from nobody. */
+static void test_stops(void **state) {
+    (void)state;
+    static const struct {
+        const char *generation, *config;
+        bool        eos, other; /* whether </s> and <|im_end|> stop */
+    } row[] = {{"{}", "{\"eos_token_id\": 461}", true, true},
+               {"{\"eos_token_id\": 461}", "{\"eos_token_id\": 2}", false, true},
+               {"{\"eos_token_id\": [461, 2]}", "{}", true, true},
+               {"{\"eos_token_id\": [461], \"_from_model_config\": true}", "{}", true, true},
+               {"{\"eos_token_id\": null}", "{\"eos_token_id\": [3, \"x\", -1, 461.0]}", true, false}};
+    for (size_t i = 0; i < QL_LEN(row); i++) {
+        folder_texts   f = {usual.tokenizer, row[i].generation};
+        ql_audit_facts facts;
+        named_text("config.json", row[i].config);
+        ql_tokenizer *t = tokenizer_of(&f, &facts);
+        assert_int_equal(ql_audit_stops(&facts, 2), row[i].eos);
+        assert_int_equal(ql_audit_stops(&facts, 461), row[i].other);
+        ql_audit_facts_close(&facts);
+        ql_tokenizer_close(t);
+    }
+    named_text("config.json", "{}");
+}
+
 static void test_model(void **state) {
     (void)state;
     static const char none[] = "{}", ids[] = "{\"bos_token_id\": 1, \"eos_token_id\": 2}", other[] = "{\"bos_token_id\": 5, \"eos_token_id\": 7}";
@@ -322,6 +369,8 @@ static void test_model(void **state) {
     expect_model("", &plain, ids, 512);
     expect_model("", &chat, ids, 462);
     expect_model("eos-differs </s> is 2; config.json has 7; bos-differs <s> is 1; config.json has 5", &plain, other, 512);
+    expect_model("eos-differs </s> is 2; generation_config.json has 461", &other_stop, none, 512);
+    expect_model("eos-differs </s> is 2; generation_config.json has 1", &derived, none, 512);
     expect_model("no-eos ", &endless, none, 512);
     expect_model("large-vocabulary 462 and 461", &usual, none, 461);
     expect_model("small-vocabulary 462 and 32000", &usual, none, 32000);
@@ -353,6 +402,12 @@ static void test_limits(void **state) {
     assert_int_equal(severity_of(200, QL_AUDIT_LOST, 20), QL_AUDIT_NOTE);
     assert_int_equal(severity_of(200, QL_AUDIT_LOST, 21), QL_AUDIT_ERROR);
     assert_int_equal(severity_of(200, QL_AUDIT_EMPTY_PROMPT, 200), QL_AUDIT_NOTE);
+    assert_int_equal(severity_of(200, QL_AUDIT_DUPLICATE, 2), QL_AUDIT_NOTHING);
+    assert_int_equal(severity_of(200, QL_AUDIT_DUPLICATE, 3), QL_AUDIT_NOTE);
+    ql_config without = {.deduplicate = true};
+    ql_audit  a = made(200, QL_AUDIT_DUPLICATE, 100);
+    assert_int_equal(ql_audit_severity(&a, QL_AUDIT_DUPLICATE, &without), QL_AUDIT_NOTHING);
+    ql_audit_free(&a);
 }
 
 static void test_verdict(void **state) {
@@ -373,13 +428,18 @@ static void test_verdict(void **state) {
     assert_int_equal(e.code, QL_DATA);
     assert_string_equal(ql_err_text(), "data.jsonl:10: 50 of 200 records (25 %) are longer than max_length, and dropped or truncated, this one first; "
                                        "raise max_length to 198, which 99 % of the records fit into, or let packing_strategy: bfd_split cut them; audit: warn goes on all the same");
+    ql_audit_place(&train, QL_AUDIT_TWO_BOS, "data.jsonl", 7);
+    config.audit_max_untargeted = 0;
+    assert_true(ql_bad(ql_audit_verdict(set, 2, &config))); /* the first of two */
+    assert_non_null(strstr(ql_err_text(), "data.jsonl:7: 1 of 200 records (0.5 %) begin with two bos tokens, this one first; take "));
+    assert_null(strstr(ql_err_text(), "max_length"));
     config.audit = (char *)(uintptr_t) "warn";
     assert_false(ql_bad(ql_audit_verdict(set, 2, &config)));
     ql_audit_report(set, 2, &config, &report);
     ql_json *json;
     assert_false(ql_bad(ql_json_parse(report.data, report.size, "report", 1, &json)));
-    assert_int_equal(ql_json_int(ql_json_get(json, "errors"), -1), 1);
-    assert_int_equal(ql_json_size(ql_json_get(json, "findings")), 2);
+    assert_int_equal(ql_json_int(ql_json_get(json, "errors"), -1), 2);
+    assert_int_equal(ql_json_size(ql_json_get(json, "findings")), 3);
     ql_json_free(json);
     ql_str_free(&table);
     ql_str_free(&report);
@@ -436,6 +496,7 @@ static void test_json(void **state) {
         "{\"records\": 1, \"findings\": [{\"check\": \"other\", \"count\": 1}], \"lengths\": []}",
         "{\"records\": 1, \"findings\": [{\"check\": \"lost\", \"count\": 0}], \"lengths\": []}",
         "{\"records\": 1, \"findings\": [{\"check\": \"lost\", \"count\": 1, \"places\": [7]}], \"lengths\": []}",
+        "{\"records\": 1, \"findings\": [{\"check\": \"lost\", \"count\": 1}, {\"check\": \"lost\", \"count\": 1}], \"lengths\": []}",
         "{\"records\": 1, \"findings\": [], \"lengths\": [[9000000, 1]]}", "{\"records\": 1, \"findings\": [], \"lengths\": [[5, 1], [3, 1]]}",
         "{\"records\": 1, \"findings\": [], \"lengths\": [[3, -1]]}",
     };
@@ -461,7 +522,7 @@ static void test_adding(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clean),   cmocka_unit_test(test_texts),  cmocka_unit_test(test_stray_tokens), cmocka_unit_test(test_lengths), cmocka_unit_test(test_order),
-        cmocka_unit_test(test_ends),    cmocka_unit_test(test_good_chats), cmocka_unit_test(test_bad_chats), cmocka_unit_test(test_tools_and_thoughts), cmocka_unit_test(test_fields), cmocka_unit_test(test_overlap), cmocka_unit_test(test_model), cmocka_unit_test(test_limits), cmocka_unit_test(test_verdict), cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_ends),    cmocka_unit_test(test_good_chats), cmocka_unit_test(test_open_end), cmocka_unit_test(test_bad_chats), cmocka_unit_test(test_tools_and_thoughts), cmocka_unit_test(test_fields), cmocka_unit_test(test_overlap), cmocka_unit_test(test_stops), cmocka_unit_test(test_model), cmocka_unit_test(test_limits), cmocka_unit_test(test_verdict), cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_json),    cmocka_unit_test(test_adding),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);

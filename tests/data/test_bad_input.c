@@ -65,6 +65,11 @@ static const struct {
     {"missing.jsonl", BYTES(QA QA "{\"question\": \"q\"}\n"), ":3: the field \"answer\" is absent", "complete the record or remove it"},
     {"empty-name.jsonl", BYTES(GOOD "{\"\": \"a\"}\n"), ":2: the field \"text\" is absent", "complete the record"},
     {"mixed.jsonl", BYTES(GOOD QA), ":2: the record is of format question by its fields, that of line 1 is text", "; split the file, or set format"},
+    {"labels.jsonl", BYTES("{\"prompt\": \"p\", \"completion\": \"c\", \"label\": false}\n"), ":1: the field \"label\" says which answers are good", "; leave out the bad ones"},
+    {"tokens.jsonl", BYTES("{\"input_ids\": [1, 2], \"labels\": [1, 2]}\n"), ":1: the record holds tokens", "; give the texts"},
+    {"list.csv", BYTES("messages\n\"[{\"\"role\"\": \"\"user\"\"}]\"\n"), ":2: \"messages\" is a string", "(CSV holds none: write JSON Lines)"},
+    {"prompt-as-text.jsonl", BYTES("{\"prompt\": \"p\", \"chosen\": [{\"role\": \"assistant\", \"content\": \"x\"}], \"rejected\": [{\"role\": \"assistant\", \"content\": \"y\"}]}\n"),
+     ":1: \"prompt\" is a string, and \"chosen\" and \"rejected\", which are messages, do not begin alike", "; make it a list of messages"},
     /* bytes */
     {"nul.jsonl", BYTES(GOOD "{\"text\": \"a\0b\"}\n"), ":2: holds a NUL byte", ": remove it"},
     {"latin1.jsonl", BYTES(GOOD "{\"text\": \"\xe9\"}\n"), ":2: is not valid UTF-8: byte 0xe9", "; convert the file to UTF-8"},

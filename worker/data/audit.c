@@ -115,7 +115,7 @@ void ql_audit_free(ql_audit *a) {
 static void count_length(ql_audit *a, size_t tokens, int64_t records) {
     if (tokens > QL_AUDIT_LONGEST) tokens = QL_AUDIT_LONGEST;
     if (tokens >= a->lengths) {
-        size_t now = tokens + 1;
+        size_t now = tokens + 1 > 2 * a->lengths ? tokens + 1 : 2 * a->lengths;
         a->of_length = ql_realloc(a->of_length, now * sizeof *a->of_length);
         memset(a->of_length + a->lengths, 0, (now - a->lengths) * sizeof *a->of_length);
         a->lengths = now;

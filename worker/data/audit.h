@@ -66,7 +66,7 @@ typedef struct {
 typedef struct {
     int64_t    records; /* looked at */
     ql_finding of[QL_AUDIT_CHECKS];
-    int64_t   *of_length; /* [lengths] how many records have that many tokens, before any is dropped or truncated; what is longer
+    int64_t   *of_length; /* [lengths], room included: how many records have that many tokens, before any is dropped or truncated; what is longer
                            * than QL_AUDIT_LONGEST counts as that */
     size_t     lengths;
 } ql_audit;

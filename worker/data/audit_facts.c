@@ -8,11 +8,11 @@
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-enum { CONFIG_BYTES = 16 << 20 };
+enum { CONFIG_BYTES = 16 << 20, MOST_STOPS = 64 };
 static const char *const file_name[] = {"generation_config.json", "config.json"};
 
 static void add_stop(ql_audit_facts *f, int64_t id) {
-    if (id < 0 || id > INT32_MAX || ql_audit_stops(f, (int32_t)id)) return;
+    if (id < 0 || id > INT32_MAX || f->stops == MOST_STOPS || ql_audit_stops(f, (int32_t)id)) return;
     f->stop = ql_realloc(f->stop, (f->stops + 1) * sizeof *f->stop);
     f->stop[f->stops++] = (int32_t)id;
 }
@@ -28,7 +28,10 @@ static ql_err read_file(const char *folder, const char *name, ql_audit_facts *f)
     ql_json *json = NULL;
     ql_err   e = ql_file_exists(path) ? ql_json_read(path, CONFIG_BYTES, &json) : ql_ok();
     if (!f->stops_from) add_stops(ql_json_get(json, "eos_token_id"), f);
-    if (f->stops > 0 && !f->stops_from) f->stops_from = name;
+    if (f->stops > 0 && !f->stops_from) {
+        f->stops_from = name;
+        f->certain = name == file_name[0] && !ql_json_bool(ql_json_get(json, "_from_model_config"), false);
+    }
     if (!f->bos_from) f->bos = ql_json_int(ql_json_get(json, "bos_token_id"), -1);
     if (f->bos >= 0 && !f->bos_from) f->bos_from = name;
     ql_json_free(json);
@@ -41,7 +44,7 @@ ql_err ql_audit_facts_open(const char *model_folder, const ql_tokenizer *t, int6
     ql_err e = ql_ok();
     for (size_t i = 0; i < QL_LEN(file_name) && !ql_bad(e); i++) e = read_file(model_folder, file_name[i], out);
     out->model_stops = out->stops;
-    add_stop(out, ql_tokenizer_eos_id(t));
+    if (!out->certain) add_stop(out, ql_tokenizer_eos_id(t));
     out->digest = ql_hash64(out->stop, out->stops * sizeof *out->stop, (uint64_t)positions);
     if (ql_bad(e)) ql_audit_facts_close(out);
     return e;
@@ -78,9 +81,15 @@ static bool begins_with_bos(const ql_audit_facts *f) {
     return begins;
 }
 
+static bool is_of_model(const ql_audit_facts *f, int32_t id) {
+    for (size_t i = 0; i < f->model_stops; i++)
+        if (f->stop[i] == id) return true;
+    return false;
+}
+
 static void look_at_eos(const ql_audit_facts *f, ql_audit *a) {
     if (!ql_tokenizer_eos(f->tokenizer)) ql_audit_fact(a, QL_AUDIT_NO_EOS, NULL, NULL);
-    else if (f->model_stops > 0 && f->stops > f->model_stops)
+    else if (f->model_stops > 0 && !is_of_model(f, ql_tokenizer_eos_id(f->tokenizer)))
         differs(f, QL_AUDIT_EOS_DIFFERS, ql_tokenizer_eos_id(f->tokenizer), f->stops_from, f->stop[0], a);
 }
 

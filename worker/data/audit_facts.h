@@ -6,9 +6,10 @@
 
 typedef struct {
     const ql_tokenizer *tokenizer; /* borrowed */
-    int32_t            *stop;      /* the ids at which generation stops: eos_token_id of generation_config.json, or else of
-                                    * config.json; and the tokenizer's eos; owned */
+    int32_t            *stop;      /* the ids at which generation stops: eos_token_id of generation_config.json; or, where that names none or
+                                    * was only made of config.json (which may have it from nobody), of this one and the tokenizer's eos; owned */
     size_t              stops, model_stops; /* the first of them are the file's */
+    bool                certain;    /* generation_config.json alone says where to stop */
     const char         *stops_from; /* the name of that file; NULL: neither names any */
     int64_t             bos;        /* bos_token_id of the first of these files that has one; -1: none */
     const char         *bos_from;

@@ -30,8 +30,7 @@ static void look_at_end(const ql_audit_facts *f, const ql_tokens *t, size_t from
     const ql_ids *ids = &t->ids;
     size_t        last = to, next = to;
     while (last > from && !ql_audit_stops(f, ids->id[last - 1]) && is_blank(f, ids->id[last - 1])) last--;
-    if (last == from) return;
-    int32_t end = ids->id[last - 1];
+    int32_t end = last > from ? ids->id[last - 1] : -1;
     if (ql_audit_stops(f, end)) return;
     while (next < ids->count && !ql_audit_stops(f, ids->id[next]) && is_blank(f, ids->id[next])) next++;
     if (next < ids->count) {

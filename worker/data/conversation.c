@@ -11,7 +11,7 @@ typedef struct {
 } progress;
 
 static ql_err note_role(progress *p, const char *role) {
-    QL_CHECK(p->n == 0 || strcmp(role, system_role), QL_DATA, "message %zu is a system message; only the first may be one", p->n + 1);
+    QL_CHECK(p->n == 0 || strcmp(role, system_role), QL_DATA, "message %zu is a system message; only the first may be one: join them, or remove the record", p->n + 1);
     p->answer |= !strcmp(role, "assistant");
     p->n++;
     return ql_ok();
@@ -55,8 +55,9 @@ static ql_err put_turn(progress *p, const ql_json *turn, ql_str *out) {
 }
 
 static ql_err check_list(const ql_json *list, const char *field) {
+    QL_CHECK(!ql_json_is(list, QL_JSON_STRING), QL_DATA, "\"%s\" is a string; expected a list of messages (CSV holds none: write JSON Lines)", field);
     QL_CHECK(ql_json_is(list, QL_JSON_ARRAY), QL_DATA, "\"%s\" is %s; expected a list of messages", field, ql_json_kind_name(list));
-    QL_CHECK(ql_json_size(list) > 0, QL_DATA, "\"%s\" is empty; expected a list of messages", field);
+    QL_CHECK(ql_json_size(list) > 0, QL_DATA, "\"%s\" is empty; expected a list of messages: complete the record or remove it", field);
     return ql_ok();
 }
 

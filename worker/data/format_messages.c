@@ -6,7 +6,7 @@ static ql_err read_field(const ql_json *record, const char *field, const char *s
     QL_TRY(ql_conversation_read(record, field, system, out));
     for (size_t i = 0; i < out->messages; i++)
         if (ql_message_is(out->message[i], "assistant")) return ql_conversation_extras(record, out);
-    return ql_fail(QL_DATA, "\"%s\" has no message of the assistant; there is nothing to train on", field);
+    return ql_fail(QL_DATA, "\"%s\" has no message of the assistant; there is nothing to train on: remove the record", field);
 }
 
 static bool claims_messages(const ql_json *record, const ql_field_names *f) {

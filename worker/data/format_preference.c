@@ -17,7 +17,10 @@ static ql_err refuse_same(const ql_field_names *f) {
     return ql_fail(QL_DATA, "\"%s\" and \"%s\" are the same, so that nothing is preferred; remove the record", f->chosen, f->rejected);
 }
 
-static ql_err refuse_without_prompt(const ql_field_names *f) {
+static ql_err refuse_without_prompt(const ql_json *record, const ql_field_names *f) {
+    QL_CHECK(!ql_record_has(record, f->prompt), QL_DATA,
+             "\"%s\" is %s, and \"%s\" and \"%s\", which are messages, do not begin alike; make it a list of messages", f->prompt,
+             ql_json_kind_name(ql_json_get(record, f->prompt)), f->chosen, f->rejected);
     return ql_fail(QL_DATA, "there is no \"%s\", and \"%s\" and \"%s\" do not begin alike; add the prompt that they answer", f->prompt, f->chosen,
                    f->rejected);
 }
@@ -70,7 +73,7 @@ static ql_err read_texts(const ql_json *record, const ql_field_names *f, bool be
     if (chosen.size == rejected.size && !memcmp(chosen.text, rejected.text, chosen.size)) return refuse_same(f);
     QL_TRY(put_prompt(record, f, &out->prompt, &given));
     size_t shared = given ? 0 : shared_prompt(&chosen, &rejected);
-    if (!given && shared == 0) return refuse_without_prompt(f);
+    if (!given && shared == 0) return refuse_without_prompt(record, f);
     ql_str_put(&out->prompt, chosen.text, shared);
     side *answer = better ? &chosen : &rejected;
     ql_str_put(&out->completion, answer->text + shared, answer->size - shared);
@@ -158,7 +161,7 @@ static ql_err read_messages(const ql_json *record, const ql_field_names *f, bool
     if (are_same(chosen, rejected)) return refuse_same(f);
     QL_TRY(check_prompt_once(prompt, answer, field));
     size_t shared = prompt ? 0 : shared_messages(chosen, rejected);
-    if (!prompt && shared == 0) return refuse_without_prompt(f);
+    if (!prompt && shared == 0) return refuse_without_prompt(record, f);
     ql_json *made;
     QL_TRY(make_conversation(record, f, prompt, answer, &made));
     QL_PUSH(out->owned, out->owned_count, out->owned_capacity, made);

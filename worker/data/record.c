@@ -113,6 +113,7 @@ static ql_err refuse_unknown(const ql_json *record, const ql_field_names *f) {
     if (ql_record_has(record, f->prompt))
         return ql_fail(QL_DATA, "the record has \"%s\" but no \"%s\"; a prompt alone is nothing to train on", f->prompt, f->completion);
     QL_TRY(refuse_wrapper(record));
+    QL_CHECK(!ql_record_has(record, "input_ids"), QL_DATA, "the record holds tokens (\"input_ids\") and no text; give the texts that they were made of");
     ql_str fields = {0};
     list_fields(record, &fields);
     ql_err e = ql_fail(QL_DATA,
@@ -138,11 +139,18 @@ static ql_err check_same(const ql_span *s, const ql_span *first, const char *pat
     return ql_ok();
 }
 
+/* {"prompt": ..., "completion": ..., "label": false}: answers that somebody liked, or did not. */
+static ql_err check_unlabelled(const ql_json *record, const ql_record_format *its) {
+    QL_CHECK(its != &ql_format_prompt || !ql_json_is(ql_json_get(record, "label"), QL_JSON_BOOL), QL_DATA,
+             "the field \"label\" says which answers are good, and all would be trained on; leave out the bad ones, and set format to prompt");
+    return ql_ok();
+}
+
 static ql_err detect(const ql_span *first, size_t n, const char *path, const ql_field_names *f, const ql_record_format **out) {
     ql_json *record;
     QL_TRY(ql_span_parse(first, path, &record));
     *out = claimant(record, f);
-    ql_err e = *out ? ql_ok() : ql_err_prefix(refuse_unknown(record, f), "%s:%zu", path, first->line);
+    ql_err e = ql_err_prefix(*out ? check_unlabelled(record, *out) : refuse_unknown(record, f), "%s:%zu", path, first->line);
     ql_json_free(record);
     QL_TRY(e);
     bool more = true;
