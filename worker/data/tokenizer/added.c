@@ -201,6 +201,7 @@ bool ql_added_next(ql_added_walk *w) {
         /* Spaces go to the token on their left if both want them. */
         if (t->lstrip) start = (size_t)ql_max((int64_t)spaces_before(w, start), (int64_t)w->covered);
         if (t->rstrip) end = spaces_behind(w, end);
+        if (start >= end) continue; /* spaces that the token before it has taken */
         w->waiting_index = index;
         w->waiting = w->covered < start;
         w->start = w->waiting ? w->covered : start;
