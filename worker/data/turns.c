@@ -193,13 +193,23 @@ static ql_err find_end(search *s, ql_turn *out) {
     return rendered ? refuse(s, "ends") : refuse_failed(s, e, "ends");
 }
 
-ql_err ql_turn_find(ql_dialogue *d, const ql_str *whole, size_t i, ql_turn *out) {
+static void close_search(search *s) {
+    ql_str_free(&s->text);
+    ql_str_free(&s->other);
+}
+
+ql_err ql_turn_start(ql_dialogue *d, const ql_str *whole, size_t i, size_t *from) {
     search s = {.d = d, .whole = whole, .i = i};
-    *out = (ql_turn){0};
-    ql_err e = find_start(&s, &out->at.from);
-    if (!ql_bad(e)) e = find_end(&s, out);
-    if (!ql_bad(e) && out->at.to < out->at.from) e = refuse(&s, "ends");
-    ql_str_free(&s.text);
-    ql_str_free(&s.other);
+    ql_err e = find_start(&s, from);
+    close_search(&s);
+    return e;
+}
+
+ql_err ql_turn_end(ql_dialogue *d, const ql_str *whole, size_t i, size_t from, ql_turn *out) {
+    search s = {.d = d, .whole = whole, .i = i};
+    *out = (ql_turn){.at.from = from};
+    ql_err e = find_end(&s, out);
+    if (!ql_bad(e) && out->at.to < from) e = refuse(&s, "ends");
+    close_search(&s);
     return e;
 }
