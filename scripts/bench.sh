@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: scripts/bench.sh [NAME [ARGUMENT ...]]
 # Builds, and runs the benchmark tests/bench/bench_NAME, or all programs among them one after the other. Those that are scripts
-# run only when named: ranks, restart, and peer and peer_data, which need other people's packages (installed into build/peer-venv).
+# run only when named: ranks, restart, and peer, peer_data and prepare, which need other people's packages (installed into build/peer-venv).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/packages.sh

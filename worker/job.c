@@ -169,16 +169,22 @@ static uint64_t expected_data(const ql_datasets *sets) {
     return ql_files_text_bytes(sets) / 2 * 5;
 }
 
+static bool has_mapped(const ql_corpus *c) {
+    for (size_t i = 0; i < c->stores; i++)
+        if (c->store[i]->map.data) return true;
+    return false;
+}
+
 static void ask_about_data(const ql_job *j, ql_memory_question *q) {
     if (j->train.documents + j->eval.documents == 0) {
         q->data_bytes = expected_data(&j->config.dataset) + expected_data(&j->config.eval_dataset);
-        q->data_detail = "tokens and rows, estimated from the size of the files";
+        q->data_detail = "tokens and rows, estimated from the size of the files, uncached";
         return;
     }
     q->data_bytes = ql_corpus_bytes(&j->train) + ql_row_set_bytes(&j->train, &j->train_rows) + ql_corpus_bytes(&j->eval) +
                     ql_row_set_bytes(&j->eval, &j->eval_rows);
-    bool mapped = j->train.stores > 0 && j->train.store[0]->map.data;
-    q->data_detail = mapped ? "records and rows; tokens are mapped from the cache, which the system can take back" : "tokens and rows";
+    bool mapped = has_mapped(&j->train) || has_mapped(&j->eval);
+    q->data_detail = mapped ? "records and rows; tokens are mapped from the cache" : "tokens and rows";
 }
 
 ql_err ql_job_ask_memory(ql_job *j, ql_job_purpose purpose) {

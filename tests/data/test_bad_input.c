@@ -56,8 +56,10 @@ static const struct {
     {"yaml.jsonl", BYTES("- text: a\n- text: b\n"), ":1: is not valid JSON", "does the name end as it should"},
     {"words.jsonl", BYTES("Once upon a time\n"), ":1: is not valid JSON", "does the name end as it should"},
     {"csv.json", BYTES("question,answer\n1,2\n"), ":1: is not valid JSON", "does the name end as it should"},
-    {"json.csv", BYTES(GOOD GOOD), ":1: holds JSON Lines, but a .csv file is read as rows", "; rename it to end in .jsonl"},
-    {"json.tsv", BYTES("\n" GOOD GOOD), ":2: holds JSON Lines, but a .tsv file is read as rows", "; rename it to end in .jsonl"},
+    {"json.csv", BYTES(GOOD GOOD), ":1: holds records of JSON, but a .csv file is read as rows", "; rename it to end in .jsonl"},
+    {"json.tsv", BYTES("\n" GOOD GOOD), ":2: holds records of JSON, but a .tsv file is read as rows", "; rename it to end in .jsonl"},
+    {"array.csv", BYTES("[\n {\"text\": \"a\"}]"), ":1: holds records of JSON, but a .csv file", "; rename it to end in .jsonl"},
+    {"array.txt", BYTES("[\n {\"text\": \"a\"}]"), ":1: holds records of JSON, but a .txt file", "; rename it to end in .jsonl"},
     {"header-only.csv", BYTES("question,answer\n"), ":1: holds no records", "expected at least one"},
     /* fields */
     {"null.jsonl", BYTES(GOOD "{\"text\": null}\n"), ":2: the field \"text\" is null", "correct the record or remove it"},
@@ -106,6 +108,7 @@ static void test_table(void **state) {
 static void test_texts(void **state) {
     (void)state;
     expect_file(named_text("orc.txt", "ORChids"), "<s>{ORChids</s>}");
+    expect_file(named_text("list.txt", "[{1}]"), "<s>{[{1}]</s>}");
     expect_file(named_text("page.txt", "<html>"), "<s>{<html></s>}");
     expect_file(named_text("u0000.jsonl", "{\"text\": \"\\u0031\"}"), "<s>{1</s>}");
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "worker/data/lost.h"
+#include "worker/data/tails.h"
 #include "worker/data/target.h"
 
 static const char *setting = "auto", *kwargs;
@@ -118,6 +119,9 @@ static void test_thinking(void **state) {
     expect(THINKING("["), record, "<user>q</s>\n<assistant>{a</s>\n}<user>r</s>\n<assistant>[{y]b</s>\n}");
     /* words that begin as thinking does are words */
     expect(THINKING("[["), M(U("q") ", " T("x", "[a") ", " U("r") ", " A("[")), "<user>q</s>\n<assistant>{[a</s>\n}<user>r</s>\n<assistant>{[</s>\n}");
+    /* also where they begin as the words do that are tried in their place */
+    expect(THINKING("ZZ"), M(U("q") ", " T("x", "Za") ", " U("r") ", " A("Z")), "<user>q</s>\n<assistant>{Za</s>\n}<user>r</s>\n<assistant>{Z</s>\n}");
+    expect(THINKING("QQ"), M(U("q") ", " T("x", "Qa") ", " U("r") ", " A("Q")), "<user>q</s>\n<assistant>{Qa</s>\n}<user>r</s>\n<assistant>{Q</s>\n}");
     /* an end inside the words is not the end */
     expect(THINKING(""), M(U("q") ", " T("x", "a</s>a") ", " U("r") ", " A("b")), "<user>q</s>\n<assistant>{a</s>a</s>\n}<user>r</s>\n<assistant>{b</s>\n}");
     assert_int_equal(made.special_in_text, 1);
@@ -139,6 +143,58 @@ static void test_ends(void **state) {
            "[q]{ a</s>}[r]{ b</s>}");
 }
 
+/* Turns of which only the end is told by other words, which may end as these do. */
+static void test_words_like_others(void **state) {
+    (void)state;
+    train_on("auto");
+    expect(THINKING(""), M(U("QxQ") ", " T("x", "aZ") ", " U("r") ", " A("b")), "<user>QxQ</s>\n<assistant>{aZ</s>\n}<user>r</s>\n<assistant>{b</s>\n}");
+    expect(THINKING(""), M(U("QxQ") ", " T("x", "aQ") ", " U("r") ", " A("b")), "<user>QxQ</s>\n<assistant>{aQ</s>\n}<user>r</s>\n<assistant>{b</s>\n}");
+}
+
+static void test_first_messages(void **state) {
+    (void)state;
+    train_on("auto");
+    /* no messages are rendered otherwise than any */
+    expect("{% for m in messages %}{{ '^' if loop.first }}<{{ m.role }}>{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}",
+           M(A("hi") ", " U("q") ", " A("a")), "^<assistant>{hi</s>}<user>q</s><assistant>{a</s>}");
+    /* the first token is never a target */
+    expect("{% for m in messages %}{{ m.content }}</s>{% endfor %}", M(A("hi") ", " U("q") ", " A("a")), "h{i</s>}q</s>{a</s>}");
+}
+
+static void test_blocks_in_macros(void **state) {
+    (void)state;
+    train_on("auto");
+    expect("{% macro say(m) %}{% generation %}{{ m.content }}</s>{% endgeneration %}{% endmacro %}{% for m in messages %}<{{ m.role }}>{{ say(m) }}{% endfor %}"
+           "{% if add_generation_prompt %}<assistant>{% endif %}", M(U("q") ", " A("a")), "<user>q</s><assistant>{a</s>}");
+}
+
+static void test_tails(void **state) {
+    (void)state;
+    ql_json *json;
+    ql_chat  chat;
+    ql_str   whole = {0};
+    ql_tails tails = {0};
+    size_t   to = 0;
+    static const char record[] = "[" U("q") "," A("a") "," U("r") "," A("b") "," U("s") "]";
+    assert_false(ql_bad(ql_json_parse(record, strlen(record), "record", 1, &json)));
+    assert_false(ql_bad(ql_chat_choose(scratch(), named_text("t.jinja", plain), NULL, &chat)));
+    const ql_json *message[5];
+    for (size_t i = 0; i < 5; i++) message[i] = ql_json_at(json, i);
+    ql_dialogue d = {.chat = &chat, .template = chat.template, .message = message, .messages = 5};
+    assert_false(ql_bad(ql_dialogue_render(&d, 5, false, &whole, NULL)));
+    const char *second = strstr(whole.data, "b</s>"), *first = strstr(whole.data, "a</s>");
+    assert_true(ql_tails_end(&tails, &d, &whole, 1, (size_t)(first - whole.data), (size_t)(second - whole.data), &to));
+    assert_memory_equal(whole.data + to, "<user>\nr", 8);
+    assert_true(ql_tails_end(&tails, &d, &whole, 3, (size_t)(second - whole.data), whole.size, &to));
+    assert_memory_equal(whole.data + to, "<user>\ns", 8);
+    assert_false(ql_tails_end(&tails, &d, &whole, 1, (size_t)(first - whole.data), (size_t)(second - whole.data) - 1, &to));
+    assert_ptr_equal(message[3], ql_json_at(json, 3));
+    ql_tails_free(&tails);
+    ql_str_free(&whole);
+    ql_chat_close(&chat);
+    ql_json_free(json);
+}
+
 static void test_unstable_templates(void **state) {
     (void)state;
     train_on("auto");
@@ -151,6 +207,8 @@ static void test_unstable_templates(void **state) {
     train_on("last");
     expect(moved, TWO, "[q]a</s>[s r]{b</s>}");
     train_on("auto");
+    refuse("{% for m in messages %}{% if m.role == 'user' %}[{% if loop.last %}{{ messages[0].content }} {% endif %}{{ m.content }}]{% elif m.role == 'assistant' %}{{ m.content }}</s>"
+           "{% endif %}{% endfor %}", M(S("s") ", " U("q") ", " A("a")), "\"[s q]\" becomes \"[q]a</s>\"; set chat_template to one that never changes what it has written, or train_on to all");
     /* answered otherwise than asked */
     refuse("{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}(model){% endif %}", M(U("q") ", " A("a")),
            "from character 12 on, \"<user>q</s>(model)\" becomes");
@@ -268,6 +326,10 @@ int main(void) {
         cmocka_unit_test(test_prompt_and_completion),
         cmocka_unit_test(test_thinking),
         cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_words_like_others),
+        cmocka_unit_test(test_first_messages),
+        cmocka_unit_test(test_blocks_in_macros),
+        cmocka_unit_test(test_tails),
         cmocka_unit_test(test_unstable_templates),
         cmocka_unit_test(test_templates_that_refuse),
         cmocka_unit_test(test_parts_and_kwargs),

@@ -130,6 +130,13 @@ static void test_bad_wording(void **state) {
     read_with(&r, "");
     expect_refused(&r, ".jsonl:1: the field \"system\" is set, which a record of format instruction+output cannot hold; set format to alpaca_chat");
     done_with(&r);
+    static const char *const with_system[] = {"\"question\": \"q\", \"answer\": \"a\"", "\"prompt\": \"p\", \"completion\": \"c\"",
+                                              "\"question\": \"q\", \"chosen\": \"x\", \"rejected\": \"y\"", "\"prompt\": \"p\", \"chosen\": \"x\", \"rejected\": \"y\""};
+    for (size_t i = 0; i < QL_LEN(with_system); i++) {
+        char *record = ql_format("{%s, \"system\": \"s\"}", with_system[i]);
+        expect_refusal(record, ".jsonl:1: the field \"system\" is set", "; write it into ", ", or remove it", NULL);
+        free(record);
+    }
     expect_file(file_of_text(0, "{\"question\": \"x\", \"answer\": \"y\", \"history\": []}"), "<s>x\n{y</s>}");
 }
 

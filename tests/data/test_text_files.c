@@ -123,7 +123,7 @@ static void test_bad_plain_text(void **state) {
     (void)state;
     expect_refused_file(named_text("a.txt", ""), "a.txt:1: is empty; expected text", NULL);
     expect_refused_file(named_text("a.txt", " \n\t\r\n"), "a.txt:1: is empty", NULL);
-    expect_refused_file(named_text("a.txt", "\n{\"text\": \"x\"}\n"), "a.txt:2: holds JSON Lines", "rename it to end in .jsonl", NULL);
+    expect_refused_file(named_text("a.txt", "\n{\"text\": \"x\"}\n"), "a.txt:2: holds records of JSON", "rename it to end in .jsonl", NULL);
     expect_refused_file(named_text("a.txt", "a\nb\xe4\n"), "a.txt:2: is not valid UTF-8: byte 0xe4", NULL);
     expect_refused_file(named_file("a.txt", "a\n\nb\0\n", 6), "a.txt:3: holds a NUL byte; expected text", NULL);
 }

@@ -99,7 +99,7 @@ refused "a ragged row" 65 'ragged.csv:3: the row has 3 fields, the header 2' dat
 printf 'question,answer\na,"b\nc,d\n' >"$scratch/quote.csv"
 refused "a quote left open" 65 'quote.csv:2: the quote that begins a field here is not closed' dataset="$scratch/quote.csv"
 cp "$data" "$scratch/data.txt"
-refused "JSON Lines as text" 65 'data.txt:1: holds JSON Lines' dataset="$scratch/data.txt"
+refused "JSON Lines as text" 65 'data.txt:1: holds records of JSON' dataset="$scratch/data.txt"
 refused "a pattern without a match" 65 'no file matches this pattern' dataset="$scratch/*.parquet"
 mkdir "$scratch/set" && cp "$data" "$scratch/set/a.jsonl" && ln -s ../set "$scratch/set/again"
 refused "a folder without end" 65 'set/again: is a symbolic link to a folder above it' dataset="$scratch/set"

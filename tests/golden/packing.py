@@ -13,7 +13,7 @@ import trl
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 WIDTH = 1 << 20  # an id says document and position
-SHAPES = [("bfd", 500, 60, 64), ("bfd_split", 5, 40, 8), ("bfd_split", 150, 200, 64), ("bfd_split", 40, 128, 32),
+SHAPES = [("bfd", 500, 60, 64), ("bfd_split", 5, 40, 8), ("bfd_split", 150, 200, 64), ("bfd_split", 300, 128, 20),
           ("wrapped", 5, 40, 8), ("wrapped", 200, 90, 64), ("wrapped", 64, 1, 16), ("wrapped", 30, 300, 32)]
 
 

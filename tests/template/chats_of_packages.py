@@ -6,7 +6,7 @@ transformers and TRL's rules on the one hand and by PROGRAM (tokens_of_chat) on 
  - prompt and completion as lists: TRL's common prefix;
  - templates without: turns found by prefixes must be those of the template's "_training" twin, where both write the same text.
    What asks for an answer (the head of a message, an opened thinking block) is no target of ours, whether it stands in a block or
-   not; white space where a turn begins and behind the token that ends it does not count.
+   not. White space where a turn begins and behind the token that ends it may differ, in one of a hundred.
 
 Prints every difference. Ends with 77 when the packages are not there."""
 import datetime
@@ -154,7 +154,7 @@ def without_request(tokenizer, messages, extra, ids, mask):
 class Comparison:
     def __init__(self, scratch):
         self.scratch, self.jobs, self.lines = scratch, [], []
-        self.counts = {"same": 0, "both refuse": 0, "we refuse": 0, "differences": 0, "known": 0, "joined": 0}
+        self.counts = {"same": 0, "both refuse": 0, "we refuse": 0, "differences": 0, "white space": 0, "known": 0, "joined": 0}
 
     def add(self, what, want, **job):
         self.jobs.append((what, want))
@@ -223,10 +223,12 @@ def compare(c, what, want, got):
         c.counts["we refuse"] += 1
         print(f"refused {title}: {got['error']}")
         return
-    mask = mask and (trim(tokenizer, ids, mask, special) if trimmed else [0] + list(mask[1:]))
-    ours = trim(tokenizer, got["ids"], got["targets"], special) if trimmed else got["targets"]
+    mask, ours = mask and [0] + list(mask[1:]), got["targets"]
     if got["ids"] == ids and (mask is None or ours == mask):
         c.counts["same"] += 1
+        return
+    if got["ids"] == ids and trimmed and trim(tokenizer, ids, ours, special) == trim(tokenizer, ids, mask, special):
+        c.counts["white space"] += 1
         return
     known = KNOWN.get(name, "").split(":")[0]
     c.counts["known" if known and chat.startswith(known) else "differences"] += 1
@@ -249,7 +251,7 @@ def main():
         for (what, want), line in zip(c.jobs, out):
             compare(c, what, want, json.loads(line))
     print(f"{len(NAMES)} templates, {len(c.jobs)} conversations:", ", ".join(f"{n} {k}" for k, n in c.counts.items()))
-    return 1 if c.counts["differences"] or c.counts["we refuse"] * 100 > len(c.jobs) or len(out) != len(c.jobs) else 0
+    return 1 if c.counts["differences"] or max(c.counts["we refuse"], c.counts["white space"]) * 100 > len(c.jobs) or len(out) != len(c.jobs) else 0
 
 
 sys.exit(main())

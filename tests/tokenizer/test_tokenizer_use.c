@@ -46,6 +46,62 @@ static void a_long_word_is_merged(void **state) {
     ql_tokenizer_close(t);
 }
 
+/* Spaces that the token on the left has taken are no token of their own if that wants to begin with spaces, and are one if
+ * not: Hugging Face's order of things, with the places that it names. */
+static void spaces_between_tokens(void **state) {
+    (void)state;
+    static const char *const flags[] = {"true", "false"};
+    static const size_t counts[] = {3, 4};
+    for (size_t i = 0; i < 2; i++) {
+        char *document = ql_format("{\"added_tokens\":[{\"id\":2,\"content\":\"<R>\",\"rstrip\":true,\"normalized\":false},"
+                                   "{\"id\":3,\"content\":\"  \",\"lstrip\":%s,\"normalized\":false}],"
+                                   "\"model\":{\"vocab\":{\"a\":0,\"b\":1},\"merges\":[]}}",
+                                   flags[i]);
+        put_file("tokenizer.json", document, strlen(document));
+        ql_tokenizer *t;
+        good(ql_tokenizer_open(folder, &t));
+        ql_encoder *e = ql_encoder_open(t);
+        ql_ids ids = {0};
+        ql_ranges ranges = {0};
+        good(ql_encode_ranges(e, "a<R>  b", 7, false, &ids, &ranges));
+        assert_int_equal(ids.count, counts[i]);
+        assert_int_equal(ranges.n, counts[i]);
+        assert_int_equal(ranges.at[1].from, 1);
+        assert_int_equal(ranges.at[1].to, 6);
+        if (counts[i] == 4) assert_int_equal(ranges.at[2].from, 4);
+        assert_int_equal(ranges.at[counts[i] - 1].from, 6);
+        free(ids.id);
+        ql_ranges_free(&ranges);
+        ql_encoder_close(e);
+        ql_tokenizer_close(t);
+        free(document);
+    }
+}
+
+/* Tokens that want all spaces around them, among nothing but spaces: looking at each from each would take minutes. */
+static void many_spaces_are_looked_through_once(void **state) {
+    (void)state;
+    enum { N = 1 << 20 };
+    static const char *const flags[] = {"\"lstrip\":true", "\"rstrip\":true"};
+    char *text = ql_alloc(N);
+    memset(text, '\n', N);
+    for (size_t i = 0; i < 2; i++) {
+        char *document = ql_format("{\"added_tokens\":[{\"id\":1,\"content\":\"\\n\",%s,\"normalized\":false}],"
+                                   "\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}",
+                                   flags[i]);
+        put_file("tokenizer.json", document, strlen(document));
+        ql_tokenizer *t;
+        good(ql_tokenizer_open(folder, &t));
+        ql_ids ids = {0};
+        encode(t, text, N, &ids);
+        assert_int_equal(ids.count, N); /* as Hugging Face has it: each is a token, whatever the first has taken */
+        free(ids.id);
+        ql_tokenizer_close(t);
+        free(document);
+    }
+    free(text);
+}
+
 /* More words than the cache holds, twice: ids do not depend on what was remembered. */
 static void the_cache_changes_nothing(void **state) {
     (void)state;
@@ -231,7 +287,9 @@ static int remove_folder(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_long_word_is_merged),
-        cmocka_unit_test(the_cache_changes_nothing),
+        cmocka_unit_test(spaces_between_tokens),
+        cmocka_unit_test(many_spaces_are_looked_through_once),
+                                       cmocka_unit_test(the_cache_changes_nothing),
         cmocka_unit_test(explicit_flags_override_the_template),
         cmocka_unit_test(eos_is_looked_for_in_turn),
         cmocka_unit_test(the_fingerprint_follows_the_ids),

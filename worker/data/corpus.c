@@ -46,8 +46,17 @@ static void add_facts(ql_corpus *c, const ql_set_facts *f) {
     else if (f->format[0] && strcmp(c->format, f->format) != 0) snprintf(c->format, sizeof c->format, "several formats");
 }
 
-void ql_corpus_take(ql_corpus *c, ql_store *s, ql_unique *unique) {
-    QL_PUSH(c->store, c->stores, c->stores_capacity, s);
+/* The first data set's list becomes the corpus's: of a large one, two would be most of the memory that reading takes. */
+static void adopt_list(ql_corpus *c, ql_store *s) {
+    free(c->document);
+    c->document = s->document;
+    c->documents = s->documents;
+    c->documents_capacity = s->documents_capacity;
+    c->count = s->count;
+    s->document = NULL;
+}
+
+static void copy_list(ql_corpus *c, const ql_store *s, ql_unique *unique) {
     reserve(c, s->documents);
     size_t sides = s->facts.pairs ? 2 : 1;
     for (size_t i = 0; i < s->documents; i += sides) {
@@ -59,6 +68,12 @@ void ql_corpus_take(ql_corpus *c, ql_store *s, ql_unique *unique) {
             list(c, d);
         }
     }
+}
+
+void ql_corpus_take(ql_corpus *c, ql_store *s, ql_unique *unique) {
+    QL_PUSH(c->store, c->stores, c->stores_capacity, s);
+    if (c->documents == 0 && c->records == 0 && !unique) adopt_list(c, s);
+    else copy_list(c, s, unique);
     add_facts(c, &s->facts);
     ql_store_forget_list(s);
 }

@@ -33,6 +33,20 @@ typedef struct {
     char *sentence; /* of a bad verdict */
 } outcome;
 
+/* A verdict that waits until it is its turn. */
+typedef struct {
+    ql_code code;
+    char *sentence;
+} later;
+
+/* Records on their way: collected, then worked on by all threads, then appended. */
+typedef struct {
+    outcome *item; /* [BATCH_RECORDS] */
+    int n;
+    later reading; /* what is wrong behind them in the file */
+    ql_reader_mark end;
+} batch;
+
 /* One of each for every thread. */
 typedef struct {
     ql_encoder *encoder;
@@ -51,8 +65,7 @@ typedef struct {
     too_long strategy;
     bench *bench; /* [threads] */
     int threads, most_threads;
-    outcome *batch; /* [BATCH_RECORDS] */
-    int batched;
+    batch batch[2]; /* one is worked on, while what is ready of the other is appended and the next one is collected there */
     ql_set_progress progress;
     int64_t left; /* records that may still be taken of the current set */
     ql_template *wording; /* of the current set; NULL: the usual one */
@@ -83,10 +96,10 @@ static ql_err check_cuts(const builder *b, size_t line) {
 }
 
 /* The first records of a file decide its format, before the threads look at them. */
-static ql_err choose_format(builder *b) {
+static ql_err choose_format(builder *b, const batch *sample) {
     ql_span first[QL_FORMAT_SAMPLE];
-    size_t  n = (size_t)ql_min(b->batched, QL_FORMAT_SAMPLE);
-    for (size_t i = 0; i < n; i++) first[i] = b->batch[i].span;
+    size_t  n = (size_t)ql_min(sample->n, QL_FORMAT_SAMPLE);
+    for (size_t i = 0; i < n; i++) first[i] = sample->item[i].span;
     QL_TRY(ql_record_format_detect(first, n, b->path, &b->names, &b->format));
     if (b->wording) QL_TRY(ql_wording_check(first, b->path, &b->names, b->format));
     QL_TRY(check_wish(b, first->line));
@@ -156,18 +169,13 @@ static ql_err work_on(const builder *b, bench *own, outcome *out) {
     return e;
 }
 
-static void work_on_batch(builder *b) {
-    int threads = (int)ql_min(b->threads, ql_ceil_div(b->batched, CHUNK));
-#pragma omp parallel for schedule(dynamic, CHUNK) num_threads(threads) if (threads > 1)
-    for (int i = 0; i < b->batched; i++) {
-        outcome *out = &b->batch[i];
-        bench *own = &b->bench[omp_get_thread_num()];
-        if (!own->encoder) own->encoder = ql_encoder_open(b->o->tokenizer);
-        out->verdict = work_on(b, own, out);
-        /* the sentence belongs to this thread; carry it over */
-        ql_pulse_beat();
-        if (ql_bad(out->verdict)) out->sentence = ql_strdup(ql_err_text());
-    }
+static void work_on_item(const builder *b, outcome *x) {
+    bench *own = &b->bench[omp_get_thread_num()];
+    if (!own->encoder) own->encoder = ql_encoder_open(b->o->tokenizer);
+    x->verdict = work_on(b, own, x);
+    ql_pulse_beat();
+    /* the sentence belongs to this thread; carry it over */
+    if (ql_bad(x->verdict)) x->sentence = ql_strdup(ql_err_text());
 }
 
 /* What else can be done about long records; plain text may be cut anywhere. */
@@ -249,31 +257,82 @@ static ql_err append(builder *b, outcome *x) {
     return ql_ok();
 }
 
-static ql_err append_batch(builder *b) {
-    ql_err e = ql_ok();
-    for (int i = 0; i < b->batched; i++) {
-        outcome *x = &b->batch[i];
-        if (!ql_bad(e)) e = ql_bad(x->verdict) ? ql_fail(x->verdict.code, "%s", x->sentence) : append(b, x);
-        for (int k = 0; k < 2; k++) ql_tokens_free(&x->tokens[k]);
-        ql_findings_free(&x->findings);
-        free(x->sentence);
-        *x = (outcome){0};
-    }
-    b->batched = 0;
+static void put_off(ql_err e, later *out) {
+    if (ql_bad(e)) *out = (later){e.code, ql_strdup(ql_err_text())};
+}
+
+static ql_err due(later *v) {
+    ql_err e = v->code == QL_OK ? ql_ok() : ql_fail(v->code, "%s", v->sentence);
+    free(v->sentence);
+    *v = (later){0};
     return e;
 }
 
-/* Takes records until the batch is full. A damaged array is reported after the records before it. */
-static ql_err collect(builder *b, ql_reader *r, bool *more) {
+static void free_outcome(outcome *x) {
+    for (int k = 0; k < 2; k++) ql_tokens_free(&x->tokens[k]);
+    ql_findings_free(&x->findings);
+    free(x->sentence);
+    *x = (outcome){0};
+}
+
+static ql_err append_batch(builder *b, batch *done) {
+    ql_err e = ql_ok();
+    for (int i = 0; i < done->n; i++) {
+        outcome *x = &done->item[i];
+        if (!ql_bad(e)) e = ql_bad(x->verdict) ? ql_fail(x->verdict.code, "%s", x->sentence) : append(b, x);
+        free_outcome(x);
+    }
+    done->n = 0;
+    return ql_bad(e) ? e : due(&done->reading);
+}
+
+/* Takes records until the batch is full. */
+static ql_err take_records(builder *b, ql_reader *r, batch *next, bool *more) {
     size_t bytes = 0;
     *more = b->left > 0;
-    while (*more && b->batched < BATCH_RECORDS && bytes < BATCH_BYTES) {
-        QL_TRY(ql_reader_next(r, &b->batch[b->batched].span, more));
+    while (*more && next->n < BATCH_RECORDS && bytes < BATCH_BYTES) {
+        QL_TRY(ql_reader_next(r, &next->item[next->n].span, more));
         if (!*more) break;
-        bytes += b->batch[b->batched++].span.size;
+        bytes += next->item[next->n++].span.size;
         *more = --b->left > 0;
     }
     return ql_ok();
+}
+
+/* A damaged file is reported after the records before the damage. */
+static void collect(builder *b, ql_reader *r, batch *next, bool *more) {
+    ql_err e = take_records(b, r, next, more);
+    if (ql_bad(e)) *more = false;
+    put_off(e, &next->reading);
+    next->end = ql_reader_here(r);
+}
+
+/* All threads work on `now`. One of them appends the other batch first, which is ready, and fills it again. */
+static ql_err work_on_batch(builder *b, ql_reader *r, const batch *now, batch *other, bool *more) {
+    int threads = (int)ql_max(1, ql_min(b->threads, ql_ceil_div(now->n, CHUNK)));
+    later verdict = {0};
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+#pragma omp master
+        {
+            put_off(append_batch(b, other), &verdict);
+            if (verdict.code == QL_OK && *more) collect(b, r, other, more);
+        }
+#pragma omp for schedule(dynamic, CHUNK)
+        for (int i = 0; i < now->n; i++) work_on_item(b, &now->item[i]);
+    }
+    return due(&verdict);
+}
+
+static bool is_on_its_way(const batch *x) {
+    return x->n > 0 || x->reading.code != QL_OK;
+}
+
+static void clear_batch(batch *x) {
+    for (int i = 0; i < x->n; i++) free_outcome(&x->item[i]);
+    x->n = 0;
+    free(x->reading.sentence);
+    x->reading = (later){0};
 }
 
 static double patience_of(const builder *b) {
@@ -286,23 +345,23 @@ static void show_progress(builder *b, const ql_reader *r) {
 }
 
 static ql_err read_records(builder *b, ql_reader *r) {
-    for (bool more = true; more;) {
-        ql_err reading = collect(b, r, &more);
-        char *sentence = ql_bad(reading) ? ql_strdup(ql_err_text()) : NULL;
-        ql_err e = b->batched && !b->format ? choose_format(b) : ql_ok();
-        if (!ql_bad(e)) {
-            work_on_batch(b);
-            e = append_batch(b);
-        }
-        b->batched = 0;
-        if (!ql_bad(e) && sentence) e = ql_fail(reading.code, "%s", sentence);
-        free(sentence);
-        QL_TRY(e);
-        ql_reader_release(r);
+    batch *now = &b->batch[0], *other = &b->batch[1];
+    bool more = true;
+    now->end = other->end = ql_reader_here(r);
+    collect(b, r, now, &more);
+    ql_err e = now->n > 0 ? choose_format(b, now) : ql_ok();
+    while (!ql_bad(e) && (is_on_its_way(now) || is_on_its_way(other))) {
+        e = work_on_batch(b, r, now, other, &more);
+        ql_reader_release_until(r, &now->end);
+        batch *ready = now;
+        now = other;
+        other = ready;
         ql_pulse_beat();
-        show_progress(b, r);
+        if (!ql_bad(e)) show_progress(b, r);
     }
-    return ql_ok();
+    clear_batch(now);
+    clear_batch(other);
+    return e;
 }
 
 static ql_err read_file(builder *b, const ql_dataset_spec *d, const char *path) {
@@ -424,7 +483,7 @@ static void free_builder(builder *b) {
     }
     ql_unique_free(&b->seen);
     free(b->bench);
-    free(b->batch);
+    for (int i = 0; i < 2; i++) free(b->batch[i].item);
 }
 
 ql_err ql_corpus_read(const ql_datasets *files, const ql_corpus_options *o, ql_corpus *out) {
@@ -435,7 +494,7 @@ ql_err ql_corpus_read(const ql_datasets *files, const ql_corpus_options *o, ql_c
                  .corpus = out,
                  .bench = QL_NEW_ARRAY(bench, (size_t)most),
                  .most_threads = most,
-                 .batch = QL_NEW_ARRAY(outcome, BATCH_RECORDS)};
+                 .batch = {{.item = QL_NEW_ARRAY(outcome, BATCH_RECORDS)}, {.item = QL_NEW_ARRAY(outcome, BATCH_RECORDS)}}};
     ql_err e = read_all(&b, files);
     free_builder(&b);
     if (ql_bad(e))

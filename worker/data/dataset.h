@@ -67,7 +67,7 @@ typedef struct {
 void ql_corpus_pack(ql_corpus *c, const ql_config *config, bool training, ql_row_set *out);
 /* Whether documents may be longer than a row when they are packed, since they are cut there. */
 bool ql_packing_cuts(const ql_config *config);
-/* Over the whole set in O(n log n), ties in input order. Up to 1000 documents: best fit decreasing (Coffman, Garey & Johnson), which
+/* Over the whole set in O(n log n), ties in input order. Up to 1000 records: best fit decreasing (Coffman, Garey & Johnson), which
  * is TRL's "bfd"; of more, rows are filled by pairs (pair.h), which leaves about half as much room empty. `packing` false: one
  * document a row, in input order. */
 void ql_pack(const ql_corpus *c, int64_t max_length, bool packing, ql_row_set *out);

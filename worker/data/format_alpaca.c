@@ -34,18 +34,10 @@ static ql_err put_usual_prompt(const ql_json *record, const ql_field_names *f, q
     return ql_ok();
 }
 
-/* What stands before the instruction of a conversation would be lost. */
-static ql_err check_unused(const ql_json *record, const char *field) {
-    QL_CHECK(!ql_record_holds(record, field), QL_DATA,
-             "the field \"%s\" is set, which a record of format %s cannot hold; set format to alpaca_chat, so that it becomes a conversation for the chat "
-             "template, write it into instruction_template, or remove it",
-             field, name);
-    return ql_ok();
-}
-
 ql_err ql_alpaca_prompt(const ql_json *record, const ql_field_names *f, ql_str *out) {
-    if (!f->wording) QL_TRY(check_unused(record, f->system));
-    if (!f->wording) QL_TRY(check_unused(record, f->history));
+    static const char cure[] = "set format to alpaca_chat, so that it becomes a conversation for the chat template, write it into instruction_template";
+    if (!f->wording) QL_TRY(ql_record_spare(record, f->system, name, cure));
+    if (!f->wording) QL_TRY(ql_record_spare(record, f->history, name, cure));
     QL_TRY(put_usual_prompt(record, f, out)); /* which also checks the fields */
     return f->wording ? ql_wording_prompt(record, f, out) : ql_ok();
 }

@@ -9,6 +9,8 @@
 
 #include "worker/data/conversation.h"
 
+static const char name[] = "chosen+rejected";
+
 static bool claims(const ql_json *record, const ql_field_names *f) {
     return ql_record_has(record, f->chosen) && ql_record_has(record, f->rejected);
 }
@@ -58,7 +60,10 @@ static size_t shared_prompt(const side *a, const side *b) {
 /* The prompt that stands in a field of its own; `given` is false where there is none. */
 static ql_err put_prompt(const ql_json *record, const ql_field_names *f, ql_str *out, bool *given) {
     *given = true;
-    if (ql_record_has(record, f->prompt)) return ql_record_text(record, f->prompt, "preference", out);
+    if (ql_record_has(record, f->prompt)) {
+        QL_TRY(ql_record_spare(record, f->system, name, QL_PROMPT_CURE));
+        return ql_record_text(record, f->prompt, name, out);
+    }
     if (ql_record_has(record, f->instruction)) return ql_alpaca_prompt(record, f, out);
     if (ql_record_has(record, f->question)) return ql_question_prompt(record, f, out);
     *given = false;
@@ -187,4 +192,4 @@ static ql_err read_rejected(const ql_json *record, const ql_field_names *f, ql_r
     return read_pair(record, f, false, out);
 }
 
-const ql_record_format ql_format_preference = {"preference", "chosen+rejected", true, claims, read_chosen, read_rejected};
+const ql_record_format ql_format_preference = {"preference", name, true, claims, read_chosen, read_rejected};

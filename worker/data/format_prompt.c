@@ -23,6 +23,7 @@ static ql_err read(const ql_json *record, const ql_field_names *f, ql_record *ou
              f->completion);
     out->has_prompt = true;
     if (list) return read_lists(record, f, out);
+    QL_TRY(ql_record_spare(record, f->system, name, QL_PROMPT_CURE));
     QL_TRY(ql_record_text(record, f->prompt, name, &out->prompt));
     return ql_record_text(record, f->completion, name, &out->completion);
 }

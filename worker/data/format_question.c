@@ -8,6 +8,7 @@ static bool claims(const ql_json *record, const ql_field_names *f) {
 }
 
 ql_err ql_question_prompt(const ql_json *record, const ql_field_names *f, ql_str *out) {
+    if (!f->wording) QL_TRY(ql_record_spare(record, f->system, name, "write it into instruction_template"));
     QL_TRY(ql_record_text(record, f->question, name, out));
     ql_str_puts(out, "\n");
     return f->wording ? ql_wording_prompt(record, f, out) : ql_ok();

@@ -52,10 +52,12 @@ static void fill_rows(const int64_t *sorted, const int64_t *row_of, size_t docum
     for (size_t k = 0; k < documents; k++) out->document[out->start[row_of[k] + 1]++] = sorted[k];
 }
 
-/* TRL packs a thousand documents at a time, best fit. Up to there the rows are its rows. */
+/* TRL packs a thousand records at a time, best fit. Up to there the rows are its rows. */
 static bool is_small(const ql_corpus *c) {
     enum { SMALL = 1000 };
-    return c->documents <= SMALL;
+    size_t records = 0;
+    for (size_t i = 0; i < c->documents && records <= SMALL; i++) records += c->document[i].before == 0;
+    return records <= SMALL;
 }
 
 static void pack_documents(const ql_corpus *c, ql_row_set *out) {

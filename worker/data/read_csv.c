@@ -142,7 +142,7 @@ static ql_err check_no_json(ql_reader *r) {
     bool is_json;
     QL_TRY(skip_blank_lines(r));
     QL_TRY(ql_reader_looks_like_json(r, &is_json));
-    QL_CHECK(!is_json, QL_DATA, "%s:%zu: holds JSON Lines, but a .%csv file is read as rows; rename it to end in .jsonl", ql_reader_path(r), r->line,
+    QL_CHECK(!is_json, QL_DATA, "%s:%zu: holds records of JSON, but a .%csv file is read as rows; rename it to end in .jsonl", ql_reader_path(r), r->line,
              r->separator == ',' ? 'c' : 't');
     return ql_ok();
 }

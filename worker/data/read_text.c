@@ -28,12 +28,24 @@ static ql_err skip_blank_lines(ql_reader *r, bool *more) {
     return ql_ok();
 }
 
+/* "[{" and a quote, with any space between them: no text begins so. */
+static bool begins_an_array(const ql_reader *r) {
+    static const char signs[] = "[{\"";
+    size_t found = 0;
+    for (size_t i = r->begin; i < r->source.size && found < strlen(signs); i++) {
+        uint8_t c = r->source.data[i];
+        if (c == ' ' || c == '\t' || c == '\r' || c == '\n') continue;
+        if (c != (uint8_t)signs[found++]) return false;
+    }
+    return found == strlen(signs);
+}
+
 ql_err ql_reader_looks_like_json(ql_reader *r, bool *yes) {
     QL_TRY(ql_reader_find_line_end(r));
     const char *text = (const char *)r->source.data + r->begin;
     size_t      n = r->at - r->begin;
     ql_json    *record = NULL;
-    *yes = n > 0 && text[0] == '{' && n <= QL_RECORD_BYTES && !ql_bad(ql_json_parse(text, n, "", 1, &record));
+    *yes = begins_an_array(r) || (n > 0 && text[0] == '{' && n <= QL_RECORD_BYTES && !ql_bad(ql_json_parse(text, n, "", 1, &record)));
     ql_json_free(record);
     r->at = r->begin;
     return ql_ok();
@@ -44,7 +56,7 @@ ql_err ql_check_plain_text(ql_reader *r) {
     QL_TRY(skip_blank_lines(r, &more));
     QL_CHECK(more, QL_DATA, "%s:1: is empty; expected text", ql_reader_path(r));
     QL_TRY(ql_reader_looks_like_json(r, &is_json));
-    QL_CHECK(!is_json, QL_DATA, "%s:%zu: holds JSON Lines, but a .txt file is read as plain text; rename it to end in .jsonl", ql_reader_path(r),
+    QL_CHECK(!is_json, QL_DATA, "%s:%zu: holds records of JSON, but a .txt file is read as plain text; rename it to end in .jsonl", ql_reader_path(r),
              r->line);
     return ql_ok();
 }

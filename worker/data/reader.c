@@ -164,13 +164,16 @@ ql_err ql_reader_open(const char *path, const ql_reader_options *o, ql_reader *o
     return e;
 }
 
-static void free_kept(ql_reader *r) {
-    for (size_t i = 0; i < r->kept_count; i++) free(r->kept[i]);
-    r->kept_count = 0;
+/* The first n of them. */
+static void free_kept(ql_reader *r, size_t n) {
+    for (size_t i = 0; i < n; i++) free(r->kept[i]);
+    r->kept_count -= n;
+    r->kept_gone += n;
+    if (r->kept_count > 0) memmove(r->kept, r->kept + n, r->kept_count * sizeof *r->kept);
 }
 
 void ql_reader_close(ql_reader *r) {
-    free_kept(r);
+    free_kept(r, r->kept_count);
     free(r->kept);
     for (size_t i = 0; i < r->columns; i++) ql_str_free(&r->column[i]);
     free(r->column);
@@ -188,9 +191,18 @@ ql_err ql_reader_next(ql_reader *r, ql_span *out, bool *more) {
     return *more ? ql_ok() : ql_source_check_unchanged(&r->source);
 }
 
+ql_reader_mark ql_reader_here(const ql_reader *r) {
+    return (ql_reader_mark){r->at, r->kept_gone + r->kept_count};
+}
+
+void ql_reader_release_until(ql_reader *r, const ql_reader_mark *m) {
+    if (m->kept > r->kept_gone) free_kept(r, m->kept - r->kept_gone);
+    ql_source_release(&r->source, m->at);
+}
+
 void ql_reader_release(ql_reader *r) {
-    free_kept(r);
-    ql_source_release(&r->source, r->at);
+    ql_reader_mark here = ql_reader_here(r);
+    ql_reader_release_until(r, &here);
 }
 
 double ql_reader_part(const ql_reader *r) {

@@ -30,7 +30,7 @@ struct ql_reader {
     ql_err (*next)(ql_reader *r, ql_span *out, bool *more);
     bool    begun, ended; /* an array */
     char  **kept;         /* texts of spans that are not in the map */
-    size_t  kept_count, kept_capacity;
+    size_t  kept_count, kept_capacity, kept_gone; /* those that were freed count on */
     char    separator; /* of CSV or TSV */
     ql_str *column;    /* [columns]: its name in JSON, with the colon */
     size_t  columns, columns_capacity;
@@ -48,6 +48,12 @@ enum { QL_RECORD_BYTES = 64 << 20, QL_RECORD_VALUES = 1 << 20 };
 QL_RESULT ql_reader_next(ql_reader *r, ql_span *out, bool *more);
 /* The records read so far will not be looked at again. */
 void ql_reader_release(ql_reader *r);
+/* The same of those before a place, which is where the reader was. */
+typedef struct {
+    size_t at, kept;
+} ql_reader_mark;
+ql_reader_mark ql_reader_here(const ql_reader *r);
+void           ql_reader_release_until(ql_reader *r, const ql_reader_mark *m);
 /* The part of the file that was read. */
 double ql_reader_part(const ql_reader *r);
 

@@ -22,7 +22,7 @@ QL_RESULT ql_reader_reach(ql_reader *r, bool *there);
 QL_RESULT ql_reader_skip_space(ql_reader *r);
 /* To the next line break, the end of the file, or as far as a record may go. */
 QL_RESULT ql_reader_find_line_end(ql_reader *r);
-/* Whether the line from `begin` on is an object of JSON. */
+/* Whether the line from `begin` on is an object of JSON, or an array of objects begins there. */
 QL_RESULT ql_reader_looks_like_json(ql_reader *r, bool *yes);
 /* The end of the window, or how far the record may go: a byte more than is allowed. */
 size_t    ql_reader_farthest(const ql_reader *r);

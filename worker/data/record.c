@@ -69,6 +69,12 @@ bool ql_record_holds(const ql_json *record, const char *field) {
     return is_container ? ql_json_size(v) > 0 : ql_record_has(record, field);
 }
 
+ql_err ql_record_spare(const ql_json *record, const char *field, const char *format_name, const char *cure) {
+    QL_CHECK(!ql_record_holds(record, field), QL_DATA, "the field \"%s\" is set, which a record of format %s cannot hold; %s, or remove it", field, format_name,
+             cure);
+    return ql_ok();
+}
+
 ql_err ql_record_text(const ql_json *record, const char *field, const char *format_name, ql_str *out) {
     const ql_json *v = ql_json_get(record, field);
     size_t n;

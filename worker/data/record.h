@@ -68,6 +68,10 @@ QL_RESULT ql_record_format_detect(const ql_span *first, size_t n, const char *pa
 bool ql_record_has(const ql_json *record, const char *field);
 /* For formats: there, and neither null nor an empty text, list or object. */
 bool ql_record_holds(const ql_json *record, const char *field);
+/* For formats: a field that would change what is meant, were it not left out, must hold nothing. QL_DATA, with the cure, to which ", or remove it" is
+ * added. */
+QL_RESULT ql_record_spare(const ql_json *record, const char *field, const char *format, const char *cure);
+#define QL_PROMPT_CURE "write it into the prompt, or all of it as messages"
 /* For formats: appends the text of a field. QL_DATA: it is absent or no string. */
 QL_RESULT ql_record_text(const ql_json *record, const char *field, const char *format, ql_str *out);
 /* For formats: appends what comes before the answer of an instruction or a question: the usual wording, or f->wording's. */

@@ -79,6 +79,7 @@ ql_err ql_source_more(ql_source *s, size_t gone) {
 
 void ql_source_release(ql_source *s, size_t used) {
     size_t until = s->unpacker ? s->read : used;
+    if (until <= s->released) return;
     ql_map_release(&s->map, s->released, until - s->released);
     s->released = until;
 }

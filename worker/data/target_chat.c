@@ -5,6 +5,7 @@
 #include "worker/data/conversation.h"
 #include "worker/data/lost.h"
 #include "worker/data/stray.h"
+#include "worker/data/tails.h"
 #include "worker/data/target_parts.h"
 #include "worker/data/turns.h"
 
@@ -16,6 +17,7 @@ typedef struct {
     ql_dialogue            dialogue;
     ql_str                 text;   /* the whole, rendered */
     ql_ranges              blocks; /* of generation       */
+    bool                   placed; /* it is known where they are */
     ql_ranges              ranges; /* of the tokens        */
     ql_tokens             *out;
 } work;
@@ -131,11 +133,16 @@ static bool stops_next(const work *w, size_t place, size_t *token) {
     return *token < w->ranges.n && w->ranges.at[*token].from == place && w->rules->facts && ql_audit_stops(w->rules->facts, w->out->ids.id[*token]);
 }
 
-static ql_err mark_turn(work *w, size_t i) {
-    ql_turn turn;
+/* `next`: where the next turn of the assistant starts. */
+static ql_err mark_turn(work *w, size_t i, size_t from, size_t next, ql_tails *tails) {
+    ql_turn turn = {.at.from = from};
     size_t  token = 0;
-    QL_TRY(ql_turn_find(&w->dialogue, &w->text, i, &turn));
-    bool found = find_end_token(w, turn.at, turn.open, &token) || stops_next(w, turn.at.to, &token);
+    bool    last = i + 1 == w->record->messages;
+    bool    found = !last && ql_tails_end(tails, &w->dialogue, &w->text, i, from, next, &turn.at.to) && find_end_token(w, turn.at, false, &token);
+    if (!found) {
+        QL_TRY(ql_turn_end(&w->dialogue, &w->text, i, from, &turn));
+        found = find_end_token(w, turn.at, turn.open, &token) || stops_next(w, turn.at.to, &token);
+    }
     if (found && w->ranges.at[token].to > turn.at.to) turn.at.to = behind_blanks(w, token);
     mark(w, turn.at);
     w->out->turns++;
@@ -179,12 +186,33 @@ static ql_err mark_turns_of_blocks(work *w, size_t first) {
     return ql_ok();
 }
 
-static ql_err mark_turns(work *w) {
-    size_t first = first_turn(w);
-    if (ql_template_has_generation(w->dialogue.template)) return mark_turns_of_blocks(w, first);
-    for (size_t i = first; i < w->record->messages; i++)
-        if (is_turn(w, i)) QL_TRY(mark_turn(w, i));
+/* The next message of the assistant and where its turn starts; behind the last one, the end. */
+static ql_err next_answer(work *w, size_t *i, size_t *start) {
+    while (*i < w->record->messages && !ql_message_is(w->record->message[*i], "assistant")) ++*i;
+    *start = w->text.size;
+    return *i < w->record->messages ? ql_turn_start(&w->dialogue, &w->text, *i, start) : ql_ok();
+}
+
+static ql_err mark_turns_by_prefixes(work *w, size_t first, ql_tails *tails) {
+    size_t from;
+    QL_TRY(next_answer(w, &first, &from));
+    for (size_t i = first; i < w->record->messages;) {
+        size_t j = i + 1, next;
+        QL_TRY(next_answer(w, &j, &next));
+        if (is_turn(w, i)) QL_TRY(mark_turn(w, i, from, next, tails));
+        i = j;
+        from = next;
+    }
     return ql_ok();
+}
+
+static ql_err mark_turns(work *w) {
+    size_t   first = first_turn(w);
+    ql_tails tails = {0};
+    if (w->placed) return mark_turns_of_blocks(w, first);
+    ql_err e = mark_turns_by_prefixes(w, first, &tails);
+    ql_tails_free(&tails);
+    return e;
 }
 
 /* ---- all of it ------------------------------------------------------------------------------- */
@@ -224,9 +252,11 @@ static ql_err mark_all(work *w) {
     return ql_ok();
 }
 
+/* Blocks inside macros cannot be placed; turns are then found as without them. */
 static ql_err render(work *w) {
-    bool places = ql_template_has_generation(w->dialogue.template) && !wants_all(w) && !wants_completion(w);
-    return ql_dialogue_render(&w->dialogue, w->record->messages, false, &w->text, places ? &w->blocks : NULL);
+    bool wanted = ql_template_has_generation(w->dialogue.template) && !wants_all(w) && !wants_completion(w);
+    w->placed = wanted && !ql_bad(ql_dialogue_render(&w->dialogue, w->record->messages, false, &w->text, &w->blocks));
+    return w->placed ? ql_ok() : ql_dialogue_render(&w->dialogue, w->record->messages, false, &w->text, NULL);
 }
 
 /* A template that knows no lists of parts drops them, writes them as code, or fails; it gets their texts. */

@@ -26,5 +26,6 @@ typedef struct {
     ql_range at;   /* of the whole text */
     bool     open; /* at.to is where the words end, and what ends the turn follows; else that lies inside, if there is any */
 } ql_turn;
-/* The turn of the assistant that is message number i (from 0). QL_DATA without FILE:LINE: it cannot be told. */
-QL_RESULT ql_turn_find(ql_dialogue *d, const ql_str *whole, size_t i, ql_turn *out);
+/* Where the turn of the assistant begins that is message number i (from 0), and where it ends. QL_DATA without FILE:LINE: it cannot be told. */
+QL_RESULT ql_turn_start(ql_dialogue *d, const ql_str *whole, size_t i, size_t *from);
+QL_RESULT ql_turn_end(ql_dialogue *d, const ql_str *whole, size_t i, size_t from, ql_turn *out);

@@ -116,7 +116,7 @@ static void put_space(page *p) {
                   ql_percent(r->targets, room), ql_percent(r->tokens - r->targets, room), ql_percent(room - r->tokens, room));
     ql_fills(p->view.i, &h);
     ql_chart_columns(&h, 0, "Number of rows by how full they are", &p->out);
-    ql_str_puts(&p->out, "<p class=\"keys\">rows by how full they are</p>");
+    ql_str_puts(&p->out, "<p class=\"keys\">rows by how full they are, in %</p>");
 }
 
 /* ---- rows ---- */

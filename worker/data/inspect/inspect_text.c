@@ -284,7 +284,7 @@ static ql_err put_all(page *p) {
     ql_lengths(p->view.i, &h);
     put_histogram(p, "tokens of a record", &h);
     ql_fills(p->view.i, &h);
-    put_histogram(p, "how full the rows are", &h);
+    put_histogram(p, "how full the rows are, %", &h);
     QL_TRY(put_audit(p));
     put_legend(p);
     QL_TRY(flush(p));

@@ -81,7 +81,7 @@ void ql_lengths(const ql_inspection *i, ql_histogram *out) {
 
 void ql_fills(const ql_inspection *i, ql_histogram *out) {
     static const int         from[] = {0, 50, 75, 90, 95, 98, 99, 100};
-    static const char *const name[] = {"0-50 %", "50-75 %", "75-90 %", "90-95 %", "95-98 %", "98-99 %", "99-100 %", "full"};
+    static const char *const name[] = {"0-50", "50-75", "75-90", "90-95", "95-98", "98-99", "99-100", "full"};
     *out = (ql_histogram){.bars = QL_LEN(from)};
     for (size_t k = 0; k < QL_LEN(from); k++) snprintf(out->bar[k].name, sizeof out->bar[k].name, "%s", name[k]);
     for (int64_t r = 0; r < i->rows->rows; r++) {

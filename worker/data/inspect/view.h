@@ -44,7 +44,7 @@ typedef struct {
 } ql_histogram;
 /* How long the records are in tokens, before any is dropped or cut. */
 void ql_lengths(const ql_inspection *i, ql_histogram *out);
-/* How full the rows are. */
+/* How full the rows are, in %. */
 void ql_fills(const ql_inspection *i, ql_histogram *out);
 
 int64_t ql_used_records(const ql_corpus *c);

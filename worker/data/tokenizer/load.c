@@ -94,7 +94,7 @@ static ql_err finish(ql_tokenizer *t, const char *file) {
     uint64_t digest = ql_hash64(t->template.id, t->template.count * sizeof(int32_t), t->fingerprint);
     for (size_t i = 0; i < t->added.n; i++) {
         const ql_added_token *a = &t->added.token[i];
-        int32_t facts[] = {a->id, a->single_word, a->lstrip, a->rstrip, a->normalized, a->shadowed};
+        int32_t facts[] = {a->id, a->single_word, a->lstrip, a->rstrip, a->normalized, a->special, a->shadowed};
         digest = ql_hash64(facts, sizeof facts, ql_hash64(a->content, a->size, digest));
     }
     t->fingerprint = digest;

@@ -129,7 +129,7 @@ static ql_err lowercase(const ql_part *part, ql_matcher *m, ql_text *t) {
         uint32_t c;
         char lower[4] = "i\xCC\x87"; /* of U+0130, the one character with a longer lower case */
         n = ql_utf8_get(t->data + at, &c);
-        size_t size = c == 0x130 ? 3 : ql_utf8_put(lower, (uint32_t)utf8proc_tolower((utf8proc_int32_t)c));
+        size_t size = c == 0x130 ? 3 : ql_utf8_put(lower, ql_to_lower(c));
         ql_text_write(t, lower, size, at, at + n);
     }
     ql_text_swap(t);

@@ -19,6 +19,11 @@ typedef struct {
     uint32_t first, last, category;
 } range;
 
+/* Plain lists of characters, in order. */
+typedef struct {
+    uint32_t first, last;
+} span;
+
 static const range since_15[] = {
     {0x897, 0x897, MN},      {0xCF3, 0xCF3, MC},      {0xECE, 0xECE, MN},      {0x1B4E, 0x1B4F, PO},
     {0x1B7F, 0x1B7F, PO},    {0x1C89, 0x1C89, LU},    {0x1C8A, 0x1C8A, LL},    {0x2427, 0x2429, SO},
@@ -54,9 +59,7 @@ static const range since_15[] = {
     {0x2B739, 0x2B739, HAN}, {0x2EBF0, 0x2EE5D, HAN}, {0x31350, 0x323AF, HAN},
 };
 
-static const struct {
-    uint32_t first, last;
-} unknown_to_9[] = {
+static const span unknown_to_9[] = {
     {0x7FD, 0x7FD},     {0x897, 0x897},     {0x898, 0x89F},     {0x8CA, 0x8D3},     {0x9FE, 0x9FE},
     {0xC3C, 0xC3C},     {0xD3B, 0xD3C},     {0xEBA, 0xEBA},     {0x1715, 0x1715},   {0x1ABF, 0x1ACE},
     {0x1DF6, 0x1DFA},   {0x32FF, 0x32FF},   {0xA7F2, 0xA7F4},   {0xA82C, 0xA82C},   {0xAB69, 0xAB69},
@@ -71,9 +74,7 @@ static const struct {
 };
 
 /* Marks that came with Unicode 10 to 14. */
-static const struct {
-    uint32_t first, last;
-} marks_since_9[] = {
+static const span marks_since_9[] = {
     {0x7FD, 0x7FD}, {0x898, 0x89F}, {0x8CA, 0x8D3}, {0x9FE, 0x9FE}, {0xAFA, 0xAFF}, {0xB55, 0xB55}, {0xC04, 0xC04},
     {0xC3C, 0xC3C}, {0xD00, 0xD00}, {0xD3B, 0xD3C}, {0xD81, 0xD81}, {0xEBA, 0xEBA}, {0x1715, 0x1715},
     {0x180F, 0x180F}, {0x1ABF, 0x1ACE}, {0x1CF7, 0x1CF7}, {0x1DF6, 0x1DFA}, {0xA82C, 0xA82C}, {0xA8FF, 0xA8FF},
@@ -87,6 +88,39 @@ static const struct {
     {0x11EF3, 0x11EF6}, {0x16F4F, 0x16F4F}, {0x16F7F, 0x16F87}, {0x16FE4, 0x16FE4}, {0x16FF0, 0x16FF1},
     {0x1CF00, 0x1CF2D}, {0x1CF30, 0x1CF46}, {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF},
 };
+
+/* Punctuation that a table of Unicode 7 does not know. */
+static const span young_punctuation[] = {
+    {0x61D, 0x61D}, {0x9FD, 0x9FD}, {0xA76, 0xA76}, {0xC77, 0xC77}, {0xC84, 0xC84}, {0x1B4E, 0x1B4F},
+    {0x1B7D, 0x1B7F}, {0x2E43, 0x2E4F}, {0x2E52, 0x2E5D}, {0x10D6E, 0x10D6E}, {0x10EAD, 0x10EAD},
+    {0x10F55, 0x10F59}, {0x10F86, 0x10F89}, {0x113D4, 0x113D5}, {0x113D7, 0x113D8}, {0x1144B, 0x1144F},
+    {0x1145A, 0x1145B}, {0x1145D, 0x1145D}, {0x11660, 0x1166C}, {0x116B9, 0x116B9}, {0x1183B, 0x1183B},
+    {0x11944, 0x11946}, {0x119E2, 0x119E2}, {0x11A3F, 0x11A46}, {0x11A9A, 0x11A9C}, {0x11A9E, 0x11AA2},
+    {0x11B00, 0x11B09}, {0x11BE1, 0x11BE1}, {0x11C41, 0x11C45}, {0x11C70, 0x11C71}, {0x11EF7, 0x11EF8},
+    {0x11F43, 0x11F4F}, {0x11FFF, 0x11FFF}, {0x12FF1, 0x12FF2}, {0x16D6D, 0x16D6F}, {0x16E97, 0x16E9A},
+    {0x16FE2, 0x16FE2}, {0x1E5FF, 0x1E5FF}, {0x1E95E, 0x1E95F},
+};
+
+/* Capital letters of Unicode 16 and 17, and how far away their small letters are. */
+static const struct {
+    uint32_t first, last;
+    int32_t away;
+} young_capitals[] = {
+    {0x1C89, 0x1C89, 1}, {0xA7CB, 0xA7CB, 0x264 - 0xA7CB}, {0xA7CC, 0xA7CC, 1}, {0xA7CE, 0xA7CE, 1}, {0xA7D2, 0xA7D2, 1},
+    {0xA7D4, 0xA7D4, 1}, {0xA7DA, 0xA7DA, 1}, {0xA7DC, 0xA7DC, 0x19B - 0xA7DC}, {0x10D50, 0x10D65, 0x20}, {0x16EA0, 0x16EB8, 0x1B},
+};
+
+static bool is_in(const span *list, size_t n, uint32_t c) {
+    size_t low = 0, high = n;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (c > list[middle].last)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < n && c >= list[low].first;
+}
 
 uint32_t ql_stand_in(uint32_t c) {
     size_t low = 0, high = QL_LEN(since_15);
@@ -126,24 +160,26 @@ const char *ql_stand_in_text(const char *text, size_t n, ql_str *store) {
 }
 
 bool ql_outside_normal_forms(uint32_t c) {
-    size_t low = 0, high = QL_LEN(unknown_to_9);
-    if (c < unknown_to_9[0].first) return false;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (c > unknown_to_9[middle].last)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < QL_LEN(unknown_to_9) && c >= unknown_to_9[low].first;
+    return c >= unknown_to_9[0].first && is_in(unknown_to_9, QL_LEN(unknown_to_9), c);
 }
 
 bool ql_is_mark_to_strip(uint32_t c) {
     if (c == 0x1CF2 || c == 0x1CF3 || c == 0x1171E) return true; /* of another category since */
     utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
-    if ((k != UTF8PROC_CATEGORY_MN && k != UTF8PROC_CATEGORY_MC && k != UTF8PROC_CATEGORY_ME) || ql_stand_in(c) != c) return false;
-    for (size_t i = 0; i < QL_LEN(marks_since_9); i++) {
-        if (c >= marks_since_9[i].first && c <= marks_since_9[i].last) return false;
+    bool mark = k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_MC || k == UTF8PROC_CATEGORY_ME;
+    return mark && ql_stand_in(c) == c && !is_in(marks_since_9, QL_LEN(marks_since_9), c);
+}
+
+bool ql_is_old_punctuation(uint32_t c) {
+    if (c == 0x166D || c == 0x111C9) return true; /* of another category since */
+    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
+    bool punctuation = k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO;
+    return punctuation && ql_stand_in(c) == c && !is_in(young_punctuation, QL_LEN(young_punctuation), c);
+}
+
+uint32_t ql_to_lower(uint32_t c) {
+    for (size_t i = 0; c >= young_capitals[0].first && i < QL_LEN(young_capitals); i++) {
+        if (c >= young_capitals[i].first && c <= young_capitals[i].last) return (uint32_t)((int32_t)c + young_capitals[i].away);
     }
-    return true;
+    return (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
 }

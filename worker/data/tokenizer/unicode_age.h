@@ -1,5 +1,5 @@
-/* Hugging Face tokenizers carry Unicode tables of their own: version 16 for regular expressions and version 9
- * for normal forms. The libraries here are of another age; these two lists make up for that, so
+/* Hugging Face tokenizers carry Unicode tables of their own: version 16 for regular expressions, version 9
+ * for normal forms, 7 for punctuation, 17 for digits and small letters. The libraries here are of another age; these lists make up for that, so
  * that ids do not depend on the distribution. */
 #pragma once
 #include "base/mem.h"
@@ -14,3 +14,7 @@ const char *ql_stand_in_text(const char *text, size_t n, ql_str *store);
 bool ql_outside_normal_forms(uint32_t c);
 /* A mark (Mn, Mc, Me) of Unicode 9, which is what StripAccents takes away. */
 bool ql_is_mark_to_strip(uint32_t c);
+/* Punctuation (P) outside ASCII, of Unicode 7, which is what Punctuation cuts at. */
+bool ql_is_old_punctuation(uint32_t c);
+/* The small letter of Unicode 17; U+0130, which becomes two characters, is left to the caller. */
+uint32_t ql_to_lower(uint32_t c);
