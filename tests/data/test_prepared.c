@@ -29,6 +29,12 @@ void ql_hook(const char *place, int64_t step, void *what) {
     if (!strcmp(place, "prepare") && step == kill_at) raise(SIGKILL);
 }
 
+/* The clock is ours, since what was just written is not trusted by its times. */
+static double ahead;
+double __real_ql_wall_seconds(void);
+double __wrap_ql_wall_seconds(void);
+double __wrap_ql_wall_seconds(void) { return __real_ql_wall_seconds() + ahead; }
+
 /* Records of all lengths, some too long, some without a target. */
 static const char *data_of(int slot, int records) {
     ql_str text = {0};
@@ -75,6 +81,7 @@ static int start(void **state) {
     (void)state;
     snprintf(cache, sizeof cache, "%s/cache", scratch());
     kill_at = -1;
+    ahead = 0;
     return ql_bad(ql_dir_remove(cache)) ? -1 : 0;
 }
 
@@ -255,7 +262,7 @@ static void test_changed_while_reading(void **state) {
     r.options.config = &r.config;
     r.options.tokenizer = t;
     assert_false(ql_bad(ql_files_of(path, &files)));
-    assert_false(ql_bad(ql_made_of(&r.options, r.spec, &files, &recipe)));
+    assert_false(ql_bad(ql_made_of(&r.options, r.spec, &files, scratch(), &recipe)));
     assert_true(ql_made_of_unchanged(&recipe, &files));
     int fd = open(path, O_WRONLY); /* the same size, within the tick perhaps */
     assert_int_equal(write(fd, "two", 3), 3);
@@ -267,6 +274,62 @@ static void test_changed_while_reading(void **state) {
     ql_made_of_free(&recipe);
     ql_file_list_free(&files);
     ql_tokenizer_close(t);
+}
+
+static char *digests_file(void) {
+    DIR *dir = opendir(cache);
+    char *path = NULL;
+    for (struct dirent *entry; dir && (entry = readdir(dir));)
+        if (strstr(entry->d_name, ".digests")) path = ql_path_join(cache, entry->d_name);
+    if (dir) closedir(dir);
+    return path;
+}
+
+static void overwrite(const char *path, size_t at, char byte) {
+    int fd = open(path, O_WRONLY);
+    assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
+    close(fd);
+}
+
+/* Large data are read for their digest once; a state of files that could hide a change is not trusted. */
+static void test_known_digests(void **state) {
+    (void)state;
+    const char *path = data_of(0, 30000);
+    reading first = kept_reading(path), young = kept_reading(path);
+    expect_origin(&first, "", "prepared");
+    expect_origin(&young, "", "cached"); /* the folder is there now */
+    assert_null(digests_file());
+    done_with(&first);
+    done_with(&young);
+    ahead = 60;
+    reading old = kept_reading(path);
+    expect_origin(&old, "", "cached");
+    done_with(&old);
+    char *file = digests_file();
+    assert_non_null(file);
+    ql_str text;
+    assert_false(ql_bad(ql_file_read(file, 4096, &text)));
+    text.data[16] ^= 1; /* of the first digest: it shows that it is believed */
+    ql_hash128_value digest = ql_hash128(text.data + 16, text.size - 16);
+    memcpy(text.data, &digest, sizeof digest);
+    assert_false(ql_bad(ql_file_replace(file, text.data, text.size)));
+    assert_int_equal(chmod(file, 0600), 0);
+    reading believes = kept_reading(path);
+    expect_origin(&believes, "", "prepared anew: the data set changed");
+    done_with(&believes);
+    overwrite(file, 20, 'x'); /* without its own digest it is not */
+    reading damaged = kept_reading(path);
+    expect_origin(&damaged, "", "cached");
+    done_with(&damaged);
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    overwrite(path, 12, '7'); /* another prompt, and the times set back */
+    assert_int_equal(utimensat(AT_FDCWD, path, (struct timespec[]){st.st_atim, st.st_mtim}, 0), 0);
+    reading changed = kept_reading(path);
+    expect_origin(&changed, "", "prepared anew: the data set changed");
+    done_with(&changed);
+    ql_str_free(&text);
+    free(file);
 }
 
 /* ---- never trusted ---- */
@@ -494,6 +557,7 @@ int main(void) {
         cmocka_unit_test_setup(test_same_as_reading, start),    cmocka_unit_test_setup(test_facts_are_kept, start),
         cmocka_unit_test_setup(test_lists_share_a_file, start), cmocka_unit_test_setup(test_every_input_counts, start),
         cmocka_unit_test_setup(test_same_content_again, start), cmocka_unit_test_setup(test_changed_while_reading, start),
+        cmocka_unit_test_setup(test_known_digests, start),
         cmocka_unit_test_setup(test_damage, start),             cmocka_unit_test_setup(test_hostile, start),
         cmocka_unit_test_setup(test_leftovers_go, start),       cmocka_unit_test_setup(test_no_room, start),
         cmocka_unit_test_setup(test_folders, start),

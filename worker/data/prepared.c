@@ -65,7 +65,7 @@ ql_prepared *ql_prepared_open(const ql_corpus_options *o, const ql_dataset_spec 
     if (!wanted || !strcmp(wanted, "false")) return NULL;
     ql_prepared *p = QL_NEW(ql_prepared);
     *p = (ql_prepared){.o = o, .d = d, .files = files, .lock = -1, .folder = ql_cache_folder(wanted)};
-    if (!p->folder || !ql_cache_folder_is_safe(&ql_prepared_kind, p->folder) || ql_bad(ql_made_of(o, d, files, &p->made_of))) {
+    if (!p->folder || !ql_cache_folder_is_safe(&ql_prepared_kind, p->folder) || ql_bad(ql_made_of(o, d, files, p->folder, &p->made_of))) {
         ql_prepared_close(p);
         return NULL;
     }

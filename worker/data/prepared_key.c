@@ -6,15 +6,22 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/pulse.h"
+#include "worker/data/prepared_seen.h"
 
 /* ---- the data ---- */
 
 enum { CHUNK = 8 << 20 };
 
+static void show_digest(const char *path, size_t chunk, size_t chunks, double began) {
+    if (ql_seconds() - began > 2) ql_progress(false, "%s: its digest: %.0f %%", path, 100.0 * (double)chunk / (double)chunks);
+}
+
 /* By all threads: the digest of the digests of its chunks. */
 static ql_hash128_value digest_of(const ql_map *m) {
     size_t            chunks = (size_t)ql_ceil_div((int64_t)m->size, CHUNK);
+    double            began = ql_seconds();
     ql_hash128_value *each = QL_NEW_ARRAY(ql_hash128_value, chunks + 1);
 #pragma omp parallel for schedule(dynamic) if (chunks > 1)
     for (size_t i = 0; i < chunks; i++) {
@@ -23,6 +30,7 @@ static ql_hash128_value digest_of(const ql_map *m) {
         each[i] = ql_hash128(m->data + from, n);
         ql_map_release(m, from, n);
         ql_pulse_beat();
+        if (omp_get_thread_num() == 0) show_digest(m->path, i, chunks, began);
     }
     each[chunks] = (ql_hash128_value){m->size, chunks};
     ql_hash128_value whole = ql_hash128(each, (chunks + 1) * sizeof *each);
@@ -47,19 +55,42 @@ static ql_err add_files(const ql_file_list *files, ql_str *out, ql_file_mark *ma
     return ql_ok();
 }
 
-/* Two changes within one tick of the file system's clock leave the same mark. */
-static bool is_settled(const ql_file_mark *m, double when) {
-    return (double)m->changed * 1e-9 < when - 2 && m->changed % 1000000000 != 0;
+static bool has_marks(const ql_file_list *files, const ql_file_mark *mark) {
+    for (size_t i = 0; i < files->count; i++) {
+        ql_file_mark now;
+        if (!ql_file_mark_read(files->path[i], &now) || memcmp(&now, &mark[i], sizeof now) != 0) return false;
+    }
+    return true;
+}
+
+static bool are_settled(const ql_file_list *files, const ql_recipe_of_data *r) {
+    for (size_t i = 0; i < files->count; i++)
+        if (!ql_mark_is_settled(&r->mark[i], r->when)) return false;
+    return true;
+}
+
+/* Reading less takes no time. */
+static bool are_large(const ql_file_list *files, const ql_file_mark *mark) {
+    enum { LEAST = 1 << 20 };
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < files->count; i++) bytes += mark[i].size;
+    return bytes >= LEAST;
+}
+
+static ql_err find_digests(const ql_file_list *files, const char *folder, ql_recipe_of_data *r) {
+    ql_str *text = &r->text[QL_MADE_OF_DATA];
+    for (size_t i = 0; i < files->count; i++)
+        if (!ql_file_mark_read(files->path[i], &r->mark[i])) return ql_fail_errno("%s: cannot be looked at", files->path[i]);
+    bool may_be_kept = are_large(files, r->mark) && are_settled(files, r);
+    if (may_be_kept && ql_seen_find(folder, files, r->mark, text)) return ql_ok();
+    QL_TRY(add_files(files, text, r->mark));
+    if (may_be_kept && are_settled(files, r) && has_marks(files, r->mark) && ql_file_exists(folder)) ql_seen_keep(folder, files, r->mark, text);
+    return ql_ok();
 }
 
 bool ql_made_of_unchanged(const ql_recipe_of_data *r, const ql_file_list *files) {
-    bool settled = true;
-    for (size_t i = 0; i < files->count; i++) {
-        ql_file_mark now;
-        if (!ql_file_mark_read(files->path[i], &now) || memcmp(&now, &r->mark[i], sizeof now) != 0) return false;
-        settled = settled && is_settled(&now, r->when);
-    }
-    if (settled) return true;
+    if (!has_marks(files, r->mark)) return false;
+    if (are_settled(files, r)) return true;
     ql_str        again = {0};
     ql_file_mark *mark = QL_NEW_ARRAY(ql_file_mark, files->count);
     bool          same = !ql_bad(add_files(files, &again, mark)) && !strcmp(again.data, r->text[QL_MADE_OF_DATA].data);
@@ -110,9 +141,9 @@ static ql_store_key key_of(const ql_recipe_of_data *r) {
     return key;
 }
 
-ql_err ql_made_of(const ql_corpus_options *o, const ql_dataset_spec *d, const ql_file_list *files, ql_recipe_of_data *out) {
+ql_err ql_made_of(const ql_corpus_options *o, const ql_dataset_spec *d, const ql_file_list *files, const char *folder, ql_recipe_of_data *out) {
     *out = (ql_recipe_of_data){.when = ql_wall_seconds(), .mark = QL_NEW_ARRAY(ql_file_mark, files->count)};
-    ql_err e = add_files(files, &out->text[QL_MADE_OF_DATA], out->mark);
+    ql_err e = find_digests(files, folder, out);
     if (!ql_bad(e)) e = add_template(o, d, &out->text[QL_MADE_OF_TEMPLATE]);
     if (ql_bad(e)) {
         ql_made_of_free(out);

@@ -13,8 +13,9 @@ typedef struct {
     ql_store_key  key;
 } ql_recipe_of_data;
 
-/* Reads all files, with all threads. QL_DATA or QL_IO where one cannot be read. */
-QL_RESULT ql_made_of(const ql_corpus_options *o, const ql_dataset_spec *d, const ql_file_list *files, ql_recipe_of_data *out);
+/* Reads all files, with all threads, but where their digests are known in `folder` (prepared_seen.h). QL_DATA or QL_IO where one cannot
+ * be read. */
+QL_RESULT ql_made_of(const ql_corpus_options *o, const ql_dataset_spec *d, const ql_file_list *files, const char *folder, ql_recipe_of_data *out);
 void      ql_made_of_free(ql_recipe_of_data *r);
 /* Whether the files are still those: by their marks, and by their digests again where a change so lately might not show. */
 bool ql_made_of_unchanged(const ql_recipe_of_data *r, const ql_file_list *files);
