@@ -207,6 +207,8 @@ static void test_unstable_templates(void **state) {
     train_on("last");
     expect(moved, TWO, "[q]a</s>[s r]{b</s>}");
     train_on("auto");
+    refuse("{% for m in messages %}{% if m.role == 'user' %}[{% if loop.last %}{{ messages[0].content }} {% endif %}{{ m.content }}]{% elif m.role == 'assistant' %}{{ m.content }}</s>"
+           "{% endif %}{% endfor %}", M(S("s") ", " U("q") ", " A("a")), "\"[s q]\" becomes \"[q]a</s>\"; set chat_template to one that never changes what it has written, or train_on to all");
     /* answered otherwise than asked */
     refuse("{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}(model){% endif %}", M(U("q") ", " A("a")),
            "from character 12 on, \"<user>q</s>(model)\" becomes");
