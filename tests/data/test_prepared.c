@@ -415,6 +415,44 @@ static void test_hostile(void **state) {
     free(path);
 }
 
+/* Any byte: either it is noticed, or nobody reads it. */
+static void test_any_byte(void **state) {
+    (void)state;
+    reading first = kept_reading(data_of(0, 40));
+    read_well(&first, "");
+    char *file = only_file();
+    ql_map m;
+    assert_false(ql_bad(ql_map_open(file, &m)));
+    ql_store_key key = ((const ql_store_header *)(const void *)m.data)->key;
+    char *other = ql_format("%s/any-byte", scratch());
+    uint8_t *bytes = ql_alloc(m.size);
+    size_t refused = 0, tried = 0;
+    memcpy(bytes, m.data, m.size);
+    for (size_t at = 0; at < m.size; at += at < 200 ? 1 : 17, tried++) {
+        ql_store *s;
+        ql_json *json;
+        bytes[at] ^= 0x10;
+        FILE *f = fopen(other, "wb");
+        assert_non_null(f);
+        assert_int_equal(fwrite(bytes, 1, m.size, f), m.size);
+        fclose(f);
+        bytes[at] ^= 0x10;
+        ql_err e = ql_store_open(other, &key, 260, &s, &json);
+        refused += ql_bad(e);
+        for (size_t i = 0; !ql_bad(e) && i < s->documents; i++)
+            assert_memory_equal(s->document[i].ids, first.corpus.document[i].ids, (size_t)s->document[i].length * sizeof(int32_t));
+        ql_json_free(json);
+        ql_store_free(s);
+    }
+    assert_true(refused > tried * 9 / 10 && tried > 300);
+    free(bytes);
+    unlink(other);
+    free(other);
+    free(file);
+    ql_map_close(&m);
+    done_with(&first);
+}
+
 /* ---- writers that die, meet, or find no room ---- */
 
 static void test_killed_writer(void **state) {
@@ -559,6 +597,7 @@ int main(void) {
         cmocka_unit_test_setup(test_same_content_again, start), cmocka_unit_test_setup(test_changed_while_reading, start),
         cmocka_unit_test_setup(test_known_digests, start),
         cmocka_unit_test_setup(test_damage, start),             cmocka_unit_test_setup(test_hostile, start),
+        cmocka_unit_test_setup(test_any_byte, start),
         cmocka_unit_test_setup(test_leftovers_go, start),       cmocka_unit_test_setup(test_no_room, start),
         cmocka_unit_test_setup(test_folders, start),
     };
