@@ -145,6 +145,7 @@ section_train() {
 
 section_exact() {
     local first other name
+    [[ -e $work/a ]] || train "$work/a" > "$work/a.log" 2>&1
     attempt 60 "the same once more" train "$work/b"
     attempt 60 "one row at a time" train "$work/c" per_device_train_batch_size=1 gradient_accumulation_steps=1
     attempt 60 "layers recomputed" train "$work/d" gradient_checkpointing=true
@@ -313,6 +314,23 @@ section_bench() {
     lines=40 attempt 120 "135M, 4 x 1024" "$here/bin/gpu_bench_step" 135m 4 1024 0 10 device=cuda
 }
 
+# Some tests ask for what must be refused. cuBLAS's own kernels (nvjet...) wait for each other in ways that racecheck does not know;
+# leaving them out by name makes it fail on an H200, so that their hazards are told from ours by their names.
+sanitized() {
+    local tool=$1 program=$2 said status
+    said=$(mktemp)
+    compute-sanitizer --tool "$tool" --report-api-errors no --error-exitcode 9 --print-limit 100000 "$program" > "$said" 2>&1
+    status=$?
+    if [[ $tool == racecheck && $status -eq 9 ]] && grep -q '  PASSED  ' "$said" && ! grep -q '  FAILED  ' "$said"; then
+        grep -o 'access at [A-Za-z_0-9]*' "$said" | sort | uniq -c | sort -rn
+        grep 'access at' "$said" | grep -qv 'access at nvjet_' || status=0
+    fi
+    tail -n 20 "$said"
+    rm -f "$said"
+    return $status
+}
+export -f sanitized
+
 section_sanitizer() {
     local tool program
     command -v compute-sanitizer > /dev/null || { say "compute-sanitizer is not there"; return; }
@@ -322,8 +340,7 @@ section_sanitizer() {
                 *_golden_models | *_nccl) continue ;; # minutes under a tool, and not our kernels
             esac
             [[ $tool == "${QL_TOOL:-$tool}" ]] || continue
-            # Some tests ask for what must be refused. cuBLAS's kernels wait for each other in ways that racecheck does not know.
-            lines=2 attempt "${QL_TOOL_SECONDS:-60}" "$tool $(basename "$program")" compute-sanitizer --tool "$tool" --kernel-name-exclude kns=nvjet --report-api-errors no --error-exitcode 9 "$program"
+            lines=2 attempt "${QL_TOOL_SECONDS:-60}" "$tool $(basename "$program")" sanitized "$tool" "$program"
         done
     done
 }

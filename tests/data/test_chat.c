@@ -161,6 +161,13 @@ static void test_first_messages(void **state) {
     expect("{% for m in messages %}{{ m.content }}</s>{% endfor %}", M(A("hi") ", " U("q") ", " A("a")), "h{i</s>}q</s>{a</s>}");
 }
 
+static void test_blocks_in_macros(void **state) {
+    (void)state;
+    train_on("auto");
+    expect("{% macro say(m) %}{% generation %}{{ m.content }}</s>{% endgeneration %}{% endmacro %}{% for m in messages %}<{{ m.role }}>{{ say(m) }}{% endfor %}"
+           "{% if add_generation_prompt %}<assistant>{% endif %}", M(U("q") ", " A("a")), "<user>q</s><assistant>{a</s>}");
+}
+
 static void test_tails(void **state) {
     (void)state;
     ql_json *json;
@@ -200,6 +207,8 @@ static void test_unstable_templates(void **state) {
     train_on("last");
     expect(moved, TWO, "[q]a</s>[s r]{b</s>}");
     train_on("auto");
+    refuse("{% for m in messages %}{% if m.role == 'user' %}[{% if loop.last %}{{ messages[0].content }} {% endif %}{{ m.content }}]{% elif m.role == 'assistant' %}{{ m.content }}</s>"
+           "{% endif %}{% endfor %}", M(S("s") ", " U("q") ", " A("a")), "\"[s q]\" becomes \"[q]a</s>\"; set chat_template to one that never changes what it has written, or train_on to all");
     /* answered otherwise than asked */
     refuse("{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}(model){% endif %}", M(U("q") ", " A("a")),
            "from character 12 on, \"<user>q</s>(model)\" becomes");
@@ -319,6 +328,7 @@ int main(void) {
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_words_like_others),
         cmocka_unit_test(test_first_messages),
+        cmocka_unit_test(test_blocks_in_macros),
         cmocka_unit_test(test_tails),
         cmocka_unit_test(test_unstable_templates),
         cmocka_unit_test(test_templates_that_refuse),

@@ -42,6 +42,15 @@ static void test_roles(void **state) {
            "[{\"role\": \"system\", \"content\": \"s\"}, {\"role\": \"assistant\", \"content\": \"a\"}]");
 }
 
+static void test_calls(void **state) {
+    (void)state;
+    expect("{\"conversations\": [{\"from\": \"function_call\", \"value\": \"{\\\"name\\\": \\\"f\\\", \\\"arguments\\\": {\\\"x\\\": 1}}\"}, {\"from\": \"observation\", \"value\": \"o\"}]}",
+           "[{\"role\": \"assistant\", \"content\": null, \"tool_calls\": [{\"type\": \"function\", \"function\": {\"name\": \"f\", \"arguments\": {\"x\": 1}}}]}, "
+           "{\"role\": \"tool\", \"content\": \"o\"}]");
+    refuse("{\"conversations\": [{\"from\": \"function_call\", \"value\": \"f(x)\"}]}", "message 1: the call of a function is no JSON object with a \"name\"");
+    refuse("{\"conversations\": [{\"from\": \"function_call\", \"value\": \"[]\"}]}", "message 1: the call of a function");
+}
+
 static void test_what_is_wrong(void **state) {
     (void)state;
     refuse("{\"conversations\": \"x\"}", "\"conversations\" is a string; expected a list");
@@ -58,6 +67,6 @@ static void test_what_is_wrong(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_roles), cmocka_unit_test(test_what_is_wrong)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_roles), cmocka_unit_test(test_calls), cmocka_unit_test(test_what_is_wrong)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

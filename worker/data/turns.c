@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/data/conversation.h"
+
 enum { SHOWN = 30 /* bytes of a text around what differs */ };
 
 ql_err ql_dialogue_render(ql_dialogue *d, size_t n, bool asks, ql_str *text, ql_ranges *blocks) {
@@ -82,7 +84,12 @@ static ql_err find_words(search *s, ql_range *out) {
 
 /* ---- refusals -------------------------------------------------------------------------------- */
 
-#define CURE "; set train_on to last, which needs the last turn only, or chat_template to one that never changes what it has written"
+static const char *cure(const search *s) {
+    for (size_t k = s->i + 1; k < s->d->messages; k++)
+        if (ql_message_is(s->d->message[k], "assistant"))
+            return "set train_on to last, which needs the last turn only, or chat_template to one that never changes what it has written";
+    return "set chat_template to one that never changes what it has written, or train_on to all";
+}
 
 static size_t characters(const char *text, size_t n) {
     size_t sum = 0;
@@ -106,8 +113,8 @@ static ql_err refuse(const search *s, const char *what) {
     quote(s->whole, at, &longer);
     ql_err e = ql_fail(QL_DATA,
                        "message %zu: where the assistant's turn %s cannot be told, "
-                       "because the chat template writes the conversation up to there differently when it goes on; from character %zu on, %s becomes %s" CURE,
-                       s->i + 1, what, characters(s->whole->data, at) + 1, shorter.data, longer.data);
+                       "because the chat template writes the conversation up to there differently when it goes on; from character %zu on, %s becomes %s; %s",
+                       s->i + 1, what, characters(s->whole->data, at) + 1, shorter.data, longer.data, cure(s));
     ql_str_free(&shorter);
     ql_str_free(&longer);
     return e;
@@ -115,8 +122,8 @@ static ql_err refuse(const search *s, const char *what) {
 
 static ql_err refuse_failed(const search *s, ql_err e, const char *what) {
     char  *said = ql_strdup(ql_err_text());
-    ql_err made = ql_fail(e.code, "message %zu: where the assistant's turn %s cannot be told, because the chat template fails on the conversation up to there: %s" CURE,
-                          s->i + 1, what, said);
+    ql_err made = ql_fail(e.code, "message %zu: where the assistant's turn %s cannot be told, because the chat template fails on the conversation up to there: %s; %s",
+                          s->i + 1, what, said, cure(s));
     free(said);
     return made;
 }

@@ -26,9 +26,9 @@ static const char chatml[] =
 static const char llama_2[] =
     TAKE_SYSTEM
     "{%- if message.role == 'user' %}\n"
-    "{{- bos_token + '[INST] ' }}\n"
-    "{%- if ns.system %}{{- '<<SYS>>\\n' + ns.system + '\\n<</SYS>>\\n\\n' }}{%- set ns.system = '' %}{%- endif %}\n"
-    "{{- message.content.strip() + ' [/INST]' }}\n"
+    "{%- set system = '<<SYS>>\\n' + ns.system + '\\n<</SYS>>\\n\\n' if ns.system else '' %}\n"
+    "{{- bos_token + '[INST] ' + (system + message.content).strip() + ' [/INST]' }}\n"
+    "{%- set ns.system = '' %}\n"
     "{%- elif message.role == 'assistant' %}\n"
     "{%- generation %}{{- ' ' + message.content.strip() + ' ' + eos_token }}{%- endgeneration %}\n"
     "{%- elif message.role != 'system' %}\n"

@@ -162,9 +162,10 @@ static bool word_behind(const ql_added_walk *w, size_t at) {
     return ql_is_word(c);
 }
 
+/* Where the spaces before a place begin, as far as no token has them yet. */
 static size_t spaces_before(const ql_added_walk *w, size_t at) {
     const char *p = w->text + at;
-    while (p > w->text) {
+    while (p > w->text + w->covered) {
         const char *last = ql_utf8_back(w->text, p);
         uint32_t c;
         ql_utf8_get(last, &c);
@@ -174,14 +175,17 @@ static size_t spaces_before(const ql_added_walk *w, size_t at) {
     return (size_t)(p - w->text);
 }
 
-static size_t spaces_behind(const ql_added_walk *w, size_t at) {
+/* Where the spaces behind a place end. The last answer is remembered, so that a long run is looked through once. */
+static size_t spaces_behind(ql_added_walk *w, size_t at) {
+    if (at >= w->spaces_from && at < w->spaces_to) return w->spaces_to;
+    w->spaces_from = at;
     while (at < w->size) {
         uint32_t c;
         size_t n = ql_utf8_get(w->text + at, &c);
         if (!ql_is_space(c)) break;
         at += n;
     }
-    return at;
+    return w->spaces_to = at;
 }
 
 bool ql_added_next(ql_added_walk *w) {

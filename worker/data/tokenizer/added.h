@@ -45,7 +45,7 @@ typedef struct {
     const ql_trie *trie;
     const char *text;
     size_t size;
-    size_t scan, covered; /* private */
+    size_t scan, covered, spaces_from, spaces_to; /* private */
     bool waiting;         /* private: a token follows the stretch just given */
     int32_t waiting_index;
     size_t start, end; /* of a token (with the spaces that it takes) or of a stretch */
