@@ -159,6 +159,23 @@ void ql_json_put(ql_str *out, const ql_json *v) {
     free(text);
 }
 
+/* Bytes of the character that begins here; 0: none does (RFC 3629). */
+static size_t character(const unsigned char *c, size_t n) {
+    size_t size = c[0] < 0x80 ? 1 : c[0] < 0xC2 ? 0 : c[0] < 0xE0 ? 2 : c[0] < 0xF0 ? 3 : c[0] < 0xF5 ? 4 : 0;
+    if (size == 0 || size > n) return 0;
+    for (size_t i = 1; i < size; i++)
+        if ((c[i] & 0xC0) != 0x80) return 0;
+    bool overlong = (c[0] == 0xE0 && c[1] < 0xA0) || (c[0] == 0xF0 && c[1] < 0x90);
+    bool beyond = (c[0] == 0xED && c[1] > 0x9F) || (c[0] == 0xF4 && c[1] > 0x8F); /* surrogates, and more than U+10FFFF */
+    return overlong || beyond ? 0 : size;
+}
+
+static void put_plain(ql_str *out, const char *text, size_t n, size_t *i) {
+    size_t size = character((const unsigned char *)text + *i, n - *i);
+    ql_str_put(out, size ? text + *i : "\xEF\xBF\xBD", size ? size : 3);
+    if (size > 1) *i += size - 1;
+}
+
 void ql_json_put_string(ql_str *out, const char *text, size_t n) {
     ql_str_put(out, "\"", 1);
     for (size_t i = 0; i < n; i++) {
@@ -171,7 +188,7 @@ void ql_json_put_string(ql_str *out, const char *text, size_t n) {
             case '\t': ql_str_puts(out, "\\t"); break;
             default:
                 if (c < 0x20) ql_str_printf(out, "\\u%04x", c);
-                else ql_str_put(out, &text[i], 1);
+                else put_plain(out, text, n, &i);
         }
     }
     ql_str_put(out, "\"", 1);

@@ -41,7 +41,8 @@ const ql_json *ql_json_value(void *iterator);
 
 /* Writing, straight into text. */
 void ql_json_put(ql_str *out, const ql_json *v); /* any value, on one line; reads back as the same */
-void ql_json_put_string(ql_str *out, const char *text, size_t n); /* with quotes, UTF-8 kept */
+/* With quotes. UTF-8 is kept, and U+FFFD put in the place of bytes that are none, such as names of files may have. */
+void ql_json_put_string(ql_str *out, const char *text, size_t n);
 /* A short decimal that reads back as the same double ("float": as the same float); NaN and
  * infinities as null. */
 void ql_json_put_double(ql_str *out, double v);

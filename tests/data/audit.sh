@@ -50,4 +50,10 @@ if command -v mpirun >/dev/null; then
   expect_status "two ranks stop alike" 65 mpirun -np 2 "${run[@]}" --check
   is "in one voice" 1 "$(grep -c '^audit ' "$scratch/err")"
 fi
+# The page has a row for each check.
+missing=
+while IFS= read -r name; do
+  grep -q "^| .*\`$name\`.* | .* | .* | .* |$" docs/audit.md || missing+=" $name"
+done < <(sed -n 's/^    \[QL_AUDIT_[A-Z_]*\] = {"\([a-z-]*\)".*/\1/p' worker/data/audit.c)
+is "docs/audit.md knows all checks" "" "$missing"
 finish

@@ -57,9 +57,26 @@ static void check_corpus(const ql_config *c, const ql_corpus *corpus, const ql_t
     ql_row_set_free(&rows);
 }
 
+/* What the audit found can be kept, and comes back. */
+static void check_audit(const ql_audit *a) {
+    ql_str text = {0}, again = {0};
+    ql_json *json;
+    ql_audit read;
+    ql_audit_put_json(a, &text);
+    insist(!ql_bad(ql_json_parse(text.data, text.size, "audit", 1, &json)), "an audit that is not JSON");
+    insist(!ql_bad(ql_audit_read_json(json, &read)), "an audit that cannot be read");
+    ql_audit_put_json(&read, &again);
+    insist(!strcmp(text.data, again.data), "an audit that comes back as another");
+    ql_json_free(json);
+    ql_audit_free(&read);
+    ql_str_free(&text);
+    ql_str_free(&again);
+}
+
 typedef struct {
     ql_config config;
     ql_tokenizer *tokenizer;
+    ql_audit_facts facts;
     FILE *sink;
 } fixture;
 
@@ -86,13 +103,14 @@ static bool read_records(void *ctx, const uint8_t *bytes, size_t n) {
     const char *path = ql_fuzz_file("records.jsonl", bytes, n);
     ql_dataset_spec spec = {.path = (char *)(uintptr_t)path};
     ql_datasets files = {.item = &spec, .count = 1};
-    ql_corpus_options o = {.config = &f->config, .tokenizer = f->tokenizer, .vocab_size = 260};
+    ql_corpus_options o = {.config = &f->config, .tokenizer = f->tokenizer, .vocab_size = 260, .facts = &f->facts};
     ql_corpus corpus;
     ql_err e = ql_corpus_read(&files, &o, &corpus);
     if (ql_bad(e))
         check_refusal(e, path);
     else
         check_corpus(&f->config, &corpus, f->tokenizer, f->sink);
+    if (!ql_bad(e)) check_audit(&corpus.audit);
     ql_corpus_free(&corpus);
     return !ql_bad(e) | read_conversation(bytes, n);
 }
@@ -102,12 +120,14 @@ int main(int argc, char **argv) {
     fixture f = {.config = {.max_length = 150, .completion_only_loss = QL_AUTO, .excess_length_strategy = truncate}};
     ql_err e = ql_log_open(NULL, 1, 2); /* as another rank than the first: it says nothing */
     if (!ql_bad(e)) e = ql_tokenizer_open("", &f.tokenizer);
+    if (!ql_bad(e)) e = ql_audit_facts_open("", f.tokenizer, 260, 100, &f.facts);
     f.sink = fopen("/dev/null", "w");
     if (ql_bad(e) || !f.sink) return 2;
     ql_str seeds[QL_LEN(seed)] = {0};
     for (size_t i = 0; i < QL_LEN(seed); i++) ql_str_puts(&seeds[i], seed[i]);
     int status = ql_fuzz_main(argc, argv, seeds, QL_LEN(seed), read_records, &f);
     for (size_t i = 0; i < QL_LEN(seed); i++) ql_str_free(&seeds[i]);
+    ql_audit_facts_close(&f.facts);
     ql_tokenizer_close(f.tokenizer);
     fclose(f.sink);
     return status;

@@ -269,6 +269,39 @@ static void test_strings_are_escaped(void **state) {
     ql_str_free(&s);
 }
 
+/* Whatever the bytes, what is written can be read, and what was good in them is still there. */
+static void test_bad_text_is_mended(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *wanted;
+    } row[] = {{"caf\xE9.jsonl", "\"caf\xEF\xBF\xBD.jsonl\""},
+               {"\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80", "\"\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80\""},
+               {"a\xE2\x82", "\"a\xEF\xBF\xBD\xEF\xBF\xBD\""},
+               {"\xC0\xAF", "\"\xEF\xBF\xBD\xEF\xBF\xBD\""},
+               {"\xED\xA0\x80", "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\""},
+               {"\xF4\x90\x80\x80z", "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBDz\""},
+               {"\xE0\x9F\x80", "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\""}};
+    for (size_t i = 0; i < QL_LEN(row); i++) {
+        ql_str   s = {0};
+        ql_json *json;
+        ql_json_put_string(&s, row[i].text, strlen(row[i].text));
+        assert_string_equal(s.data, row[i].wanted);
+        assert_false(ql_bad(ql_json_parse(s.data, s.size, "text", 1, &json)));
+        ql_json_free(json);
+        ql_str_free(&s);
+    }
+    for (unsigned b = 0; b < 1u << 16; b++) { /* all that begins with two bytes */
+        char     text[] = {(char)(b >> 8), (char)b, (char)0x80, (char)0x80};
+        ql_str   s = {0};
+        ql_json *json;
+        if (b >> 8 == 0 || (b & 255) == 0) continue;
+        ql_json_put_string(&s, text, sizeof text);
+        if (ql_bad(ql_json_parse(s.data, s.size, "text", 1, &json))) fail_msg("%04x: %s", b, ql_err_text());
+        ql_json_free(json);
+        ql_str_free(&s);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines_in_messages),
@@ -283,6 +316,7 @@ int main(void) {
         cmocka_unit_test(test_numbers_read_back),
         cmocka_unit_test(test_numbers_are_short),
         cmocka_unit_test(test_strings_are_escaped),
+        cmocka_unit_test(test_bad_text_is_mended),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }
