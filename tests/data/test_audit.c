@@ -401,6 +401,8 @@ static void test_limits(void **state) {
     assert_int_equal(severity_of(200, QL_AUDIT_NO_TARGETS, 3), QL_AUDIT_ERROR);
     assert_int_equal(severity_of(200, QL_AUDIT_LOST, 20), QL_AUDIT_NOTE);
     assert_int_equal(severity_of(200, QL_AUDIT_LOST, 21), QL_AUDIT_ERROR);
+    assert_int_equal(severity_of(3, QL_AUDIT_LOST, 2), QL_AUDIT_NOTE);
+    assert_int_equal(severity_of(3, QL_AUDIT_LOST, 3), QL_AUDIT_ERROR);
     assert_int_equal(severity_of(200, QL_AUDIT_EMPTY_PROMPT, 200), QL_AUDIT_NOTE);
     assert_int_equal(severity_of(200, QL_AUDIT_DUPLICATE, 2), QL_AUDIT_NOTHING);
     assert_int_equal(severity_of(200, QL_AUDIT_DUPLICATE, 3), QL_AUDIT_NOTE);
