@@ -39,7 +39,7 @@ static void test_wrong_fields(void **state) {
     expect_refusal("{\"a\": 1, \"b\": 2}\n", ".jsonl:1: the record format is unknown: found \"a\", \"b\"; expected",
                    NULL);
     expect_refusal("{}\n", ".jsonl:1: the record format is unknown: found no fields at all", NULL);
-    expect_refusal("{\"prompt\": \"x\"}\n", ".jsonl:1: the record has \"prompt\" but no \"completion\"", NULL);
+    expect_refusal("{\"prompt\": \"x\"}\n", ".jsonl:1: the record has \"prompt\" but no \"completion\"; one alone is nothing", NULL);
     expect_refusal("{\"instruction\": \"x\", \"input\": 3, \"output\": \"y\"}\n",
                    ".jsonl:1: the field \"input\" is an integer", NULL);
     expect_refusal("{\"messages\": []}\n", ".jsonl:1: \"messages\" is empty; expected a list of messages", NULL);

@@ -10,6 +10,7 @@
 
 static const char *setting = "auto", *kwargs;
 static ql_tokens   made; /* facts of the last conversation */
+static const ql_audit_facts *model;
 
 /* One record by one template: its tokens as text with targets in braces, or what is said against it. Caller frees. */
 static char *try_record(const char *template, const char *record) {
@@ -29,7 +30,7 @@ static char *try_record(const char *template, const char *record) {
     ql_err      e = ql_record_format_detect(&span, 1, "f", &names, &format);
     if (!ql_bad(e)) e = format->read(json, &names, &r);
     ql_tokens_free(&made);
-    if (!ql_bad(e)) e = ql_tokens_make(encoder, &(ql_target_rules){t, &chat, ql_train_on_of(&c), NULL}, &r, &made);
+    if (!ql_bad(e)) e = ql_tokens_make(encoder, &(ql_target_rules){t, &chat, ql_train_on_of(&c), model}, &r, &made);
     ql_corpus corpus = {.document = &(ql_document){.ids = made.ids.id, .is_target = made.is_target, .length = (int32_t)made.ids.count}, .documents = 1};
     char     *out = ql_bad(e) ? ql_format("%d: %s", e.code, ql_err_text()) : shown(&corpus, 0);
     ql_record_free(&r);
@@ -195,6 +196,20 @@ static void test_tails(void **state) {
     ql_json_free(json);
 }
 
+/* What begins the next message ends a turn that nothing else ends, if the model stops there. */
+static void test_next_message_ends(void **state) {
+    (void)state;
+    train_on("auto");
+    static const char heads[] = "{% for m in messages %}{{ '</s>' if m.role == 'user' else '.' }}{{ m.content }}{% endfor %}{% if add_generation_prompt %}.{% endif %}";
+    static const char record[] = M(U("q") ", " A("a") ", " U("r") ", " A("b"));
+    expect(heads, record, "</s>q.{a}</s>r.{b}");
+    assert_int_equal(made.turns_without_end, 2);
+    model = &(ql_audit_facts){.stop = (int32_t[]){257}, .stops = 1};
+    expect(heads, record, "</s>q.{a</s>}r.{b}");
+    assert_int_equal(made.turns_without_end, 1);
+    model = NULL;
+}
+
 static void test_unstable_templates(void **state) {
     (void)state;
     train_on("auto");
@@ -225,6 +240,16 @@ static void test_templates_that_refuse(void **state) {
     /* an answer that the template changes cannot be found by another */
     refuse("{% if messages | length < 3 %}{{ raise_exception('too short') }}{% endif %}{% for m in messages %}{{ m.role }} {{ m.content | upper }}</s>{% endfor %}",
            M(U("q") ", " A("a") ", " U("r") ", " A("b")), "too short; set train_on to last");
+}
+
+static void test_blocks_of_templates_that_refuse(void **state) {
+    (void)state;
+    static const char refuses[] = "{% if messages | length < 4 %}{{ raise_exception('too short') }}{% endif %}{% for m in messages %}<{{ m.role }}>"
+                                  "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}</s>{% endgeneration %}{% else %}{{ m.content }}</s>{% endif %}{% endfor %}";
+    train_on("last");
+    expect(refuses, M(U("q") ", " A("a") ", " U("r") ", " A("b")), "<user>q</s><assistant>a</s><user>r</s><assistant>{b</s>}");
+    train_on("auto");
+    expect(refuses, M(U("q") ", " A("a") ", " U("r") ", " A("b")), "<user>q</s><assistant>{a</s>}<user>r</s><assistant>{b</s>}");
 }
 
 static void test_parts_and_kwargs(void **state) {
@@ -313,6 +338,14 @@ static void test_named_templates(void **state) {
     expect("=auto", M(U("q") ", " A("a")), "Dq{a}");
     expect("=auto", "{\"messages\": [" U("q") ", " A("a") "], \"tools\": [{\"name\": \"f\"}]}", "Tq{a}");
     expect("=tool_use", M(U("q") ", " A("a")), "Tq{a}");
+    /* what cannot be used stops only those who need it */
+    named_text("tokenizer_config.json", "{\"chat_template\": [{\"name\": \"rag\", \"template\": \"\"}]}");
+    refuse("=auto", M(U("q") ", " A("a")), "the chat template of the model cannot be used: ");
+    refuse("=auto", M(U("q") ", " A("a")), "no chat template is called \"default\"; there are: rag; set chat_template to another");
+    named_text("chat_template.jinja", "{% for m in %}");
+    refuse("=auto", M(U("q") ", " A("a")), "/chat_template.jinja:1: ");
+    expect("=auto", "{\"prompt\": \"q\", \"completion\": \"a\"}", "<s>q{a</s>}");
+    expect("=chatml", M(U("q") ", " A("a")), "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n{a<|im_end|>}\n");
 }
 
 static int forget(void **state) {
@@ -330,8 +363,10 @@ int main(void) {
         cmocka_unit_test(test_first_messages),
         cmocka_unit_test(test_blocks_in_macros),
         cmocka_unit_test(test_tails),
+        cmocka_unit_test(test_next_message_ends),
         cmocka_unit_test(test_unstable_templates),
         cmocka_unit_test(test_templates_that_refuse),
+        cmocka_unit_test(test_blocks_of_templates_that_refuse),
         cmocka_unit_test(test_parts_and_kwargs),
         cmocka_unit_test(test_what_is_lost),
         cmocka_unit_test(test_bad_messages),

@@ -143,27 +143,20 @@ static void test_same_as_reading(void **state) {
     done_with(&plain);
 }
 
-static void test_facts_are_kept(void **state) {
+/* Two documents of a record, with one digest. */
+static void test_pairs(void **state) {
     (void)state;
-    char first[] = "f:1", bare[] = "f:2";
-    ql_set_facts f = {.records = 5, .dropped_long = 4, .truncated = 3, .without_targets = 2, .completion_only = true, .format = "text",
-                      .conversations = true, .pairs = true, .first_long = first, .first_untargeted = bare}, g;
-    ql_audit_fact(&f.audit, QL_AUDIT_TWO_BOS, "f:3", "a \"quote\"");
-    ql_str text = {0}, again = {0};
-    ql_json *json;
-    ql_set_facts_write(&f, &text);
-    assert_false(ql_bad(ql_json_parse(text.data, text.size, "facts", 1, &json)));
-    assert_false(ql_bad(ql_set_facts_read(json, &g)));
-    ql_set_facts_write(&g, &again);
-    assert_string_equal(text.data, again.data);
-    assert_int_equal(g.records + 10 * g.dropped_long + 100 * g.truncated + 1000 * g.without_targets, 2345);
-    assert_true(g.conversations && g.pairs && g.completion_only);
-    assert_int_equal(g.audit.of[QL_AUDIT_TWO_BOS].count, 1);
-    ql_set_facts_free(&g);
-    ql_json_free(json);
+    ql_str text = {0};
+    for (int i = 0; i < 50; i++) ql_str_printf(&text, "{\"prompt\": \"p%d\", \"chosen\": \"good\", \"rejected\": \"bad %d\"}\n", i, i);
+    const char *path = file_of(0, text.data, text.size);
+    reading cold = kept_reading(path), warm = kept_reading(path);
+    expect_origin(&cold, "", "prepared, and kept");
+    expect_origin(&warm, "", "cached");
+    assert_true(warm.corpus.pairs && warm.corpus.documents == 100);
+    expect_same(&cold.corpus, &warm.corpus);
+    done_with(&cold);
+    done_with(&warm);
     ql_str_free(&text);
-    ql_str_free(&again);
-    ql_audit_free(&f.audit);
 }
 
 /* Weights, the seed, duplicates and the split change the list only: one file serves them all. */
@@ -382,37 +375,42 @@ static void test_damage(void **state) {
     }
 }
 
-/* With all digests right: what a file says is compared with what can be. */
-static void test_hostile(void **state) {
+/* Any byte: either it is noticed, or nobody reads it. */
+static void test_any_byte(void **state) {
     (void)state;
-    char *path = ql_format("%s/hostile", scratch());
-    static const struct {
-        const char *what;
-        int64_t record;
-        int32_t id;
-        uint8_t first, second;
-    } hostile[] = {{NULL, 0, 259, 0, 1}, {"id", 0, 260, 0, 1}, {"negative id", 0, -1, 0, 1}, {"first target", 0, 1, 1, 1}, {"targets", 0, 1, 0, 2}, {"record", 7, 1, 0, 1}};
-    for (size_t i = 0; i < QL_LEN(hostile); i++) {
-        ql_store *s = ql_store_new(), *back;
-        ql_store_key key = {{1}};
-        ql_str notes = {0};
+    reading first = kept_reading(data_of(0, 40));
+    read_well(&first, "");
+    char *file = only_file();
+    ql_map m;
+    assert_false(ql_bad(ql_map_open(file, &m)));
+    ql_store_key key = ((const ql_store_header *)(const void *)m.data)->key;
+    char *other = ql_format("%s/any-byte", scratch());
+    uint8_t *bytes = ql_alloc(m.size);
+    size_t refused = 0, tried = 0;
+    memcpy(bytes, m.data, m.size);
+    for (size_t at = 0; at < m.size; at += at < 200 ? 1 : 17, tried++) {
+        ql_store *s;
         ql_json *json;
-        s->facts.records = 7;
-        assert_false(ql_bad(ql_store_writer_start(s, path)));
-        ql_store_add(s, hostile[i].record, (int32_t[]){3, hostile[i].id}, (uint8_t[]){hostile[i].first, hostile[i].second}, 2);
-        ql_str_puts(&notes, "{\"facts\": ");
-        ql_set_facts_write(&s->facts, &notes);
-        ql_str_puts(&notes, "}");
-        assert_true(ql_store_writer_finish(s, &key, &notes));
-        ql_err e = ql_store_open(path, &key, 260, &back, &json);
-        if (ql_bad(e) != (hostile[i].what != NULL)) fail_msg("%s", hostile[i].what ? hostile[i].what : ql_err_text());
+        bytes[at] ^= 0x10;
+        FILE *f = fopen(other, "wb");
+        assert_non_null(f);
+        assert_int_equal(fwrite(bytes, 1, m.size, f), m.size);
+        fclose(f);
+        bytes[at] ^= 0x10;
+        ql_err e = ql_store_open(other, &key, 260, &s, &json);
+        refused += ql_bad(e);
+        for (size_t i = 0; !ql_bad(e) && i < s->documents; i++)
+            assert_memory_equal(s->document[i].ids, first.corpus.document[i].ids, (size_t)s->document[i].length * sizeof(int32_t));
         ql_json_free(json);
-        ql_store_free(back);
         ql_store_free(s);
-        ql_str_free(&notes);
     }
-    unlink(path);
-    free(path);
+    assert_true(refused > tried * 9 / 10 && tried > 300);
+    free(bytes);
+    unlink(other);
+    free(other);
+    free(file);
+    ql_map_close(&m);
+    done_with(&first);
 }
 
 /* ---- writers that die, meet, or find no room ---- */
@@ -554,13 +552,12 @@ static void test_folders(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_killed_writer, start),      cmocka_unit_test_setup(test_several_at_once, start),
-        cmocka_unit_test_setup(test_same_as_reading, start),    cmocka_unit_test_setup(test_facts_are_kept, start),
-        cmocka_unit_test_setup(test_lists_share_a_file, start), cmocka_unit_test_setup(test_every_input_counts, start),
-        cmocka_unit_test_setup(test_same_content_again, start), cmocka_unit_test_setup(test_changed_while_reading, start),
-        cmocka_unit_test_setup(test_known_digests, start),
-        cmocka_unit_test_setup(test_damage, start),             cmocka_unit_test_setup(test_hostile, start),
+        cmocka_unit_test_setup(test_same_as_reading, start),    cmocka_unit_test_setup(test_every_input_counts, start),
+        cmocka_unit_test_setup(test_lists_share_a_file, start), cmocka_unit_test_setup(test_same_content_again, start),
+        cmocka_unit_test_setup(test_known_digests, start),      cmocka_unit_test_setup(test_changed_while_reading, start),
+        cmocka_unit_test_setup(test_damage, start),             cmocka_unit_test_setup(test_any_byte, start),
         cmocka_unit_test_setup(test_leftovers_go, start),       cmocka_unit_test_setup(test_no_room, start),
-        cmocka_unit_test_setup(test_folders, start),
+        cmocka_unit_test_setup(test_folders, start),           cmocka_unit_test_setup(test_pairs, start),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }

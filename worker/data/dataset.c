@@ -45,6 +45,7 @@ typedef struct {
     int n;
     later reading; /* what is wrong behind them in the file */
     ql_reader_mark end;
+    double part; /* of the file, up to here */
 } batch;
 
 /* One of each for every thread. */
@@ -73,6 +74,7 @@ typedef struct {
     const char *path;
     ql_field_names names;
     const ql_record_format *format; /* NULL before its first record */
+    double part;                    /* of it that is in the store     */
 } builder;
 
 /* Whether of texts without a prompt only a part is asked for, which there is not. */
@@ -283,6 +285,7 @@ static ql_err append_batch(builder *b, batch *done) {
         free_outcome(x);
     }
     done->n = 0;
+    b->part = done->part;
     return ql_bad(e) ? e : due(&done->reading);
 }
 
@@ -305,6 +308,7 @@ static void collect(builder *b, ql_reader *r, batch *next, bool *more) {
     if (ql_bad(e)) *more = false;
     put_off(e, &next->reading);
     next->end = ql_reader_here(r);
+    next->part = ql_reader_part(r);
 }
 
 /* All threads work on `now`. One of them appends the other batch first, which is ready, and fills it again. */
@@ -339,8 +343,8 @@ static double patience_of(const builder *b) {
     return b->o->prepares && ql_progress_is_bar() ? 0 : patience;
 }
 
-static void show_progress(builder *b, const ql_reader *r) {
-    ql_set_progress_show(&b->progress, ql_reader_part(r), b->store->facts.records, patience_of(b));
+static void show_progress(builder *b) {
+    ql_set_progress_show(&b->progress, b->part, b->store->facts.records, patience_of(b));
     ql_prepared_tell(b->prepared, b->progress.text);
 }
 
@@ -348,6 +352,7 @@ static ql_err read_records(builder *b, ql_reader *r) {
     batch *now = &b->batch[0], *other = &b->batch[1];
     bool more = true;
     now->end = other->end = ql_reader_here(r);
+    now->part = other->part = 0;
     collect(b, r, now, &more);
     ql_err e = now->n > 0 ? choose_format(b, now) : ql_ok();
     while (!ql_bad(e) && (is_on_its_way(now) || is_on_its_way(other))) {
@@ -357,7 +362,7 @@ static ql_err read_records(builder *b, ql_reader *r) {
         now = other;
         other = ready;
         ql_pulse_beat();
-        if (!ql_bad(e)) show_progress(b, r);
+        if (!ql_bad(e)) show_progress(b);
     }
     clear_batch(now);
     clear_batch(other);

@@ -4,6 +4,8 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <utf8proc.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -101,6 +103,25 @@ bool ql_made_of_unchanged(const ql_recipe_of_data *r, const ql_file_list *files)
 
 /* ---- the rest ---- */
 
+/* Another build may make other tokens of the same, whatever version it says it is; and Unicode changes. */
+static void add_program(ql_str *out) {
+    ql_map           self;
+    ql_hash128_value digest = {0};
+    if (!ql_bad(ql_map_open("/proc/self/exe", &self))) digest = ql_hash128(self.data, self.size);
+    ql_map_close(&self);
+    ql_str_printf(out, "version: %s\nprogram: %016" PRIx64 "%016" PRIx64 "\nUnicode: %s, utf8proc %s\n", QL_VERSION, digest.high, digest.low,
+                  utf8proc_unicode_version(), utf8proc_version());
+}
+
+/* Where the template asks, it is told the local time. */
+static void add_chat(const ql_chat *c, ql_str *out) {
+    char      now[64] = "";
+    time_t    seconds = c->now;
+    struct tm t;
+    if (c->asks_clock && localtime_r(&seconds, &t)) strftime(now, sizeof now, "%Y-%m-%d %H:%M:%S %z", &t);
+    ql_str_printf(out, "chat: %016" PRIx64 " %s\n", c->digest, now);
+}
+
 static void add_tokenizer(const ql_corpus_options *o, ql_str *out) {
     const ql_tokenizer *t = o->tokenizer;
     const char *eos = ql_tokenizer_eos(t);
@@ -113,7 +134,7 @@ static void add_tokenizer(const ql_corpus_options *o, ql_str *out) {
 /* What renders conversations, and words instructions: its text may lie in a file. */
 static ql_err add_template(const ql_corpus_options *o, const ql_dataset_spec *d, ql_str *out) {
     const char *wording = d->instruction_template ? d->instruction_template : o->config->instruction_template;
-    if (o->chat) ql_str_printf(out, "chat: %016" PRIx64 " %lld\n", o->chat->digest, o->chat->asks_clock ? (long long)o->chat->now : 0);
+    if (o->chat) add_chat(o->chat, out);
     if (!wording || !ql_file_exists(wording)) return ql_ok();
     ql_sha256 digest;
     char      text[65];
@@ -133,7 +154,6 @@ static ql_store_key key_of(const ql_recipe_of_data *r) {
     uint32_t   versions[] = {QL_STORE_VERSION, sizeof(ql_document)};
     ql_hasher *h = ql_hasher_open();
     ql_hasher_add(h, versions, sizeof versions);
-    ql_hasher_add_string(h, QL_VERSION);
     for (int i = 0; i < QL_INGREDIENTS; i++) ql_hasher_add_string(h, r->text[i].data ? r->text[i].data : "");
     ql_sha256    digest = ql_hasher_close(h);
     ql_store_key key;
@@ -149,6 +169,7 @@ ql_err ql_made_of(const ql_corpus_options *o, const ql_dataset_spec *d, const ql
         ql_made_of_free(out);
         return e;
     }
+    add_program(&out->text[QL_MADE_BY_PROGRAM]);
     add_tokenizer(o, &out->text[QL_MADE_OF_TOKENIZER]);
     add_settings(o, d, &out->text[QL_MADE_OF_SETTINGS]);
     out->key = key_of(out);
@@ -166,6 +187,7 @@ void ql_made_of_free(ql_recipe_of_data *r) {
 static const struct {
     const char *name, *shown;
 } ingredient[QL_INGREDIENTS] = {
+    [QL_MADE_BY_PROGRAM] = {"program", "the program"},
     [QL_MADE_OF_DATA] = {"data", "the data set"},
     [QL_MADE_OF_TOKENIZER] = {"tokenizer", "the tokenizer"},
     [QL_MADE_OF_TEMPLATE] = {"template", "the chat template"},

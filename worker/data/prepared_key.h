@@ -4,7 +4,7 @@
 #include "worker/data/files.h"
 #include "worker/data/store_file.h"
 
-typedef enum { QL_MADE_OF_DATA, QL_MADE_OF_TOKENIZER, QL_MADE_OF_TEMPLATE, QL_MADE_OF_SETTINGS, QL_INGREDIENTS } ql_ingredient;
+typedef enum { QL_MADE_BY_PROGRAM, QL_MADE_OF_DATA, QL_MADE_OF_TOKENIZER, QL_MADE_OF_TEMPLATE, QL_MADE_OF_SETTINGS, QL_INGREDIENTS } ql_ingredient;
 
 typedef struct {
     ql_str        text[QL_INGREDIENTS]; /* lines "NAME: VALUE" */

@@ -19,6 +19,7 @@ void ql_set_progress_file(ql_set_progress *p, const char *path) {
 static void say(ql_set_progress *p, double done, int64_t records, double patience, bool last) {
     double seconds = ql_seconds() - p->began, all = (double)p->bytes;
     char   left[32];
+    if (done <= 0 && !last) return;
     ql_text_duration(left, done > 0 ? seconds * (all - done) / done : 0);
     snprintf(p->text, sizeof p->text, "%.0f %%, %lld records, %.1f MB/s, %s left", all > 0 ? 100 * done / all : 100.0, (long long)records,
              seconds > 0 ? done / 1e6 / seconds : 0.0, left);

@@ -104,21 +104,66 @@ static const ql_record_format *claimant(const ql_json *record, const ql_field_na
     return NULL;
 }
 
-/* {"data": [{...}, ...]}, and records by number: {"1": {...}, ...}. */
-static ql_err refuse_wrapper(const ql_json *record) {
-    void          *it = ql_json_first(record);
-    const ql_json *inner = it ? ql_json_value(it) : NULL;
-    bool           has_list = ql_json_is(inner, QL_JSON_ARRAY) && ql_json_is(ql_json_at(inner, 0), QL_JSON_OBJECT);
-    QL_CHECK(!has_list, QL_DATA, "the records seem to lie in the list \"%.40s\"; make that list the whole file", ql_json_key(it));
-    QL_CHECK(!ql_json_is(inner, QL_JSON_OBJECT), QL_DATA,
-             "the records seem to be members of one object, the first is \"%.40s\"; write them as a JSON array, or one a line", ql_json_key(it));
+/* A list whose first element is an object. */
+static const ql_json *first_of_list(const ql_json *v) {
+    const ql_json *first = ql_json_is(v, QL_JSON_ARRAY) ? ql_json_at(v, 0) : NULL;
+    return ql_json_is(first, QL_JSON_OBJECT) ? first : NULL;
+}
+
+/* {"turns": [{"role": ...}, ...]}: a conversation by another name; {"data": [{...}, ...]}: the records. */
+static ql_err refuse_lists(const ql_json *record) {
+    for (void *it = ql_json_first(record); it; it = ql_json_next(record, it)) {
+        const ql_json *first = first_of_list(ql_json_value(it));
+        const char    *name = ql_json_key(it);
+        if (!first) continue;
+        QL_CHECK(!ql_json_get(first, "role"), QL_DATA, "the field \"%.40s\" looks like a conversation; set field_messages to its name", name);
+        QL_CHECK(!ql_json_get(first, "from"), QL_DATA, "the field \"%.40s\" looks like a conversation; set field_conversations to its name", name);
+        return ql_fail(QL_DATA, "the records seem to lie in the list \"%.40s\"; make that list the whole file", name);
+    }
+    return ql_ok();
+}
+
+/* {"1": {...}, "2": {...}} */
+static ql_err refuse_members(const ql_json *record) {
+    size_t objects = 0;
+    for (void *it = ql_json_first(record); it; it = ql_json_next(record, it)) objects += ql_json_is(ql_json_value(it), QL_JSON_OBJECT);
+    QL_CHECK(objects == 0 || objects < ql_json_size(record), QL_DATA,
+             "the records seem to be members of one object, the first is \"%.40s\"; write them as a JSON array, or one a line", ql_json_key(ql_json_first(record)));
+    return ql_ok();
+}
+
+/* The first text beside `known`; NULL: there is none. */
+static const char *another_text(const ql_json *record, const char *known, const ql_field_names *f) {
+    for (void *it = ql_json_first(record); it; it = ql_json_next(record, it)) {
+        const char *name = ql_json_key(it);
+        bool has_another_meaning = !strcmp(name, f->system) || (known == f->instruction && !strcmp(name, f->input));
+        if (ql_json_is(ql_json_value(it), QL_JSON_STRING) && strcmp(name, known) && !has_another_meaning) return name;
+    }
+    return NULL;
+}
+
+/* One of two fields is there; perhaps the other has another name. */
+static ql_err refuse_half(const ql_json *record, const ql_field_names *f) {
+    const struct {
+        const char *there, *absent, *key;
+    } half[] = {{f->prompt, f->completion, "field_completion"}, {f->completion, f->prompt, "field_prompt"},   {f->instruction, f->output, "field_output"},
+                {f->output, f->instruction, "field_instruction"}, {f->question, f->answer, "field_answer"}, {f->answer, f->question, "field_question"},
+                {f->chosen, f->rejected, "field_rejected"},       {f->rejected, f->chosen, "field_chosen"}};
+    for (size_t i = 0; i < QL_LEN(half); i++) {
+        if (!ql_record_has(record, half[i].there)) continue;
+        const char *other = another_text(record, half[i].there, f);
+        QL_CHECK(!other, QL_DATA, "the record has \"%s\" but no \"%s\"; if that is its field \"%.40s\", set %s: %.40s", half[i].there, half[i].absent, other,
+                 half[i].key, other);
+        return ql_fail(QL_DATA, "the record has \"%s\" but no \"%s\"; one alone is nothing to train on: complete the record, or remove it", half[i].there,
+                       half[i].absent);
+    }
     return ql_ok();
 }
 
 static ql_err refuse_unknown(const ql_json *record, const ql_field_names *f) {
-    if (ql_record_has(record, f->prompt))
-        return ql_fail(QL_DATA, "the record has \"%s\" but no \"%s\"; a prompt alone is nothing to train on", f->prompt, f->completion);
-    QL_TRY(refuse_wrapper(record));
+    QL_TRY(refuse_half(record, f));
+    QL_TRY(refuse_lists(record));
+    QL_TRY(refuse_members(record));
     QL_CHECK(!ql_record_has(record, "input_ids"), QL_DATA, "the record holds tokens (\"input_ids\") and no text; give the texts that they were made of");
     ql_str fields = {0};
     list_fields(record, &fields);
@@ -132,16 +177,24 @@ static ql_err refuse_unknown(const ql_json *record, const ql_field_names *f) {
     return e;
 }
 
+/* What records of both formats can be read as: instructions of which only some have a history are all conversations. NULL: nothing. */
+static const ql_record_format *common_form(const ql_record_format *a, const ql_record_format *b) {
+    bool instructions = (a == &ql_format_alpaca && b == &ql_format_alpaca_chat) || (a == &ql_format_alpaca_chat && b == &ql_format_alpaca);
+    return instructions ? &ql_format_alpaca_chat : a == b ? a : NULL;
+}
+
 /* The record must not be of another format, by its fields; what is broken in it is said when it is read. */
-static ql_err check_same(const ql_span *s, const ql_span *first, const char *path, const ql_field_names *f, const ql_record_format *as, bool *more) {
+static ql_err check_same(const ql_span *s, const ql_span *first, const char *path, const ql_field_names *f, const ql_record_format **as, bool *more) {
     ql_json *record;
     *more = !ql_bad(ql_span_parse(s, path, &record));
     if (!*more) return ql_ok();
     const ql_record_format *its = claimant(record, f);
     ql_json_free(record);
-    QL_CHECK(!its || its == as, QL_DATA,
+    const ql_record_format *both = its ? common_form(*as, its) : *as;
+    QL_CHECK(both, QL_DATA,
              "%s:%zu: the record is of format %s by its fields, that of line %zu is %s; split the file, or set format to what all records are", path,
-             s->line, its->key, first->line, as->key);
+             s->line, its->key, first->line, (*as)->key);
+    *as = both;
     return ql_ok();
 }
 
@@ -160,7 +213,7 @@ static ql_err detect(const ql_span *first, size_t n, const char *path, const ql_
     ql_json_free(record);
     QL_TRY(e);
     bool more = true;
-    for (size_t i = 1; i < n && i < QL_FORMAT_SAMPLE && more; i++) QL_TRY(check_same(&first[i], first, path, f, *out, &more));
+    for (size_t i = 1; i < n && i < QL_FORMAT_SAMPLE && more; i++) QL_TRY(check_same(&first[i], first, path, f, out, &more));
     return ql_ok();
 }
 

@@ -73,13 +73,23 @@ static void note_end(work *w, bool found, size_t token) {
 
 /* ---- by the template's own blocks ------------------------------------------------------------ */
 
-/* How many blocks the first n messages have. */
+static size_t count_answers(const work *w, size_t n) {
+    size_t sum = 0;
+    for (size_t i = 0; i < n; i++) sum += ql_message_is(w->record->message[i], "assistant");
+    return sum;
+}
+
+/* How many blocks the first n messages have; where they cannot be rendered alone, one for each answer if that is the sum. */
 static ql_err count_blocks(work *w, size_t n, size_t *count) {
     ql_str    text = {0};
     ql_ranges blocks = {0};
     bool      some = n > 0 && n < w->record->messages;
     ql_err    e = some ? ql_dialogue_render(&w->dialogue, n, false, &text, &blocks) : ql_ok();
     *count = n == w->record->messages ? w->blocks.n : blocks.n;
+    if (ql_bad(e) && w->blocks.n == count_answers(w, w->record->messages)) {
+        *count = count_answers(w, n);
+        e = ql_ok();
+    }
     ql_str_free(&text);
     ql_ranges_free(&blocks);
     return ql_err_prefix(e, "the first %zu messages cannot be rendered alone, by which the blocks of a turn are told", n);
@@ -138,7 +148,8 @@ static ql_err mark_turn(work *w, size_t i, size_t from, size_t next, ql_tails *t
     ql_turn turn = {.at.from = from};
     size_t  token = 0;
     bool    last = i + 1 == w->record->messages;
-    bool    found = !last && ql_tails_end(tails, &w->dialogue, &w->text, i, from, next, &turn.at.to) && find_end_token(w, turn.at, false, &token);
+    bool    told = !last && ql_tails_end(tails, &w->dialogue, &w->text, i, from, next, &turn.at.to);
+    bool    found = told && (find_end_token(w, turn.at, false, &token) || stops_next(w, turn.at.to, &token));
     if (!found) {
         QL_TRY(ql_turn_end(&w->dialogue, &w->text, i, from, &turn));
         found = find_end_token(w, turn.at, turn.open, &token) || stops_next(w, turn.at.to, &token);
@@ -263,8 +274,8 @@ static ql_err render(work *w) {
 static ql_err render_parts(work *w) {
     ql_err e = render(w);
     if (!ql_conversation_has_parts(w->record)) return e;
-    bool kept = !ql_bad(e) && !(ql_lost_of(&w->dialogue, &w->text) & (QL_LOST_TEXT | QL_LOST_SYSTEM)) && !memmem(w->text.data, w->text.size, "{'type': 'text'", 15);
-    if (kept) return e;
+    bool all = !ql_bad(e) && !(ql_lost_of(&w->dialogue, &w->text) & (QL_LOST_TEXT | QL_LOST_SYSTEM));
+    if (all && !memmem(w->text.data, w->text.size, "{'type': 'text'", 15)) return e;
     QL_TRY(ql_conversation_join_parts(w->record));
     w->out->parts_joined = true;
     return render(w);
