@@ -38,6 +38,8 @@ static ql_err syntax_error(const parser *p) {
     if (strstr(problem, "cannot start any token"))
         return fail_at(p, line, "this is not YAML: %s; indent with spaces, and put quotes around special characters", problem);
     if (strstr(problem, "a tab")) return fail_at(p, line, "this is not YAML: %s; indent with spaces", problem);
+    if (p->yaml.context && strstr(p->yaml.context, "an alias"))
+        return fail_at(p, line, "this is not YAML: * begins an alias; put a text that begins with it in quotes of its own: \"*...\"");
     return fail_at(p, line, "this is not YAML: %s%s%s", problem, p->yaml.context ? " " : "",
                    p->yaml.context ? p->yaml.context : "");
 }

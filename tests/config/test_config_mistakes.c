@@ -237,6 +237,7 @@ static void broken_files(void **state) {
         {"just words\n", "c.yaml:1: is 'just words', not KEY: VALUE lines"},
         {"a: 1\nb: &x 2\nc: *x\n",
          "c.yaml:2: anchors and aliases (& and *) are not read; write the value out, or put it in quotes"},
+        {"a: 1\nb: *.jsonl\n", "c.yaml:2: this is not YAML: * begins an alias; put a text that begins with it in quotes of its own: \"*...\""},
         {"a: !!python/object:os.system x\n", "c.yaml:1: tags (!) are not read; remove the tag, or put the value in quotes"},
         {"a: 1\n\tb: 2\n",
          "c.yaml:2: this is not YAML: found a tab character that violates indentation; indent with spaces"},

@@ -28,7 +28,7 @@ is "--check writes nothing" no "$([ -e "$scratch/run" ] && echo yes || echo no)"
 expect_status "that length is enough" 0 "${run[@]}" --check max_length="$enough"
 expect_line "what is left is a warning" "^         warning  in-train         eval: 1 of 2 records \(50 %\) are trained on, too"
 expect_line "and where" "^ +$scratch/eval.jsonl:2: "
-expect_status "one less is not" 65 "${run[@]}" --check max_length=$((enough - 1)) audit_max_lost=0
+expect_status "one less is not" 65 "${run[@]}" --check max_length=$((enough - 1)) excess_length_strategy=error
 expect_status "as JSON" 65 "${run[@]}" --check --json
 is "on standard output" 1 "$(grep -c '^{"errors": 1, "warnings": 1, "notes": 0, "findings": \[$' "$scratch/out")"
 cached() { "${run[@]}" --check dataset_cache="$scratch/prepared" 2>&1 | sed -n '/^audit/,$p' >"$scratch/$1"; }

@@ -27,7 +27,7 @@ expect_status "texts have no answers" 64 "${run[@]}" dataset="$scratch/texts.jso
 printf '%s\n' "{{ strftime_now('%d %B %Y') }}|{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}" >"$scratch/dated.jinja"
 cp examples/data/chat.jsonl "$scratch/data.jsonl"
 touch -d '2021-03-04 12:00' "$scratch/data.jsonl"
-dated=(dataset="$scratch/data.jsonl" chat_template="$scratch/dated.jinja" audit=warn)
+dated=(dataset="$scratch/data.jsonl" dataset_cache="$scratch/kept" chat_template="$scratch/dated.jinja" audit=warn)
 has "the date is that of the data" '^04 March 2021\|' "$(look "${dated[@]}")"
 touch -d '2022-05-06 12:00' "$scratch/data.jsonl"
 has "also behind a cache" '^06 May 2022\|' "$(look "${dated[@]}")"

@@ -314,6 +314,21 @@ static void test_overlap(void **state) {
     done_with(&eval);
 }
 
+/* Numbers that are multiples of 3, and of 7. */
+static void test_much_overlap(void **state) {
+    (void)state;
+    ql_str threes = {0}, sevens = {0};
+    for (int i = 0; i < 3000; i += 3) ql_str_printf(&threes, "{\"text\": \"%d\"}\n", i);
+    for (int i = 0; i < 3000; i += 7) ql_str_printf(&sevens, "{\"text\": \"%d\"}\n", i);
+    reading train = read_as(threes.data, &usual, 64, "drop"), eval = read_as(sevens.data, &usual, 64, "drop");
+    ql_overlap_find(&train.corpus, &eval.files, &eval.config, &eval.corpus);
+    expect_found(&eval.corpus.audit, "in-train 143: 1 4 7");
+    done_with(&train);
+    done_with(&eval);
+    ql_str_free(&threes);
+    ql_str_free(&sevens);
+}
+
 static void expect_model(const char *wanted, const folder_texts *f, const char *config, int64_t vocab) {
     ql_audit_facts facts;
     ql_audit       a = {0};
@@ -401,6 +416,8 @@ static void test_limits(void **state) {
     assert_int_equal(severity_of(200, QL_AUDIT_NO_TARGETS, 3), QL_AUDIT_ERROR);
     assert_int_equal(severity_of(200, QL_AUDIT_LOST, 20), QL_AUDIT_NOTE);
     assert_int_equal(severity_of(200, QL_AUDIT_LOST, 21), QL_AUDIT_ERROR);
+    assert_int_equal(severity_of(3, QL_AUDIT_LOST, 2), QL_AUDIT_NOTE);
+    assert_int_equal(severity_of(3, QL_AUDIT_LOST, 3), QL_AUDIT_ERROR);
     assert_int_equal(severity_of(200, QL_AUDIT_EMPTY_PROMPT, 200), QL_AUDIT_NOTE);
     assert_int_equal(severity_of(200, QL_AUDIT_DUPLICATE, 2), QL_AUDIT_NOTHING);
     assert_int_equal(severity_of(200, QL_AUDIT_DUPLICATE, 3), QL_AUDIT_NOTE);
@@ -522,7 +539,7 @@ static void test_adding(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clean),   cmocka_unit_test(test_texts),  cmocka_unit_test(test_stray_tokens), cmocka_unit_test(test_lengths), cmocka_unit_test(test_order),
-        cmocka_unit_test(test_ends),    cmocka_unit_test(test_good_chats), cmocka_unit_test(test_open_end), cmocka_unit_test(test_bad_chats), cmocka_unit_test(test_tools_and_thoughts), cmocka_unit_test(test_fields), cmocka_unit_test(test_overlap), cmocka_unit_test(test_stops), cmocka_unit_test(test_model), cmocka_unit_test(test_limits), cmocka_unit_test(test_verdict), cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_ends),    cmocka_unit_test(test_good_chats), cmocka_unit_test(test_open_end), cmocka_unit_test(test_bad_chats), cmocka_unit_test(test_tools_and_thoughts), cmocka_unit_test(test_fields), cmocka_unit_test(test_overlap), cmocka_unit_test(test_much_overlap), cmocka_unit_test(test_stops), cmocka_unit_test(test_model), cmocka_unit_test(test_limits), cmocka_unit_test(test_verdict), cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_json),    cmocka_unit_test(test_adding),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);

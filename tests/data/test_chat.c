@@ -338,6 +338,14 @@ static void test_named_templates(void **state) {
     expect("=auto", M(U("q") ", " A("a")), "Dq{a}");
     expect("=auto", "{\"messages\": [" U("q") ", " A("a") "], \"tools\": [{\"name\": \"f\"}]}", "Tq{a}");
     expect("=tool_use", M(U("q") ", " A("a")), "Tq{a}");
+    /* what cannot be used stops only those who need it */
+    named_text("tokenizer_config.json", "{\"chat_template\": [{\"name\": \"rag\", \"template\": \"\"}]}");
+    refuse("=auto", M(U("q") ", " A("a")), "the chat template of the model cannot be used: ");
+    refuse("=auto", M(U("q") ", " A("a")), "no chat template is called \"default\"; there are: rag; set chat_template to another");
+    named_text("chat_template.jinja", "{% for m in %}");
+    refuse("=auto", M(U("q") ", " A("a")), "/chat_template.jinja:1: ");
+    expect("=auto", "{\"prompt\": \"q\", \"completion\": \"a\"}", "<s>q{a</s>}");
+    expect("=chatml", M(U("q") ", " A("a")), "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n{a<|im_end|>}\n");
 }
 
 static int forget(void **state) {

@@ -124,7 +124,6 @@ static void test_bad_wording(void **state) {
     expect_bad_wording(ALPACA "{\"instruction\": \"x\", \"output\": \"y\"}", "{{ instruction }}{{ raise_exception('no input') if not input }}", QL_DATA,
                        ".jsonl:2: ");
     expect_bad_wording(ALPACA "{\"instruction\": 1, \"output\": \"y\"}", "{{ instruction }}", QL_DATA, ".jsonl:2: the field \"instruction\" is an integer");
-    expect_refusal("{\"instruction\": \"x\", \"output\": \"y\"}\n" ALPACA, ".jsonl:2: the record is of format alpaca_chat by its fields, that of line 1 is alpaca", NULL);
     reading r = reading_of(file_of_text(0, ALPACA));
     r.config.format = writable("alpaca");
     read_with(&r, "");
@@ -241,6 +240,9 @@ static void test_alpaca_chat(void **state) {
     expect_chat("{\"instruction\": \"i\", \"input\": \"n\", \"output\": \"o\", \"system\": \"s\", \"history\": [[\"q\", \"x\"]]}\n"
                 "{\"instruction\": \"i\", \"input\": \"\", \"output\": \"o\", \"history\": [[\"q\", \"x\"]]}",
                 "[s]s[u]q[a]{x</s>}[u]i\nn[a]{o</s>}|[u]q[a]{x</s>}[u]i[a]{o</s>}");
+    /* One with a history makes all of them conversations. */
+    expect_chat("{\"instruction\": \"i\", \"output\": \"o\", \"history\": []}\n{\"instruction\": \"i\", \"output\": \"o\", \"history\": [[\"q\", \"x\"]]}\n"
+                "{\"instruction\": \"j\", \"output\": \"p\"}", "[u]i[a]{o</s>}|[u]q[a]{x</s>}[u]i[a]{o</s>}|[u]j[a]{p</s>}");
     reading r = reading_of(file_of_text(0, "{\"instruction\": \"i\", \"output\": \"o\"}"));
     r.config.format = writable("alpaca_chat");
     read_chat(&r);

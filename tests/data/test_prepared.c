@@ -143,6 +143,22 @@ static void test_same_as_reading(void **state) {
     done_with(&plain);
 }
 
+/* Two documents of a record, with one digest. */
+static void test_pairs(void **state) {
+    (void)state;
+    ql_str text = {0};
+    for (int i = 0; i < 50; i++) ql_str_printf(&text, "{\"prompt\": \"p%d\", \"chosen\": \"good\", \"rejected\": \"bad %d\"}\n", i, i);
+    const char *path = file_of(0, text.data, text.size);
+    reading cold = kept_reading(path), warm = kept_reading(path);
+    expect_origin(&cold, "", "prepared, and kept");
+    expect_origin(&warm, "", "cached");
+    assert_true(warm.corpus.pairs && warm.corpus.documents == 100);
+    expect_same(&cold.corpus, &warm.corpus);
+    done_with(&cold);
+    done_with(&warm);
+    ql_str_free(&text);
+}
+
 /* Weights, the seed, duplicates and the split change the list only: one file serves them all. */
 static void test_lists_share_a_file(void **state) {
     (void)state;
@@ -541,7 +557,7 @@ int main(void) {
         cmocka_unit_test_setup(test_known_digests, start),      cmocka_unit_test_setup(test_changed_while_reading, start),
         cmocka_unit_test_setup(test_damage, start),             cmocka_unit_test_setup(test_any_byte, start),
         cmocka_unit_test_setup(test_leftovers_go, start),       cmocka_unit_test_setup(test_no_room, start),
-        cmocka_unit_test_setup(test_folders, start),
+        cmocka_unit_test_setup(test_folders, start),           cmocka_unit_test_setup(test_pairs, start),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }

@@ -67,11 +67,14 @@ static const ql_audit_rule rule[QL_AUDIT_CHECKS] = {
 
 const ql_audit_rule *ql_audit_rule_of(ql_audit_check c) { return &rule[c]; }
 
+enum { FEW_LOST = 2 }; /* are no error, however small the set */
+
 ql_severity ql_audit_severity(const ql_audit *a, ql_audit_check c, const ql_config *config) {
     const double share[] = {
         [QL_LIMIT_HUNDREDTH] = 0.01, [QL_LIMIT_UNTARGETED] = config->audit_max_untargeted, [QL_LIMIT_LOST] = config->audit_max_lost};
     int64_t count = a->of[c].count;
     if (count == 0 || (c == QL_AUDIT_DUPLICATE && config->deduplicate)) return QL_AUDIT_NOTHING;
+    if (c == QL_AUDIT_LOST && count <= FEW_LOST) return rule[c].rare;
     return (double)count > share[rule[c].limit] * (double)a->records ? rule[c].common : rule[c].rare;
 }
 

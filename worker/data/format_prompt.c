@@ -9,9 +9,9 @@ static bool claims(const ql_json *record, const ql_field_names *f) {
 
 static ql_err read_lists(const ql_json *record, const ql_field_names *f, ql_record *out) {
     bool answer = false;
-    QL_TRY(ql_err_prefix(ql_conversation_read(record, f->prompt, NULL, out), "\"%s\"", f->prompt));
+    QL_TRY(ql_conversation_read(record, f->prompt, NULL, out));
     out->prompt_messages = out->messages;
-    QL_TRY(ql_err_prefix(ql_conversation_read(record, f->completion, NULL, out), "\"%s\"", f->completion));
+    QL_TRY(ql_conversation_read(record, f->completion, NULL, out));
     for (size_t i = out->prompt_messages; i < out->messages; i++) answer |= ql_message_is(out->message[i], "assistant");
     QL_CHECK(answer, QL_DATA, "\"%s\" has no message of the assistant; there is nothing to train on", f->completion);
     return ql_conversation_extras(record, out);

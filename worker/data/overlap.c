@@ -36,11 +36,32 @@ static size_t find(const place *p, size_t n, ql_digest d) {
     return low;
 }
 
+/* Bits of which those are set that a digest of `p` falls on, about one in sixteen: what falls on another is not there, and need not be looked
+ * for among all. */
+typedef struct {
+    uint64_t *word, mask;
+} filter;
+
+static filter filter_of(const place *p, size_t n) {
+    uint64_t bits = 64;
+    while (bits < 16 * n) bits *= 2;
+    filter f = {QL_NEW_ARRAY(uint64_t, bits / 64), bits - 1};
+    for (size_t i = 0; i < n; i++) f.word[(p[i].content.word[1] & f.mask) / 64] |= 1ull << (p[i].content.word[1] % 64);
+    return f;
+}
+
+static bool may_be(const filter *f, ql_digest d) {
+    return f->word[(d.word[1] & f->mask) / 64] >> (d.word[1] % 64) & 1;
+}
+
 static void mark(const ql_corpus *train, const place *p, size_t n, bool *shared) {
+    filter f = filter_of(p, n);
     for (size_t i = 0; i < train->documents; i++) {
         ql_digest d = train->document[i].content;
+        if (!may_be(&f, d)) continue;
         for (size_t k = find(p, n, d); k < n && compare_digests(p[k].content, d) == 0 && !shared[p[k].document]; k++) shared[p[k].document] = true;
     }
+    free(f.word);
 }
 
 /* The records of the first `most` of them go to `record`, in ascending order. */

@@ -177,16 +177,24 @@ static ql_err refuse_unknown(const ql_json *record, const ql_field_names *f) {
     return e;
 }
 
+/* What records of both formats can be read as: instructions of which only some have a history are all conversations. NULL: nothing. */
+static const ql_record_format *common_form(const ql_record_format *a, const ql_record_format *b) {
+    bool instructions = (a == &ql_format_alpaca && b == &ql_format_alpaca_chat) || (a == &ql_format_alpaca_chat && b == &ql_format_alpaca);
+    return instructions ? &ql_format_alpaca_chat : a == b ? a : NULL;
+}
+
 /* The record must not be of another format, by its fields; what is broken in it is said when it is read. */
-static ql_err check_same(const ql_span *s, const ql_span *first, const char *path, const ql_field_names *f, const ql_record_format *as, bool *more) {
+static ql_err check_same(const ql_span *s, const ql_span *first, const char *path, const ql_field_names *f, const ql_record_format **as, bool *more) {
     ql_json *record;
     *more = !ql_bad(ql_span_parse(s, path, &record));
     if (!*more) return ql_ok();
     const ql_record_format *its = claimant(record, f);
     ql_json_free(record);
-    QL_CHECK(!its || its == as, QL_DATA,
+    const ql_record_format *both = its ? common_form(*as, its) : *as;
+    QL_CHECK(both, QL_DATA,
              "%s:%zu: the record is of format %s by its fields, that of line %zu is %s; split the file, or set format to what all records are", path,
-             s->line, its->key, first->line, as->key);
+             s->line, its->key, first->line, (*as)->key);
+    *as = both;
     return ql_ok();
 }
 
@@ -205,7 +213,7 @@ static ql_err detect(const ql_span *first, size_t n, const char *path, const ql_
     ql_json_free(record);
     QL_TRY(e);
     bool more = true;
-    for (size_t i = 1; i < n && i < QL_FORMAT_SAMPLE && more; i++) QL_TRY(check_same(&first[i], first, path, f, *out, &more));
+    for (size_t i = 1; i < n && i < QL_FORMAT_SAMPLE && more; i++) QL_TRY(check_same(&first[i], first, path, f, out, &more));
     return ql_ok();
 }
 

@@ -25,7 +25,11 @@ jj_text *jj_part(jj_heap *h, const jj_text *whole, size_t from, size_t to) {
     return t;
 }
 
-bool jj_text_is(const jj_text *t, const char *word) { return t->size == strlen(word) && !memcmp(t->data, word, t->size); }
+/* Most words differ at once. */
+bool jj_text_is(const jj_text *t, const char *word) {
+    if (t->size > 0 && t->data[0] != word[0]) return false;
+    return t->size == strlen(word) && !memcmp(t->data, word, t->size);
+}
 
 jj_list *jj_list_new(jj_heap *h, jj_form form) {
     jj_list *l = jj_alloc(h, sizeof *l);
