@@ -5,8 +5,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "worker/data/cut.h"
-#include "worker/data/target.h"
+#include "worker/data/pack/cut.h"
+#include "worker/data/target/target.h"
 #include "worker/job.h"
 
 static void report_model(const ql_job *j) {

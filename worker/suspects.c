@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "worker/data/place.h"
+#include "worker/data/read/place.h"
 
 /* ---- the list ---- */
 

@@ -54,6 +54,6 @@ fi
 missing=
 while IFS= read -r name; do
   grep -q "^| .*\`$name\`.* | .* | .* | .* |$" docs/audit.md || missing+=" $name"
-done < <(sed -n 's/^    \[QL_AUDIT_[A-Z_]*\] = {"\([a-z-]*\)".*/\1/p' worker/data/audit.c)
+done < <(sed -n 's/^    \[QL_AUDIT_[A-Z_]*\] = {"\([a-z-]*\)".*/\1/p' worker/data/audit/audit.c)
 is "docs/audit.md knows all checks" "" "$missing"
 finish

@@ -5,8 +5,8 @@
 
 #include "base/file.h"
 #include "tests/data/fixture.h"
-#include "worker/data/audit_record.h"
-#include "worker/data/overlap.h"
+#include "worker/data/audit/audit_record.h"
+#include "worker/data/audit/overlap.h"
 
 #define TOKENIZER QL_TEST_DATA "/data/sentencepiece/tokenizer.json"
 #define CHAT_TOKENS "\"bos_token\": \"<s>\", \"additional_special_tokens\": [\"<|im_start|>\", \"<|im_end|>\"]"

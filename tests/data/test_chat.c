@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "worker/data/lost.h"
-#include "worker/data/tails.h"
-#include "worker/data/target.h"
+#include "worker/data/target/lost.h"
+#include "worker/data/target/tails.h"
+#include "worker/data/target/target.h"
 
 static const char *setting = "auto", *kwargs;
 static ql_tokens   made; /* facts of the last conversation */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "worker/data/target.h"
+#include "worker/data/target/target.h"
 
 #define GOLDEN QL_TEST_DATA "/chat/"
 #define FOLDERS QL_TEST_DATA "/data/"

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "worker/data/conversation.h"
+#include "worker/data/record/conversation.h"
 
 static ql_err convert(const char *text, ql_str *out) {
     ql_json *record;

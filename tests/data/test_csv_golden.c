@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "tests/data/fixture.h"
-#include "worker/data/reader.h"
+#include "worker/data/read/reader.h"
 
 static void check_row(const ql_span *s, const ql_json *want, const char *text) {
     ql_json *got;

@@ -7,8 +7,8 @@
 #include "base/file.h"
 #include "tests/data/fixture.h"
 #include "tests/data/pack_file.h"
-#include "worker/data/files.h"
-#include "worker/data/place.h"
+#include "worker/data/read/files.h"
+#include "worker/data/read/place.h"
 
 static char *in_scratch(const char *name) {
     return ql_format("%s/%s", scratch(), name);

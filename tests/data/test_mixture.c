@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "tests/data/fixture.h"
-#include "worker/data/place.h"
+#include "worker/data/read/place.h"
 
 enum { N = 1000 };
 

@@ -7,7 +7,7 @@
 #include "base/random.h"
 #include "tests/data/fixture.h"
 #include "worker/data/corpus_build.h"
-#include "worker/data/cut.h"
+#include "worker/data/pack/cut.h"
 
 static void add_document(ql_corpus *c, int64_t record, size_t length) {
     int32_t *ids = QL_NEW_ARRAY(int32_t, length);

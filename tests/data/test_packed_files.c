@@ -7,7 +7,7 @@
 
 #include "tests/data/fixture.h"
 #include "tests/data/pack_file.h"
-#include "worker/data/reader.h"
+#include "worker/data/read/reader.h"
 
 #define GOOD "{\"text\": \"good\"}\n"
 

@@ -16,9 +16,9 @@
 #include "base/file.h"
 #include "base/hook.h"
 #include "tests/data/fixture.h"
-#include "worker/data/prepared.h"
-#include "worker/data/prepared_key.h"
-#include "worker/data/store_file.h"
+#include "worker/data/store/prepared.h"
+#include "worker/data/store/prepared_key.h"
+#include "worker/data/store/store_file.h"
 
 enum { RECORDS = 3000 };
 static char cache[128];

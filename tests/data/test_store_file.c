@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "tests/data/fixture.h"
-#include "worker/data/store_file.h"
+#include "worker/data/store/store_file.h"
 
 static void test_facts_are_kept(void **state) {
     (void)state;

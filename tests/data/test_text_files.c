@@ -4,7 +4,7 @@
 
 #include "tests/data/fixture.h"
 #include "tests/data/pack_file.h"
-#include "worker/data/reader.h"
+#include "worker/data/read/reader.h"
 
 /* All records of a file as JSON, with their lines: "LINE:{...}|LINE:{...}". */
 static void expect_records(const char *path, ql_sample_by by, const char *expected) {

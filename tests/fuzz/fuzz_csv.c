@@ -6,7 +6,7 @@
 
 #include "tests/data/pack_file.h"
 #include "tests/fuzz/common.h"
-#include "worker/data/reader.h"
+#include "worker/data/read/reader.h"
 
 static const char *const seed[] = {
     "question,answer\r\n\"Wie hei\xc3\x9ft \"\"du\"\"?\",7\r\n\r\n\"two\nlines\",\"1,2\"\n,\n",

@@ -5,7 +5,7 @@
 
 #include "base/log.h"
 #include "tests/fuzz/common.h"
-#include "worker/data/conversation.h"
+#include "worker/data/record/conversation.h"
 #include "worker/data/inspect/inspect.h"
 
 static const char *const seed[] = {

@@ -3,7 +3,7 @@
 Writes data/data/: two small tokenizers trained here (byte-level without bos; sentencepiece-style with
 bos), files of records in every format, and expected.json with the input_ids and labels of each record as the
 trainer's own prepared data set has them. Alpaca and question/answer records are rendered here by the rule in
-worker/data/record.h, and go through TRL as prompt and completion.
+worker/data/record/record.h, and go through TRL as prompt and completion.
 
     venv/bin/pip install torch==2.15.0 transformers==5.23.0 trl==1.16.0 tokenizers==0.23.3
     venv/bin/python tests/golden/data.py

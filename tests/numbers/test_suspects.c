@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "tests/quant/scratch.h"
-#include "worker/data/place.h"
+#include "worker/data/read/place.h"
 #include "worker/suspects.h"
 
 static void expect_text(const ql_suspects *s, const ql_datasets *files, const char *wanted) {

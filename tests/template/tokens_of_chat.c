@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "worker/data/target.h"
+#include "worker/data/target/target.h"
 
 /* The folder of the last line, opened. */
 typedef struct {

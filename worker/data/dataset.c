@@ -10,15 +10,15 @@
 
 #include "base/log.h"
 #include "base/pulse.h"
-#include "worker/data/audit_record.h"
+#include "worker/data/audit/audit_record.h"
 #include "worker/data/corpus_build.h"
-#include "worker/data/files.h"
-#include "worker/data/prepared.h"
-#include "worker/data/progress.h"
-#include "worker/data/reader.h"
-#include "worker/data/target.h"
+#include "worker/data/read/files.h"
+#include "worker/data/store/prepared.h"
+#include "worker/data/store/progress.h"
+#include "worker/data/read/reader.h"
+#include "worker/data/target/target.h"
 #include "worker/data/unique.h"
-#include "worker/data/wording.h"
+#include "worker/data/record/wording.h"
 
 enum { BATCH_RECORDS = 1024, BATCH_BYTES = 16 << 20, CHUNK = 4 /* records a thread takes at once */ };
 static const double patience = 2.0; /* seconds before progress is worth a line */

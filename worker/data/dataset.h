@@ -7,8 +7,8 @@
  * deterministic: every rank builds the same. */
 #pragma once
 #include "base/config/config.h"
-#include "worker/data/audit_facts.h"
-#include "worker/data/store.h"
+#include "worker/data/audit/audit_facts.h"
+#include "worker/data/store/store.h"
 #include "worker/data/template/folder.h"
 #include "worker/data/tokenizer/tokenizer.h"
 

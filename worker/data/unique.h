@@ -1,6 +1,6 @@
 /* Which documents were there before, by 128 bits of hash: 16 to 64 bytes for each. Local. */
 #pragma once
-#include "worker/data/store.h"
+#include "worker/data/store/store.h"
 
 /* Zero-initialise. */
 typedef struct {

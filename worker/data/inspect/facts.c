@@ -1,9 +1,9 @@
 /* The settings that decide what is shown. */
 #include <string.h>
 
-#include "worker/data/cut.h"
+#include "worker/data/pack/cut.h"
 #include "worker/data/inspect/view.h"
-#include "worker/data/target.h"
+#include "worker/data/target/target.h"
 
 static bool is(const char *value, const char *name) {
     return value && !strcmp(value, name);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "worker/data/place.h"
+#include "worker/data/read/place.h"
 
 /* The end of the rows of which something is shown. */
 static int64_t end_of_rows(const ql_inspection *i, const int64_t *order) {
