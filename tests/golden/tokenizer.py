@@ -230,7 +230,10 @@ def byte_ranges(s, offsets, normal_form):
         at.append(at[-1] + len(c.encode()))
     whole = {}
     for a, b in clusters(s) if normal_form else ():
-        if unicodedata.normalize(normal_form, s[a:b]) != s[a:b]:
+        normal = unicodedata.normalize(normal_form, s[a:b])
+        while a < b and normal and normal[0] == s[a]:
+            normal, a = normal[1:], a + 1
+        if a < b:
             whole.update({i: (a, b) for i in range(a, b)})
     wide = [(min(a, whole.get(a, (a, b))[0]), max(b, whole.get(b - 1, (a, b))[1])) if a < b else (a, b) for a, b in offsets]
     return [at[i] for pair in wide for i in pair]

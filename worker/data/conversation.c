@@ -78,7 +78,8 @@ static ql_err put_turn(progress *p, const ql_json *turn, ql_str *out) {
     QL_CHECK(who, QL_DATA, "message %zu has no \"from\"; expected {\"from\": ..., \"value\": ...}", p->n + 1);
     if (!as_openai && !strcmp(who, "function_call")) return put_function_call(p, ql_json_get(turn, "value"), out);
     const char *role = role_of(who);
-    QL_CHECK(role, QL_DATA, "message %zu is from \"%.40s\"; expected human, gpt, system or tool (or user, assistant, model, function, observation)", p->n + 1, who);
+    QL_CHECK(role, QL_DATA, "message %zu is from \"%.40s\"; expected human, gpt, system or tool (or user, assistant, model, function, observation)",
+             p->n + 1, who);
     return put_message(p, role, ql_json_get(turn, as_openai ? "content" : "value"), out);
 }
 

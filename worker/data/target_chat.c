@@ -274,8 +274,8 @@ static ql_err render(work *w) {
 static ql_err render_parts(work *w) {
     ql_err e = render(w);
     if (!ql_conversation_has_parts(w->record)) return e;
-    bool kept = !ql_bad(e) && !(ql_lost_of(&w->dialogue, &w->text) & (QL_LOST_TEXT | QL_LOST_SYSTEM)) && !memmem(w->text.data, w->text.size, "{'type': 'text'", 15);
-    if (kept) return e;
+    bool all = !ql_bad(e) && !(ql_lost_of(&w->dialogue, &w->text) & (QL_LOST_TEXT | QL_LOST_SYSTEM));
+    if (all && !memmem(w->text.data, w->text.size, "{'type': 'text'", 15)) return e;
     QL_TRY(ql_conversation_join_parts(w->record));
     w->out->parts_joined = true;
     return render(w);

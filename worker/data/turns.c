@@ -122,7 +122,8 @@ static ql_err refuse(const search *s, const char *what) {
 
 static ql_err refuse_failed(const search *s, ql_err e, const char *what) {
     char  *said = ql_strdup(ql_err_text());
-    ql_err made = ql_fail(e.code, "message %zu: where the assistant's turn %s cannot be told, because the chat template fails on the conversation up to there: %s; %s",
+    ql_err made = ql_fail(e.code,
+                          "message %zu: where the assistant's turn %s cannot be told, because the chat template fails on the conversation up to there: %s; %s",
                           s->i + 1, what, said, cure(s));
     free(said);
     return made;

@@ -65,8 +65,8 @@ static ql_err parse_config(const place *p, const char *name, ql_chat *chat, ql_t
     const ql_json *given = ql_json_get(p->config, "chat_template"), *row = listed(given, name);
     if (row) return parse_json(ql_json_get(row, "template"), p->path, name, chat, out);
     if (ql_json_is(given, QL_JSON_ARRAY)) return refuse_name(given, p->path, name);
-    QL_CHECK(ql_json_kind(given) != QL_JSON_NULL && !strcmp(name, "default"), QL_DATA, "%s: has no chat template%s%s; put one into chat_template.jinja", p->folder,
-             given ? " called " : "", given ? name : "");
+    QL_CHECK(ql_json_kind(given) != QL_JSON_NULL && !strcmp(name, "default"), QL_DATA,
+             "%s: has no chat template%s%s; put one into chat_template.jinja", p->folder, given ? " called " : "", given ? name : "");
     return parse_json(given, p->path, name, chat, out);
 }
 
@@ -172,7 +172,8 @@ static ql_err put_off(const place *p, ql_err e, ql_chat *out) {
     if (!ql_bad(e)) return e;
     ql_builtin_names(&names);
     bool none = !has_named(p, "default") && ql_json_kind(ql_json_get(p->config, "chat_template")) == QL_JSON_NULL;
-    out->absent = none ? ql_format("the model has no chat template (%s holds none); set chat_template to a file, or to one that is built in: %s", p->folder, names.data)
+    out->absent = none ? ql_format("the model has no chat template (%s holds none); set chat_template to a file, or to one that is built in: %s",
+                                   p->folder, names.data)
                        : ql_format("the chat template of the model cannot be used: %s; set chat_template to another", ql_err_text());
     ql_str_free(&names);
     return ql_ok();

@@ -57,6 +57,14 @@ static bool stands_alone(uint32_t c, utf8proc_option_t options) {
     return !mark && !(point[0] >= 0x1160 && point[0] <= 0x11FF);
 }
 
+/* Bytes of the whole characters with which both texts begin. */
+static size_t same_beginning(const char *x, size_t n_x, const char *y, size_t n_y) {
+    size_t n = 0, least = n_x < n_y ? n_x : n_y;
+    while (n < least && x[n] == y[n]) n++;
+    while (n > 0 && ((n < n_x && ((uint8_t)x[n] & 0xC0) == 0x80) || (n < n_y && ((uint8_t)y[n] & 0xC0) == 0x80))) n--;
+    return n;
+}
+
 /* Bytes [from, to) of the text, which normalise on their own. */
 static ql_err put_normal(ql_text *t, size_t from, size_t to, utf8proc_option_t options) {
     if (plain_ascii(t->data + from, to - from)) {
@@ -67,13 +75,9 @@ static ql_err put_normal(ql_text *t, size_t from, size_t to, utf8proc_option_t o
     size_t before = out->size;
     QL_TRY(append_normal(t, t->data + from, to - from, options, out));
     if (!t->tracked) return ql_ok();
-    bool same = out->size - before == to - from && memcmp(out->data + before, t->data + from, to - from) == 0;
-    if (same) {
-        out->size = before;
-        ql_text_keep(t, from, to);
-    } else {
-        ql_text_note(t, out->size - before, from, to);
-    }
+    size_t n = out->size - before, same = same_beginning(t->data + from, to - from, out->data + before, n);
+    for (size_t i = 0; i < same; i++) ql_text_note(t, 1, from + i, from + i + 1);
+    ql_text_note(t, n - same, from + same, to);
     return ql_ok();
 }
 
