@@ -11,6 +11,7 @@ typedef struct {
     int64_t  modified, changed; /* ns since 1970 */
 } ql_file_mark;
 bool ql_file_mark_read(const char *path, ql_file_mark *out); /* false when absent */
+bool ql_file_mark_of(int fd, ql_file_mark *out);             /* false when it is no regular file */
 
 typedef struct {
     const uint8_t *data; /* NULL when empty */

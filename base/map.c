@@ -25,6 +25,13 @@ bool ql_file_mark_read(const char *path, ql_file_mark *out) {
     return true;
 }
 
+bool ql_file_mark_of(int fd, ql_file_mark *out) {
+    struct stat st;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) return false;
+    *out = mark_of(&st);
+    return true;
+}
+
 static ql_err map_file(int fd, const char *path, ql_map *out) {
     struct stat st;
     QL_CHECK(fstat(fd, &st) == 0 && S_ISREG(st.st_mode), QL_DATA, "%s: is not a regular file", path);

@@ -121,7 +121,7 @@ data() {
   { printf '{"question": "a", "answer": "b"}\n{"question": '; many '[' 100000; printf '\n'; } >"$scratch/deep.jsonl"
   refused "a record 100000 levels deep" 65 'deep.jsonl:2: is not valid JSON' examples/demo.yaml "${keys[@]}" dataset="$scratch/deep.jsonl"
   printf '{"question": "a", "answer": "b"}\n{"question": "a\0b", "answer": "b"}\n' >"$scratch/nul.jsonl"
-  refused "a record with a NUL byte" 65 'nul.jsonl:2: is not valid JSON' examples/demo.yaml "${keys[@]}" dataset="$scratch/nul.jsonl"
+  refused "a record with a NUL byte" 65 'nul.jsonl:2: holds a NUL byte' examples/demo.yaml "${keys[@]}" dataset="$scratch/nul.jsonl"
   printf '{"question": "a", "answer": "\355\240\200"}\n' >"$scratch/half.jsonl"
   refused "half a character" 65 'half.jsonl:1: is not valid UTF-8' examples/demo.yaml "${keys[@]}" dataset="$scratch/half.jsonl"
   truncate -s 100G "$scratch/sparse.jsonl"

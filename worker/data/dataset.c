@@ -418,19 +418,40 @@ static ql_err read_files(builder *b, const ql_dataset_spec *d, const ql_file_lis
     return e;
 }
 
+/* What is plainly no data is said at once, before a large file is read for its digest. */
+static ql_err look_at_beginnings(const builder *b, const ql_dataset_spec *d, const ql_file_list *files) {
+    ql_reader_options how = ql_reader_options_of(d, b->o->config);
+    for (size_t i = 0; i < files->count; i++) {
+        ql_reader reader;
+        ql_span   first;
+        bool      more;
+        QL_TRY(ql_reader_open(files->path[i], &how, &reader));
+        ql_err e = ql_reader_next(&reader, &first, &more);
+        ql_reader_close(&reader);
+        QL_TRY(e);
+    }
+    return ql_ok();
+}
+
+static ql_err find_or_read(builder *b, const ql_dataset_spec *d, const ql_file_list *files) {
+    QL_TRY(look_at_beginnings(b, d, files));
+    b->prepared = ql_prepared_open(b->o, d, files);
+    b->store = b->prepared ? ql_prepared_find(b->prepared) : NULL;
+    if (!b->store) QL_TRY(read_files(b, d, files));
+    return check_kind(b);
+}
+
 static ql_err read_set(builder *b, const ql_dataset_spec *d, ql_unique *unique) {
     ql_file_list files;
-    ql_err e = ql_ok();
     QL_TRY(ql_files_of(d->path, &files));
     b->path = d->path;
     ql_pulse_what(d->path);
-    b->prepared = ql_prepared_open(b->o, d, &files);
-    b->store = b->prepared ? ql_prepared_find(b->prepared) : NULL;
-    if (!b->store) e = read_files(b, d, &files);
-    if (!ql_bad(e)) e = check_kind(b);
+    b->store = NULL;
+    ql_err e = find_or_read(b, d, &files);
     if (!ql_bad(e)) take_set(b, d, unique);
     else ql_store_free(b->store);
     ql_prepared_close(b->prepared);
+    b->prepared = NULL;
     ql_file_list_free(&files);
     b->path = d->path;
     return e;

@@ -1,10 +1,13 @@
 #include "worker/data/store/prepared_key.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include <utf8proc.h>
 
 #include "base/clock.h"
@@ -20,35 +23,49 @@ static void show_digest(const char *path, size_t chunk, size_t chunks, double be
     if (ql_seconds() - began > 2) ql_progress(false, "%s: its digest: %.0f %%", path, 100.0 * (double)chunk / (double)chunks);
 }
 
-/* By all threads: the digest of the digests of its chunks. */
-static ql_hash128_value digest_of(const ql_map *m) {
-    size_t            chunks = (size_t)ql_ceil_div((int64_t)m->size, CHUNK);
-    double            began = ql_seconds();
-    ql_hash128_value *each = QL_NEW_ARRAY(ql_hash128_value, chunks + 1);
-#pragma omp parallel for schedule(dynamic) if (chunks > 1)
-    for (size_t i = 0; i < chunks; i++) {
-        size_t from = i * CHUNK, n = m->size - from < CHUNK ? m->size - from : CHUNK;
-        ql_map_expect(m, from, n);
-        each[i] = ql_hash128(m->data + from, n);
-        ql_map_release(m, from, n);
-        ql_pulse_beat();
-        if (omp_get_thread_num() == 0) show_digest(m->path, i, chunks, began);
+static bool read_chunk(int fd, size_t from, size_t n, uint8_t *to) {
+    for (size_t got = 0; got < n;) {
+        ssize_t k = pread(fd, to + got, n - got, (off_t)(from + got));
+        if (k == 0 || (k < 0 && errno != EINTR)) return false;
+        if (k > 0) got += (size_t)k;
     }
-    each[chunks] = (ql_hash128_value){m->size, chunks};
-    ql_hash128_value whole = ql_hash128(each, (chunks + 1) * sizeof *each);
+    return true;
+}
+
+/* By all threads: the digest of the digests of its chunks. It is read rather than mapped, since holes of a file in memory would be filled by that. */
+static bool digest_of(const char *path, int fd, size_t size, ql_hash128_value *out) {
+    size_t            chunks = (size_t)ql_ceil_div((int64_t)size, CHUNK);
+    double            began = ql_seconds();
+    bool              fine = true;
+    ql_hash128_value *each = QL_NEW_ARRAY(ql_hash128_value, chunks + 1);
+#pragma omp parallel if (chunks > 1) reduction(&& : fine)
+    {
+        uint8_t *buffer = ql_alloc(size < CHUNK ? size : CHUNK);
+#pragma omp for schedule(dynamic)
+        for (size_t i = 0; i < chunks; i++) {
+            size_t from = i * CHUNK, n = size - from < CHUNK ? size - from : CHUNK;
+            fine = fine && read_chunk(fd, from, n, buffer);
+            each[i] = ql_hash128(buffer, n);
+            ql_pulse_beat();
+            if (omp_get_thread_num() == 0) show_digest(path, i, chunks, began);
+        }
+        free(buffer);
+    }
+    each[chunks] = (ql_hash128_value){size, chunks};
+    *out = ql_hash128(each, (chunks + 1) * sizeof *each);
     free(each);
-    return whole;
+    return fine;
 }
 
 static ql_err add_file(const char *path, ql_str *out, ql_file_mark *mark) {
-    ql_map m;
-    QL_TRY(ql_map_open(path, &m));
-    ql_hash128_value digest = digest_of(&m);
+    ql_hash128_value digest;
+    int              fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    bool             fine = fd >= 0 && ql_file_mark_of(fd, mark) && digest_of(path, fd, mark->size, &digest);
+    if (fd >= 0) close(fd);
+    if (!fine) return ql_fail_errno("%s: cannot be read", path);
     ql_str_printf(out, "%016" PRIx64 "%016" PRIx64 " ", digest.high, digest.low);
     ql_json_put_string(out, path, strlen(path));
     ql_str_puts(out, "\n");
-    *mark = m.mark;
-    ql_map_close(&m);
     return ql_ok();
 }
 
