@@ -43,7 +43,7 @@ static void warn_of_severed(const ql_job *j) {
 /* What is trained on, and what conversations were rendered with. */
 static void report_targets(const ql_job *j) {
     bool conversations = j->train.conversations || j->eval.conversations;
-    ql_info("targets  %s, each with the token that ends it", ql_train_on_text(ql_train_on_of(&j->config)));
+    ql_info("targets  %s, each with the token that ends it", ql_train_on_text(ql_train_on_of(&j->config), j->train.records ? j->train.format : j->eval.format));
     if (conversations) ql_info("template %s%s%s", j->chat.name, j->config.chat_template_kwargs ? " with " : "", j->config.chat_template_kwargs ? j->config.chat_template_kwargs : "");
 }
 

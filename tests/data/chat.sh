@@ -14,7 +14,7 @@ has() { # NAME PATTERN TEXT
 
 expect_status "the example trains" 0 "${run[@]}" max_steps=1
 expect_line "its template is said" '^template the built-in chat template alpaca$'
-expect_line "and what is trained on" '^targets  all turns of the assistant, and completions, each with the token that ends it$'
+expect_line "and what is trained on" '^targets  all turns of the assistant, each with the token that ends it$'
 expect_status "a base model has no template" 65 "${run[@]}" chat_template=auto --check
 expect_line "what there is" "^qlora: error: examples/data/chat.jsonl:1: the record is a conversation, but the model has no chat template .*: chatml, llama-2, .* or alpaca$"
 expect_status "a name that is not there" 64 "${run[@]}" chat_template=alpacca --check

@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "worker/data/corpus_build.h"
+#include "worker/data/record/record.h"
 
 void ql_corpus_free(ql_corpus *c) {
     for (size_t i = 0; i < c->stores; i++) ql_store_free(c->store[i]);
@@ -43,7 +44,7 @@ static void add_facts(ql_corpus *c, const ql_set_facts *f) {
     c->conversations |= f->conversations;
     c->pairs |= f->pairs;
     if (!c->format[0]) memcpy(c->format, f->format, sizeof c->format);
-    else if (f->format[0] && strcmp(c->format, f->format) != 0) snprintf(c->format, sizeof c->format, "several formats");
+    else if (f->format[0] && strcmp(c->format, f->format) != 0) snprintf(c->format, sizeof c->format, QL_SEVERAL_FORMATS);
 }
 
 /* The first data set's list becomes the corpus's: of a large one, two would be most of the memory that reading takes. */

@@ -115,7 +115,7 @@ static ql_err choose_format(builder *b, const batch *sample) {
     facts->pairs = pairs;
     facts->completion_only |= b->format->has_prompt && b->rules.train_on != QL_TRAIN_ALL;
     bool another = facts->format[0] && strcmp(facts->format, b->format->name) != 0;
-    snprintf(facts->format, sizeof facts->format, "%s", another ? "several formats" : b->format->name);
+    snprintf(facts->format, sizeof facts->format, "%s", another ? QL_SEVERAL_FORMATS : b->format->name);
     return ql_ok();
 }
 

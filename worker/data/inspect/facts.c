@@ -56,7 +56,7 @@ void ql_facts(const ql_inspection *i, ql_fact_writer write, void *context) {
     write(context, "format", corpus->format);
     if (corpus->conversations && i->chat) write(context, "template", i->chat);
     text.size = 0;
-    ql_str_printf(&text, "%s, each with the token that ends it", ql_train_on_text(ql_train_on_of(c)));
+    ql_str_printf(&text, "%s, each with the token that ends it", ql_train_on_text(ql_train_on_of(c), corpus->format));
     write(context, "trained on", text.data);
     text.size = 0;
     put_records(i, &text);

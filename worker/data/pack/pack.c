@@ -52,19 +52,23 @@ static void fill_rows(const int64_t *sorted, const int64_t *row_of, size_t docum
     for (size_t k = 0; k < documents; k++) out->document[out->start[row_of[k] + 1]++] = sorted[k];
 }
 
-/* TRL packs a thousand records at a time, best fit. Up to there the rows are its rows. */
-static bool is_small(const ql_corpus *c) {
-    enum { SMALL = 1000 };
-    size_t records = 0;
-    for (size_t i = 0; i < c->documents && records <= SMALL; i++) records += c->document[i].before == 0;
-    return records <= SMALL;
+/* Best fit, whose rows are those of TRL (which packs a thousand records at a time), unless fewer rows will do by pairs. */
+static int64_t fewest_rows(const ql_corpus *c, const int64_t *sorted, int64_t max_length, int64_t *row_of) {
+    int64_t *by_pairs = QL_NEW_ARRAY(int64_t, c->documents);
+    int64_t  rows = assign_rows(c, sorted, max_length, row_of), fewer = ql_fill_by_pairs(c, sorted, max_length, by_pairs);
+    if (fewer < rows) {
+        memcpy(row_of, by_pairs, c->documents * sizeof *row_of);
+        rows = fewer;
+    }
+    free(by_pairs);
+    return rows;
 }
 
 static void pack_documents(const ql_corpus *c, ql_row_set *out) {
     int64_t *sorted = QL_NEW_ARRAY(int64_t, c->documents);
     int64_t *row_of = QL_NEW_ARRAY(int64_t, c->documents);
     sort_by_length(c, longest_document(c), sorted);
-    out->rows = (is_small(c) ? assign_rows : ql_fill_by_pairs)(c, sorted, out->max_length, row_of);
+    out->rows = fewest_rows(c, sorted, out->max_length, row_of);
     fill_rows(sorted, row_of, c->documents, out);
     free(sorted);
     free(row_of);

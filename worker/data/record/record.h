@@ -55,6 +55,8 @@ typedef struct {
     /* Preference pairs: `read` fills in the better answer, this the worse one. NULL: a record is no pair. */
     ql_err (*read_rejected)(const ql_json *record, const ql_field_names *f, ql_record *out);
 } ql_record_format;
+/* What a data set of more than one is called. */
+#define QL_SEVERAL_FORMATS "several formats"
 extern const ql_record_format ql_format_messages, ql_format_conversations, ql_format_prompt, ql_format_alpaca_chat, ql_format_alpaca,
     ql_format_question, ql_format_preference, ql_format_text;
 

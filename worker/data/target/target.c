@@ -26,13 +26,17 @@ ql_train_on ql_train_on_of(const ql_config *c) {
     return c->completion_only_loss == QL_FALSE ? QL_TRAIN_ALL : QL_TRAIN_AUTO;
 }
 
-const char *ql_train_on_text(ql_train_on t) {
-    static const char *const what[] = {[QL_TRAIN_AUTO] = "answers, and all of plain texts",
-                                       [QL_TRAIN_ASSISTANT] = "all turns of the assistant, and completions",
-                                       [QL_TRAIN_LAST] = "the last turn of the assistant, and completions",
-                                       [QL_TRAIN_COMPLETION] = "completions, and all turns of the assistant",
-                                       [QL_TRAIN_ALL] = "every token"};
-    return what[t];
+const char *ql_train_on_text(ql_train_on t, const char *format) {
+    enum { MIXED, TEXTS, ANSWERS, CHATS };
+    static const char *const what[][4] = {
+        [QL_TRAIN_AUTO] = {"answers, and all of plain texts", "all of the texts", "the answers", "all turns of the assistant"},
+        [QL_TRAIN_ASSISTANT] = {"all turns of the assistant, and answers", "", "the answers", "all turns of the assistant"},
+        [QL_TRAIN_LAST] = {"the last turn of the assistant, and answers", "", "the answers", "the last turn of the assistant"},
+        [QL_TRAIN_COMPLETION] = {"answers, and all turns of the assistant", "", "the answers", "all turns of the assistant"},
+        [QL_TRAIN_ALL] = {"every token", "every token", "every token", "every token"},
+    };
+    bool chats = !strcmp(format, "messages") || !strcmp(format, "conversations") || strstr(format, "as a chat");
+    return what[t][!strcmp(format, "text") ? TEXTS : !strcmp(format, QL_SEVERAL_FORMATS) ? MIXED : chats ? CHATS : ANSWERS];
 }
 
 /* ---- shared ---------------------------------------------------------------------------------- */

@@ -24,8 +24,8 @@ typedef enum {
 } ql_train_on;
 /* From train_on and completion_only_loss. */
 ql_train_on ql_train_on_of(const ql_config *c);
-/* For people: "answers, and all of plain texts". */
-const char *ql_train_on_text(ql_train_on t);
+/* For people, of records of this format (ql_corpus.format): "all turns of the assistant". */
+const char *ql_train_on_text(ql_train_on t, const char *format);
 
 typedef struct {
     ql_ids   ids;
