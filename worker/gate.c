@@ -10,7 +10,8 @@
 size_t ql_gate_sets(const ql_job *j, ql_audited set[QL_GATE_SETS]) {
     const ql_audit *audit[QL_GATE_SETS] = {&j->audit, &j->train.audit, &j->eval.audit};
     const char     *name[QL_GATE_SETS] = {"", "", "eval"};
-    for (size_t i = 0; i < QL_GATE_SETS; i++) set[i] = (ql_audited){name[i], audit[i]};
+    const bool      texts[QL_GATE_SETS] = {false, !strcmp(j->train.format, "text"), !strcmp(j->eval.format, "text")};
+    for (size_t i = 0; i < QL_GATE_SETS; i++) set[i] = (ql_audited){name[i], audit[i], texts[i]};
     return QL_GATE_SETS;
 }
 

@@ -238,6 +238,8 @@ static void test_good_chats(void **state) {
                 CHAT(RULE ASK("  hi \\n") SAY("\\nho ")));
     expect_chat("", &usual, "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}",
                 CHAT(RULE ASK("hi") SAY("ho") ", " ASK("hi") SAY("he")));
+    expect_chat("", &chat, CHATML, "{\"prompt\": [" MESSAGE("user", "hi") "], \"completion\": [" SAY("ho") "]}\n");
+    expect_chat("", &chat, CHATML, "{\"prompt\": [" MESSAGE("user", "hi") "], \"chosen\": [" SAY("ho") "], \"rejected\": [" SAY("he") "]}\n");
 }
 
 static void test_open_end(void **state) {
@@ -431,20 +433,20 @@ static void test_verdict(void **state) {
     (void)state;
     ql_config  config = {.audit_max_untargeted = 0.01, .audit_max_lost = 0.1};
     ql_audit   train = made(200, QL_AUDIT_LOST, 50), job = {0};
-    ql_audited set[] = {{"", &job}, {"", &train}};
+    ql_audited set[] = {{"", &job, false}, {"", &train, true}};
     ql_str     table = {0}, report = {0};
     ql_audit_fact(&job, QL_AUDIT_NO_EOS, NULL, NULL);
     ql_audit_table(set, 2, &config, &table);
     assert_string_equal(table.data,
                         "audit    1 error, 1 warning in 200 records\n"
                         "         error    lost             50 of 200 records (25 %) are longer than max_length, and dropped or truncated\n"
-                        "                                   data.jsonl:10, :20, :30 ...: raise max_length to 198, which 99 % of the records fit into, or let packing_strategy: bfd_split cut them\n"
+                        "                                   data.jsonl:10, :20, :30 ...: raise max_length to 198, which 99 % of the records fit into, or let packing_strategy: wrapped cut them\n"
                         "         warning  no-eos           the tokenizer has no eos_token, so nothing teaches the model to stop\n"
                         "                                   name one in tokenizer_config.json\n");
     ql_err e = ql_audit_verdict(set, 2, &config);
     assert_int_equal(e.code, QL_DATA);
     assert_string_equal(ql_err_text(), "data.jsonl:10: 50 of 200 records (25 %) are longer than max_length, and dropped or truncated, this one first; "
-                                       "raise max_length to 198, which 99 % of the records fit into, or let packing_strategy: bfd_split cut them; audit: warn goes on all the same");
+                                       "raise max_length to 198, which 99 % of the records fit into, or let packing_strategy: wrapped cut them; audit: warn goes on all the same");
     ql_audit_place(&train, QL_AUDIT_TWO_BOS, "data.jsonl", 7);
     config.audit_max_untargeted = 0;
     assert_true(ql_bad(ql_audit_verdict(set, 2, &config))); /* the first of two */
@@ -468,7 +470,7 @@ static void test_nothing(void **state) {
     (void)state;
     ql_config  config = {.audit_max_untargeted = 0, .audit_max_lost = 0};
     ql_audit   train = made(7473, QL_AUDIT_LOST, 0);
-    ql_audited set[] = {{"", &train}};
+    ql_audited set[] = {{"", &train, false}};
     ql_str     table = {0};
     ql_audit_table(set, 1, &config, &table);
     assert_string_equal(table.data, "audit    nothing found in 7473 records\n");

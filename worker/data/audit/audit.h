@@ -106,6 +106,7 @@ ql_severity ql_audit_severity(const ql_audit *a, ql_audit_check c, const ql_conf
 typedef struct {
     const char     *name;
     const ql_audit *audit;
+    bool            texts; /* plain ones, which may be cut anywhere */
 } ql_audited;
 /* The table that people see: lines, each ended by a line feed. */
 void ql_audit_table(const ql_audited *set, size_t n, const ql_config *c, ql_str *out);

@@ -46,7 +46,9 @@ static void put_what(const ql_audited *set, ql_audit_check c, ql_str *out) {
 
 static void put_cure(const ql_audited *set, ql_audit_check c, ql_str *out) {
     ql_str_puts(out, ql_audit_rule_of(c)->cure);
-    if (c == QL_AUDIT_LOST) ql_str_printf(out, " to %lld, which 99 %% of the records fit into, or let packing_strategy: bfd_split cut them", (long long)ql_audit_length(set->audit, 0.99));
+    if (c != QL_AUDIT_LOST) return;
+    ql_str_printf(out, " to %lld, which 99 %% of the records fit into", (long long)ql_audit_length(set->audit, 0.99));
+    if (set->texts) ql_str_puts(out, ", or let packing_strategy: wrapped cut them");
 }
 
 /* "data.jsonl:12, :16, other.jsonl:3 ..." */

@@ -239,7 +239,8 @@ static ql_err mark_completion(work *w) {
         size_t token = 0, border = ql_targets_border(&prompt, -1, w->out);
         ql_targets_mark(w->out, border);
         w->out->turns = 1;
-        note_end(w, find_end_token(w, (ql_range){0, w->text.size}, false, &token), token);
+        bool found = find_end_token(w, (ql_range){0, w->text.size}, false, &token);
+        note_end(w, found, token);
     }
     ql_str_free(&text);
     free(prompt.id);
