@@ -3,6 +3,7 @@
 #include <execinfo.h>
 #include <signal.h>
 #include <stdio.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -24,6 +25,18 @@ static void put_place(char *out, size_t room, const siginfo_t *info) {
     else snprintf(out, room, " at address %p%s", info->si_addr, why);
 }
 
+/* A call of a function that is not there leaves backtrace nothing to begin with: who called it. NULL: it was something else. */
+static void *caller_of_nothing(const ucontext_t *c) {
+#if defined(__x86_64__)
+    return c->uc_mcontext.gregs[REG_RIP] == 0 ? *(void *const *)c->uc_mcontext.gregs[REG_RSP] : NULL;
+#elif defined(__aarch64__)
+    return c->uc_mcontext.pc == 0 ? (void *)c->uc_mcontext.regs[30] : NULL;
+#else
+    (void)c;
+    return NULL;
+#endif
+}
+
 /* What is called here takes no locks and no memory: snprintf of glibc does not for numbers and short texts, and
  * backtrace does not after its first call. */
 static void on_crash(int sig, siginfo_t *info, void *context) {
@@ -32,11 +45,12 @@ static void on_crash(int sig, siginfo_t *info, void *context) {
     static char  line[256];
     char         place[128];
     const int    fd[] = {STDERR_FILENO, ql_log_file()};
-    (void)context;
     put_place(place, sizeof place, info);
     int n = snprintf(line, sizeof line, "qlora: error: rank %d: crashed: %s%s; start again to go on, and please report it with these lines\n",
                      ql_log_rank(), name_of(sig), place);
-    int frames = backtrace(frame, FRAMES);
+    int   frames = backtrace(frame, FRAMES - 1);
+    void *caller = caller_of_nothing(context);
+    if (caller) frame[frames++] = caller;
     for (size_t i = 0; i < QL_LEN(fd); i++) {
         if (fd[i] < 0 || write(fd[i], line, (size_t)n) < 0) continue;
         backtrace_symbols_fd(frame, frames, fd[i]);
