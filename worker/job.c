@@ -9,9 +9,9 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "worker/ballot.h"
-#include "worker/data/target/chat_of.h"
-#include "worker/data/read/files.h"
 #include "worker/data/audit/overlap.h"
+#include "worker/data/read/files.h"
+#include "worker/data/target/chat_of.h"
 #include "worker/model/shadow.h"
 
 /* ---- data ---- */

@@ -5,8 +5,8 @@
 
 #include "base/log.h"
 #include "tests/fuzz/common.h"
-#include "worker/data/record/conversation.h"
 #include "worker/data/inspect/inspect.h"
+#include "worker/data/record/conversation.h"
 
 static const char *const seed[] = {
     "{\"question\": \"Wie hei\xc3\x9ft du?\", \"answer\": \"\\u00e9\\ud83d\\ude00 7\\n#### 7\"}\r\n"

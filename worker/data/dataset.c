@@ -13,12 +13,12 @@
 #include "worker/data/audit/audit_record.h"
 #include "worker/data/corpus_build.h"
 #include "worker/data/read/files.h"
+#include "worker/data/read/reader.h"
+#include "worker/data/record/wording.h"
 #include "worker/data/store/prepared.h"
 #include "worker/data/store/progress.h"
-#include "worker/data/read/reader.h"
 #include "worker/data/target/target.h"
 #include "worker/data/unique.h"
-#include "worker/data/record/wording.h"
 
 enum { BATCH_RECORDS = 1024, BATCH_BYTES = 16 << 20, CHUNK = 4 /* records a thread takes at once */ };
 static const double patience = 2.0; /* seconds before progress is worth a line */

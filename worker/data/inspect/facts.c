@@ -1,8 +1,8 @@
 /* The settings that decide what is shown. */
 #include <string.h>
 
-#include "worker/data/pack/cut.h"
 #include "worker/data/inspect/view.h"
+#include "worker/data/pack/cut.h"
 #include "worker/data/target/target.h"
 
 static bool is(const char *value, const char *name) {

@@ -2,13 +2,13 @@
  *
  * Best fit decreasing: documents by falling length (ties in input order), each into the open row
  * with the least room that still holds it (the oldest among equals), else into a new row. Of many documents there are usually two
- * that fill a row exactly, which pair.h looks for. */
+ * that fill a row exactly, which pair.h looks for. Whichever makes fewer rows is taken, best fit if both make as many. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/random.h"
-#include "worker/data/pack/cut.h"
 #include "worker/data/dataset.h"
+#include "worker/data/pack/cut.h"
 #include "worker/data/pack/pair.h"
 #include "worker/data/pack/room.h"
 

@@ -14,12 +14,6 @@ void ql_tails_free(ql_tails *t) {
     *t = (ql_tails){0};
 }
 
-static size_t count_answers(const ql_dialogue *d, size_t n) {
-    size_t sum = 0;
-    for (size_t i = 0; i < n; i++) sum += ql_message_is(d->message[i], "assistant");
-    return sum;
-}
-
 /* The first n messages. */
 static bool render_others(ql_dialogue *d, size_t n, size_t k, ql_str *out) {
     const ql_json **own = QL_NEW_ARRAY(const ql_json *, d->messages);
@@ -70,7 +64,7 @@ static bool learn_end(ql_tails *t, ql_dialogue *d) {
 
 /* Usable is what does not depend on the answers. */
 static void learn(ql_tails *t, ql_dialogue *d) {
-    size_t answers = count_answers(d, d->messages);
+    size_t answers = ql_dialogue_answers(d, d->messages);
     t->tried = t->usable = true;
     for (size_t k = 0; k < QL_LEN(t->text) && t->usable; k++) {
         t->usable = render_others(d, d->messages, k, &t->text[k]);
@@ -84,7 +78,7 @@ static void learn(ql_tails *t, ql_dialogue *d) {
 bool ql_tails_end(ql_tails *t, ql_dialogue *d, const ql_str *whole, size_t i, size_t from, size_t next, size_t *to) {
     if (!t->tried) learn(t, d);
     if (!t->usable) return false;
-    ql_range tail = tail_of(t, 0, count_answers(d, i));
+    ql_range tail = tail_of(t, 0, ql_dialogue_answers(d, i));
     size_t   n = tail.to - tail.from;
     if (n == 0 || next < from || n > next - from || memcmp(whole->data + next - n, t->text[0].data + tail.from, n) != 0) return false;
     *to = next - n + t->end.size;

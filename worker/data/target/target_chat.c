@@ -2,9 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/data/audit/stray.h"
 #include "worker/data/record/conversation.h"
 #include "worker/data/target/lost.h"
-#include "worker/data/audit/stray.h"
 #include "worker/data/target/tails.h"
 #include "worker/data/target/target_parts.h"
 #include "worker/data/target/turns.h"
@@ -73,12 +73,6 @@ static void note_end(work *w, bool found, size_t token) {
 
 /* ---- by the template's own blocks ------------------------------------------------------------ */
 
-static size_t count_answers(const work *w, size_t n) {
-    size_t sum = 0;
-    for (size_t i = 0; i < n; i++) sum += ql_message_is(w->record->message[i], "assistant");
-    return sum;
-}
-
 /* How many blocks the first n messages have; where they cannot be rendered alone, one for each answer if that is the sum. */
 static ql_err count_blocks(work *w, size_t n, size_t *count) {
     ql_str    text = {0};
@@ -86,8 +80,8 @@ static ql_err count_blocks(work *w, size_t n, size_t *count) {
     bool      some = n > 0 && n < w->record->messages;
     ql_err    e = some ? ql_dialogue_render(&w->dialogue, n, false, &text, &blocks) : ql_ok();
     *count = n == w->record->messages ? w->blocks.n : blocks.n;
-    if (ql_bad(e) && w->blocks.n == count_answers(w, w->record->messages)) {
-        *count = count_answers(w, n);
+    if (ql_bad(e) && w->blocks.n == ql_dialogue_answers(&w->dialogue, w->record->messages)) {
+        *count = ql_dialogue_answers(&w->dialogue, n);
         e = ql_ok();
     }
     ql_str_free(&text);

@@ -18,6 +18,12 @@ ql_err ql_dialogue_render(ql_dialogue *d, size_t n, bool asks, ql_str *text, ql_
     return ql_template_render_chat(d->template, &c, text, blocks);
 }
 
+size_t ql_dialogue_answers(const ql_dialogue *d, size_t n) {
+    size_t sum = 0;
+    for (size_t i = 0; i < n; i++) sum += ql_message_is(d->message[i], "assistant");
+    return sum;
+}
+
 /* One turn being looked for. */
 typedef struct {
     ql_dialogue  *d;

@@ -21,6 +21,8 @@ typedef struct {
 
 /* Renders the first n messages, with add_generation_prompt if `asks`. `blocks`: of generation; may be NULL. QL_DATA. */
 QL_RESULT ql_dialogue_render(ql_dialogue *d, size_t n, bool asks, ql_str *text, ql_ranges *blocks);
+/* How many of the first n messages are the assistant's. */
+size_t ql_dialogue_answers(const ql_dialogue *d, size_t n);
 
 typedef struct {
     ql_range at;   /* of the whole text */
